@@ -1,0 +1,240 @@
+//! `AwsAccount`: a target account, how to reach it, and who may use it for what.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
+use kube::{CustomResource, KubeSchema, core::Duration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+/// One AWS account.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "iam.rolectl.dev",
+    version = "v1alpha1",
+    kind = "AwsAccount",
+    plural = "awsaccounts",
+    shortname = "awsa",
+    category = "rolectl",
+    status = "AwsAccountStatus",
+    derive = "PartialEq",
+    doc = "An AWS account in which rolectl keeps IAM roles",
+    printcolumn(name = "Account", type_ = "string", json_path = ".spec.accountId"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Managed", type_ = "integer", json_path = ".status.roles.managed"),
+    printcolumn(name = "Drifted", type_ = "integer", json_path = ".status.roles.drifted"),
+    printcolumn(name = "Last Sweep", type_ = "date", json_path = ".status.lastSweepTime"),
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.type=="Ready")].message"#)
+)]
+#[x_kube(
+    validation = Rule::new("self.accountId == oldSelf.accountId && self.partition == oldSelf.partition")
+        .message("accountId and partition cannot change: roles in the old account would be forgotten. Make a new AwsAccount"),
+    validation = Rule::new("!has(self.assumeRole) || !has(self.assumeRole.arn) || self.assumeRole.arn.startsWith('arn:' + self.partition + ':iam::' + self.accountId + ':role/')")
+        .message("assumeRole.arn must be a role of this accountId and partition")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AwsAccountSpec {
+    /// The account's id, 12 digits. Immutable. No write is made before AWS has confirmed it.
+    #[schemars(length(equal = 12), regex(pattern = r"^\d{12}$"))]
+    pub account_id: String,
+    /// AWS partition: `aws`, `aws-cn`, `aws-us-gov`. Immutable.
+    #[serde(default = "default_partition")]
+    #[schemars(length(max = 32), regex(pattern = r"^aws(-[a-z]+)*$"))]
+    pub partition: String,
+    /// Name of the `MfaSession` that opens this account.
+    #[serde(default = "default_session")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_NAME))]
+    pub session_ref: String,
+    /// The role to assume in the account. Absent: the session's own account, used directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assume_role: Option<AssumeRole>,
+    /// Namespaces whose `IamRole`s may use this account. Default: none.
+    #[serde(default)]
+    pub allowed_namespaces: AllowedNamespaces,
+    /// Limits on the roles that may be made here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guardrails: Option<Guardrails>,
+    /// How often the account is swept for drift, as `5m` or `1h30m`.
+    #[serde(default = "default_drift_interval")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')")
+        .message("driftInterval is between 10s and 24h"))]
+    #[schemars(schema_with = "duration")]
+    pub drift_interval: Duration,
+    /// AWS calls per second in this account.
+    #[serde(default = "default_requests_per_second")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub requests_per_second: u32,
+    /// AWS calls that may be made at once after a pause.
+    #[serde(default = "default_burst")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub burst: u32,
+    /// While true no call is made in this account.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+fn default_partition() -> String {
+    "aws".to_owned()
+}
+fn default_session() -> String {
+    "default".to_owned()
+}
+fn default_drift_interval() -> Duration {
+    Duration::from(std::time::Duration::from_mins(5))
+}
+const fn default_requests_per_second() -> u32 {
+    10
+}
+const fn default_burst() -> u32 {
+    20
+}
+
+/// A duration in the notation of Kubernetes (`30s`, `5m`, `1h30m`), with a bound that keeps CEL's cost low.
+pub(crate) fn duration(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "string", "maxLength": 32, "pattern": r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"})
+}
+
+/// The role that rolectl assumes in the account.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = Rule::new("has(self.name) != has(self.arn)").message("give either name or arn of the role to assume")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AssumeRole {
+    /// Name of the role in the account, with its path if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 576), regex(pattern = r"^[\w+=,.@-]+(/[\w+=,.@-]+)*$"))]
+    pub name: Option<String>,
+    /// Full ARN of the role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 20, max = 2048))]
+    pub arn: Option<String>,
+    /// External id that the role's trust policy asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 1224), regex(pattern = r"^[\w+=,.@:/-]+$"))]
+    pub external_id: Option<String>,
+    /// Length of one assumed session in seconds. AWS caps role chaining at one hour.
+    #[serde(default = "default_assume_duration")]
+    #[schemars(range(min = 900, max = 3600))]
+    pub duration_seconds: i32,
+    /// Set the operator's user name as `SourceIdentity`, for CloudTrail. The role's trust policy must allow `sts:SetSourceIdentity`.
+    #[serde(default)]
+    pub source_identity: bool,
+}
+
+const fn default_assume_duration() -> i32 {
+    3600
+}
+
+/// Which namespaces may use an account.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(
+    validation = Rule::new("(self.from == 'Names') == (has(self.names) && size(self.names) > 0)")
+        .message("names goes with from: Names"),
+    validation = Rule::new("(self.from == 'Selector') == has(self.selector)").message("selector goes with from: Selector")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AllowedNamespaces {
+    /// Where the answer comes from.
+    #[serde(default)]
+    pub from: NamespacesFrom,
+    /// Names of namespaces, with `from: Names`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::object_names")]
+    pub names: Vec<String>,
+    /// Labels of namespaces, with `from: Selector`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// How `allowedNamespaces` is decided.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NamespacesFrom {
+    /// No namespace.
+    #[default]
+    None,
+    /// Every namespace.
+    All,
+    /// Namespaces with these labels.
+    Selector,
+    /// Namespaces of these names.
+    Names,
+}
+
+/// Limits on roles in an account. Patterns are IAM's own: `*` is any run of characters, `?` is one.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Guardrails {
+    /// Pattern that every role name must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub role_name_pattern: Option<String>,
+    /// Pattern that every path must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub path_pattern: Option<String>,
+    /// Every role must carry one of these permissions boundaries (names or ARNs).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::policy_refs")]
+    pub require_permissions_boundary: Vec<String>,
+    /// Managed policies that no role may carry (names, ARNs or patterns).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 2048)), extend("x-kubernetes-list-type" = "set"))]
+    pub denied_managed_policies: Vec<String>,
+    /// Most roles that rolectl may manage in the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub max_roles: Option<u32>,
+}
+
+/// What is known of the account.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsAccountStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, and while they hold `Reconciling` or `Stalled` (kstatus).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// When the last sweep ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sweep_time: Option<Time>,
+    /// How long it took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sweep_duration_ms: Option<u64>,
+    /// Roles in the account at the last sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<RoleCounts>,
+    /// Quotas that AWS reports for this account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<Quotas>,
+}
+
+/// Roles of an account, counted.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleCounts {
+    /// Roles that carry our owner tag.
+    pub managed: u32,
+    /// All other roles, service-linked ones included. They are never touched.
+    pub unmanaged: u32,
+    /// Managed roles that the last sweep found different from what was left.
+    pub drifted: u32,
+}
+
+/// Quotas of an account, from `GetAccountSummary`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Quotas {
+    /// Roles in the account (`RolesQuota`).
+    pub roles: u32,
+    /// Managed policies on one role (`AttachedPoliciesPerRoleQuota`).
+    pub attached_policies_per_role: u32,
+    /// Characters in a trust policy, white space not counted (`AssumeRolePolicySizeQuota`).
+    pub assume_role_policy_size: u32,
+    /// Characters in all inline policies of a role (`RolePolicySizeQuota`).
+    pub role_policy_size: u32,
+}

@@ -1,0 +1,50 @@
+//! The Kubernetes API of rolectl: the three kinds, their validation and their status, and nothing else.
+//!
+//! The schemas that an API server enforces are generated from these types into `crds/yaml/`
+//! (`cargo crds`); a test fails when the two differ. Every rule that the schema can express
+//! (lengths, patterns, CEL) stands here, so that a mistake is refused at `kubectl apply`.
+
+mod aws_account;
+mod iam_role;
+mod mfa_session;
+mod reason;
+mod schema;
+
+pub use aws_account::{
+    AllowedNamespaces, AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus, Guardrails, NamespacesFrom,
+    Quotas, RoleCounts,
+};
+pub use iam_role::{
+    AccountSelection, AccountStatus, Adoption, DeletionPolicy, DriftPolicy, Ensure, Exclusive, IamRole,
+    IamRoleSpec, IamRoleStatus, InstanceProfile,
+};
+pub use mfa_session::{MfaSession, MfaSessionSpec, MfaSessionStatus, Phase};
+pub use reason::{ConditionType, Reason};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
+/// API group of all kinds.
+pub const GROUP: &str = "iam.rolectl.dev";
+/// Finalizer on every object of ours that has something to clean up.
+pub const FINALIZER: &str = "iam.rolectl.dev/finalizer";
+/// Tag on every role in AWS that is ours. Its value names the cluster, the namespace and the `IamRole`.
+pub const OWNER_TAG: &str = "iam.rolectl.dev/owner";
+/// Annotation that asks for a fresh look at AWS, whatever its value.
+pub const RECONCILE_ANNOTATION: &str = "iam.rolectl.dev/reconcile";
+/// Type of the Secret that holds a session.
+pub const SESSION_SECRET_TYPE: &str = "iam.rolectl.dev/mfa-session";
+
+/// The three definitions, in the order of their use.
+pub fn definitions() -> [CustomResourceDefinition; 3] {
+    [MfaSession::crd(), AwsAccount::crd(), IamRole::crd()]
+}
+
+/// One definition as the YAML that `crds/yaml/` holds.
+///
+/// # Errors
+/// When the definition cannot be written as YAML, which is a defect of this crate.
+pub fn to_yaml(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser::Error> {
+    let body = serde_saphyr::to_string(crd)?;
+    Ok(format!("# Generated from crds/src by `cargo crds`. Do not edit.\n{body}"))
+}

@@ -1,0 +1,111 @@
+//! `MfaSession`: the one credential, and the person who lends it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema, core::Duration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{aws_account::duration, schema};
+
+/// A session that an operator's MFA code unlocks, for all accounts that refer to it.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "iam.rolectl.dev",
+    version = "v1alpha1",
+    kind = "MfaSession",
+    plural = "mfasessions",
+    shortname = "mfas",
+    category = "rolectl",
+    status = "MfaSessionStatus",
+    derive = "PartialEq",
+    doc = "An AWS session that `rolectl unlock` buys with an MFA code",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
+    printcolumn(name = "By", type_ = "string", json_path = ".status.unlockedBy"),
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.type=="Ready")].message"#)
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.userArn) || self.userArn.contains('::' + self.accountId + ':user/')")
+        .message("userArn must be a user of accountId")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MfaSessionSpec {
+    /// The main account, in which the operator has a user with MFA. 12 digits.
+    #[schemars(length(equal = 12), regex(pattern = r"^\d{12}$"))]
+    pub account_id: String,
+    /// The only user who may unlock. Absent: any user of `accountId`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 20, max = 2048))]
+    pub user_arn: Option<String>,
+    /// Serial number or ARN of the MFA device, for `rolectl unlock`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 9, max = 256), regex(pattern = r"^[\w+=/:,.@-]+$"))]
+    pub mfa_serial: Option<String>,
+    /// Length of the session in seconds, 15 minutes to 36 hours.
+    #[serde(default = "default_duration_seconds")]
+    #[schemars(range(min = 900, max = 129_600))]
+    pub duration_seconds: i32,
+    /// How long before its end the session is called `Expiring`.
+    #[serde(default = "default_expiry_warning")]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('36h')").message("expiryWarning is at most 36h"))]
+    #[schemars(schema_with = "duration")]
+    pub expiry_warning: Duration,
+    /// Name of the Secret with the session, in the controller's namespace. Default: `rolectl-session-` and the object's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_NAME))]
+    pub secret_name: Option<String>,
+}
+
+const fn default_duration_seconds() -> i32 {
+    43_200
+}
+fn default_expiry_warning() -> Duration {
+    Duration::from(std::time::Duration::from_mins(30))
+}
+
+impl MfaSession {
+    /// Name of the Secret that holds the session.
+    pub fn secret_name(&self) -> String {
+        let name = self.metadata.name.as_deref().unwrap_or_default();
+        self.spec.secret_name.clone().unwrap_or_else(|| format!("rolectl-session-{name}"))
+    }
+}
+
+/// Where a session is in its life.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// No usable session: `rolectl unlock` opens one.
+    #[default]
+    Locked,
+    /// Open.
+    Unlocked,
+    /// Open, and within `expiryWarning` of its end.
+    Expiring,
+    /// Ended: `rolectl unlock` opens a new one.
+    Expired,
+}
+
+/// What is known of the session. Nothing here is secret.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct MfaSessionStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Where the session is in its life.
+    #[serde(default)]
+    pub phase: Phase,
+    /// When the session ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// ARN of the user whose session this is, as AWS names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlocked_by: Option<String>,
+    /// When the controller took the session up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlocked_at: Option<Time>,
+    /// `Ready` (kstatus).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
