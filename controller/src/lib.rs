@@ -1,1 +1,25 @@
-//! x
+//! rolectl keeps AWS IAM roles right in many accounts, on credentials that only an operator's MFA code unlocks.
+//!
+//! ```text
+//! IamRole ----.
+//! AwsAccount -+ watch -> resolve -> desired -.
+//! MfaSession -'  (IO)               (pure)    +-> plan -> apply -> status -> patch
+//! Secret -- session -> credentials -> sweep -> observed   (pure)  (IO)     (pure)    (IO)
+//!           (STS, cached)           (2 calls a page)
+//! ```
+//!
+//! - [`role`]: pure. What a role should be, what it is, and the changes between them.
+//! - [`aws`]: the only home of the AWS SDK. Sessions, accounts, sweeps, applying plans.
+//! - [`reconcile`]: the only home of kube's runtime. One module a kind.
+//! - [`conditions`]: kstatus conditions, for all kinds. Pure.
+//! - [`args`], [`health`], [`telemetry`]: the edges of the `rolectl-controller` process.
+//!
+//! The verbs of the `rolectl` command live in `src/bin/rolectl/commands/`, a file a verb.
+
+pub mod args;
+pub mod aws;
+pub mod conditions;
+pub mod health;
+pub mod reconcile;
+pub mod role;
+pub mod telemetry;

@@ -1,0 +1,58 @@
+//! Flags of `rolectl-controller`. Each has an environment twin.
+
+use std::net::SocketAddr;
+
+use clap::{Parser, ValueEnum};
+
+/// Keeps AWS IAM roles as `IamRole` objects declare them.
+///
+/// Reaches Kubernetes by `KUBECONFIG` or its in-cluster service account, and AWS by the sessions that
+/// `rolectl unlock` stores. `AWS_ENDPOINT_URL` (and `_IAM`, `_STS`) are honoured as by every AWS SDK.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "rolectl-controller", version)]
+pub struct Args {
+    /// Namespace of the controller, in which session Secrets live
+    #[arg(long, env = "ROLECTL_NAMESPACE", default_value = "rolectl-system")]
+    pub namespace: String,
+    /// Name of this cluster in owner tags. Default: the UID of the namespace kube-system
+    ///
+    /// A cluster that is rebuilt from Git finds its roles again only under the same name.
+    #[arg(long, env = "ROLECTL_CLUSTER_NAME", value_parser = cluster_name)]
+    pub cluster_name: Option<String>,
+    /// Look after the IamRoles of this namespace only
+    #[arg(long, env = "ROLECTL_WATCH_NAMESPACE")]
+    pub watch_namespace: Option<String>,
+    /// Look after these MfaSessions, and the AwsAccounts that refer to them, only
+    #[arg(long, env = "ROLECTL_SESSIONS", value_delimiter = ',')]
+    pub sessions: Vec<String>,
+    /// Roles worked on at the same time, 1 to 10000
+    #[arg(long, env = "ROLECTL_CONCURRENCY", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub concurrency: u16,
+    /// Address of /livez and /readyz
+    #[arg(long, env = "ROLECTL_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
+    pub health_address: SocketAddr,
+    /// Form of the log
+    #[arg(long, env = "ROLECTL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// What is logged, as for RUST_LOG: `info`, `rolectl=debug`
+    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    pub log: String,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+fn cluster_name(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+=._:@-".contains(c);
+    if (1..=63).contains(&text.len()) && text.chars().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("a cluster's name has 1 to 63 letters, digits or +=._:@- (no slash: it separates the parts of an owner tag)".to_owned())
+    }
+}

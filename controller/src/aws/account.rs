@@ -1,0 +1,228 @@
+//! One target account: assumed on a session, called at its own pace, known by its snapshot.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use rolectl_crds::{AwsAccountSpec, Reason};
+use tokio_util::sync::CancellationToken;
+
+use super::bucket::Bucket;
+use super::error::{AwsFailure, Class};
+use super::session::OpenSession;
+use super::snapshot::Snapshot;
+use super::{arn_account, iam_client};
+
+/// Credentials this close to their end are renewed first.
+const RENEW_BEFORE: Duration = Duration::from_mins(5);
+
+/// One target account.
+#[derive(Debug)]
+pub struct Account {
+    /// Name of the `AwsAccount`.
+    pub name: String,
+    /// Its spec when this was made. Another spec is another [`Account`].
+    pub spec: AwsAccountSpec,
+    /// Its roles.
+    pub snapshot: Mutex<Snapshot>,
+    base: SdkConfig,
+    bucket: Bucket,
+    assumed: tokio::sync::Mutex<Option<Assumed>>,
+    shutdown: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Assumed {
+    iam: aws_sdk_iam::Client,
+    expires_at: Timestamp,
+    session: u64,
+}
+
+/// Why an account cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccountError {
+    /// A call failed.
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+    /// The credentials lead to another account.
+    #[error("the credentials are for account {actual}, spec.accountId is {expected}: correct accountId or assumeRole. Nothing was written")]
+    Mismatch {
+        /// What AWS says.
+        actual: String,
+        /// What the object says.
+        expected: String,
+    },
+    /// AWS does not take the session any more.
+    #[error("AWS does not accept the session any more ({0}): run `rolectl unlock`")]
+    SessionRefused(AwsFailure),
+    /// The process is going down.
+    #[error("interrupted by shutdown; goes on at the next start")]
+    Shutdown,
+}
+
+impl AccountError {
+    /// The reason that a status gives for it.
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Aws(failure) => failure.reason(),
+            Self::Mismatch { .. } => Reason::AccountMismatch,
+            Self::SessionRefused(_) => Reason::SessionLocked,
+            Self::Shutdown => Reason::Progressing,
+        }
+    }
+}
+
+impl Account {
+    /// An account that was not called yet.
+    pub fn new(name: &str, spec: AwsAccountSpec, base: SdkConfig, shutdown: CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.to_owned(),
+            bucket: Bucket::new(spec.requests_per_second, spec.burst),
+            snapshot: Mutex::default(),
+            assumed: tokio::sync::Mutex::new(None),
+            spec,
+            base,
+            shutdown,
+        })
+    }
+
+    /// Whether the process is going down and no new call may begin.
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutdown.is_cancelled()
+    }
+
+    /// IAM in this account, on `session`. Assumes the role when needed, and proves the account before anything else.
+    pub async fn iam(&self, session: &OpenSession, now: Timestamp) -> Result<aws_sdk_iam::Client, AccountError> {
+        // Held across the call on purpose: a hundred waiting roles cost one AssumeRole.
+        let mut assumed = self.assumed.lock().await;
+        if let Some(a) = assumed.as_ref().filter(|a| a.session == session.number && a.expires_at > now + RENEW_BEFORE) {
+            return Ok(a.iam.clone());
+        }
+        let (credentials, expires_at) = self.assume(session).await?;
+        let iam = iam_client(&self.base, credentials, &self.spec.partition);
+        *assumed = Some(Assumed { iam: iam.clone(), expires_at, session: session.number });
+        Ok(iam)
+    }
+
+    async fn assume(&self, session: &OpenSession) -> Result<(Credentials, Timestamp), AccountError> {
+        let Some(role) = &self.spec.assume_role else {
+            // The session's own account. AWS has confirmed whose session it is.
+            self.check_account(session.account_id())?;
+            return Ok((session.material.credentials(), session.expires_at));
+        };
+        let request = session
+            .sts
+            .assume_role()
+            .role_arn(role_arn(&self.spec))
+            .role_session_name(session_name(&self.name))
+            .duration_seconds(role.duration_seconds)
+            .set_external_id(role.external_id.clone())
+            .set_source_identity(role.source_identity.then(|| session.user_name().to_owned()));
+        let answer = paced("AssumeRole", &session.bucket, &self.shutdown, request.send()).await;
+        let answer = answer.map_err(|error| match error {
+            // Of the session, not of the role: a denied role is AccessDenied.
+            AccountError::Aws(failure) if failure.class == Class::Expired => AccountError::SessionRefused(failure),
+            other => other,
+        })?;
+        self.check_account(answer.assumed_role_user.as_ref().map_or("", |user| arn_account(&user.arn)))?;
+        let Some(c) = answer.credentials else {
+            return Err(AwsFailure {
+                operation: "AssumeRole",
+                code: None,
+                message: "AWS answered without credentials".to_owned(),
+                class: Class::Transient,
+            }
+            .into());
+        };
+        let expires_at = Timestamp::from_second(c.expiration.secs()).unwrap_or(session.expires_at);
+        let credentials =
+            Credentials::new(c.access_key_id, c.secret_access_key, Some(c.session_token), None, "rolectl-assume-role");
+        Ok((credentials, expires_at))
+    }
+
+    fn check_account(&self, actual: &str) -> Result<(), AccountError> {
+        if actual == self.spec.account_id {
+            return Ok(());
+        }
+        Err(AccountError::Mismatch { actual: actual.to_owned(), expected: self.spec.account_id.clone() })
+    }
+
+    /// Assumed credentials were refused: the next call assumes anew.
+    pub async fn drop_credentials(&self) {
+        *self.assumed.lock().await = None;
+    }
+
+    /// Makes one IAM call in its turn.
+    pub async fn call<T, E, R>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, SdkError<E, R>>>,
+    ) -> Result<T, AwsFailure>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug,
+    {
+        match paced(operation, &self.bucket, &self.shutdown, call).await {
+            Ok(value) => Ok(value),
+            Err(AccountError::Aws(failure)) => Err(failure),
+            Err(other) => {
+                Err(AwsFailure { operation, code: None, message: other.to_string(), class: Class::Conflict })
+            }
+        }
+    }
+}
+
+/// Waits for a turn, calls, and lets the bucket learn from the answer. A shutdown ends the wait, never the call.
+async fn paced<T, E, R>(
+    operation: &'static str,
+    bucket: &Bucket,
+    shutdown: &CancellationToken,
+    call: impl Future<Output = Result<T, SdkError<E, R>>>,
+) -> Result<T, AccountError>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => return Err(AccountError::Shutdown),
+        () = bucket.turn() => {}
+    }
+    tracing::debug!(operation, "calling AWS");
+    match call.await {
+        Ok(value) => {
+            bucket.succeeded();
+            Ok(value)
+        }
+        Err(error) => {
+            let failure = AwsFailure::new(operation, &error);
+            if failure.class == Class::Throttled {
+                bucket.throttled();
+            }
+            Err(failure.into())
+        }
+    }
+}
+
+/// ARN of the role to assume. Empty where the account is used directly.
+pub fn role_arn(spec: &AwsAccountSpec) -> String {
+    let Some(role) = &spec.assume_role else { return String::new() };
+    match (&role.arn, &role.name) {
+        (Some(arn), _) => arn.clone(),
+        (None, name) => {
+            format!("arn:{}:iam::{}:role/{}", spec.partition, spec.account_id, name.as_deref().unwrap_or_default())
+        }
+    }
+}
+
+/// A role session name: 2 to 64 characters of IAM's alphabet.
+pub fn session_name(account: &str) -> String {
+    let fits = |c: char| if c.is_ascii_alphanumeric() || "+=,.@-_".contains(c) { c } else { '-' };
+    format!("rolectl-{account}").chars().map(fits).take(64).collect()
+}

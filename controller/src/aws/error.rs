@@ -1,0 +1,196 @@
+//! Every failure of an AWS call, classed once.
+
+use std::fmt;
+
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use rolectl_crds::Reason;
+
+/// What a failure means for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Too many calls: slow down, then retry.
+    Throttled,
+    /// AWS or the network failed: retry.
+    Transient,
+    /// Another change is under way, or a deletion finds a dependency: retry.
+    Conflict,
+    /// A trust policy names a principal that AWS does not know (yet): retry for minutes.
+    AwaitingPrincipal,
+    /// AWS says no: a user must give permission.
+    AccessDenied,
+    /// A quota is reached.
+    Quota,
+    /// The request can never succeed as it is.
+    Invalid,
+    /// What we act on is gone.
+    Vanished,
+    /// What we create is there.
+    Exists,
+    /// The credentials have ended or are not known.
+    Expired,
+}
+
+/// Error codes of the calls that we make, from their reference pages and from
+/// [common errors](https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html).
+const CODES: &[(&str, Class)] = &[
+    ("Throttling", Class::Throttled),
+    ("ThrottlingException", Class::Throttled),
+    ("RequestLimitExceeded", Class::Throttled),
+    ("TooManyRequestsException", Class::Throttled),
+    ("ServiceFailure", Class::Transient),
+    ("ServiceFailureException", Class::Transient),
+    ("InternalFailure", Class::Transient),
+    ("InternalError", Class::Transient),
+    ("ServiceUnavailable", Class::Transient),
+    ("RequestTimeout", Class::Transient),
+    ("ConcurrentModification", Class::Conflict),
+    ("ConcurrentModificationException", Class::Conflict),
+    ("EntityTemporarilyUnmodifiable", Class::Conflict),
+    ("DeleteConflict", Class::Conflict),
+    ("AccessDenied", Class::AccessDenied),
+    ("AccessDeniedException", Class::AccessDenied),
+    ("UnauthorizedOperation", Class::AccessDenied),
+    ("SignatureDoesNotMatch", Class::AccessDenied),
+    ("OptInRequired", Class::AccessDenied),
+    ("RegionDisabledException", Class::AccessDenied),
+    ("LimitExceeded", Class::Quota),
+    ("LimitExceededException", Class::Quota),
+    ("MalformedPolicyDocument", Class::Invalid),
+    ("MalformedPolicyDocumentException", Class::Invalid),
+    ("PackedPolicyTooLarge", Class::Invalid),
+    ("PolicyNotAttachable", Class::Invalid),
+    ("PolicyNotAttachableException", Class::Invalid),
+    ("InvalidInput", Class::Invalid),
+    ("InvalidInputException", Class::Invalid),
+    ("ValidationError", Class::Invalid),
+    ("UnmodifiableEntity", Class::Invalid),
+    ("UnmodifiableEntityException", Class::Invalid),
+    ("NoSuchEntity", Class::Vanished),
+    ("NoSuchEntityException", Class::Vanished),
+    ("EntityAlreadyExists", Class::Exists),
+    ("EntityAlreadyExistsException", Class::Exists),
+    ("ExpiredToken", Class::Expired),
+    ("ExpiredTokenException", Class::Expired),
+    ("InvalidClientTokenId", Class::Expired),
+    ("UnrecognizedClientException", Class::Expired),
+];
+
+/// A failed AWS call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsFailure {
+    /// The operation, as AWS names it.
+    pub operation: &'static str,
+    /// AWS's error code. `None` when no answer came.
+    pub code: Option<String>,
+    /// AWS's words, or the network's.
+    pub message: String,
+    /// What it means for us.
+    pub class: Class,
+}
+
+impl AwsFailure {
+    /// Classes what an SDK call returned.
+    pub fn new<E, R>(operation: &'static str, error: &SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: fmt::Debug,
+    {
+        let Some(service) = error.as_service_error() else {
+            return Self { operation, code: None, message: transport_message(error), class: Class::Transient };
+        };
+        let code = service.code().unwrap_or("Unknown").to_owned();
+        let message = service.message().unwrap_or("AWS gave no message").trim().to_owned();
+        let class = classify(&code, &message);
+        Self { operation, code: Some(code), message, class }
+    }
+
+    /// The reason that a status gives for it.
+    pub const fn reason(&self) -> Reason {
+        match self.class {
+            Class::Throttled => Reason::Throttled,
+            Class::Transient => Reason::AwsUnavailable,
+            Class::Conflict | Class::Vanished | Class::Exists => Reason::Progressing,
+            Class::AwaitingPrincipal => Reason::AwaitingPrincipal,
+            Class::AccessDenied => Reason::AccessDenied,
+            Class::Quota => Reason::QuotaExceeded,
+            Class::Invalid => Reason::InvalidSpec,
+            Class::Expired => Reason::SessionLocked,
+        }
+    }
+}
+
+/// The class of an error code, with AWS's message where the code alone does not tell.
+pub fn classify(code: &str, message: &str) -> Class {
+    if code.starts_with("MalformedPolicyDocument") && message.contains("Invalid principal") {
+        return Class::AwaitingPrincipal;
+    }
+    // The role is there, what it is to carry is not: a spelling mistake, not a vanished role.
+    if code.starts_with("NoSuchEntity") && (message.contains("olicy") || message.starts_with("Scope ARN")) && !message.contains("role with name") {
+        return Class::Invalid;
+    }
+    // What is not in the table may pass; it is retried, with its code shown.
+    CODES.iter().find(|(known, _)| *known == code).map_or(Class::Transient, |(_, class)| *class)
+}
+
+fn transport_message<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: std::error::Error + 'static,
+    R: fmt::Debug,
+{
+    let mut message = match error {
+        SdkError::TimeoutError(_) => "no answer in time".to_owned(),
+        SdkError::DispatchFailure(_) => "AWS could not be reached".to_owned(),
+        SdkError::ResponseError(_) => "the answer could not be read".to_owned(),
+        _ => "the request could not be made".to_owned(),
+    };
+    let mut source = std::error::Error::source(error);
+    let mut last = None;
+    while let Some(cause) = source {
+        last = Some(cause.to_string());
+        source = cause.source();
+    }
+    if let Some(last) = last {
+        message.push_str(": ");
+        message.push_str(&last);
+    }
+    message
+}
+
+impl fmt::Display for AwsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.code {
+            Some(code) => write!(f, "{}: {code}: {}", self.operation, self.message),
+            None => write!(f, "{}: {}", self.operation, self.message),
+        }
+    }
+}
+
+impl std::error::Error for AwsFailure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_is_classed_once() {
+        let mut codes: Vec<_> = CODES.iter().map(|(code, _)| code).collect();
+        codes.sort();
+        codes.dedup();
+        assert_eq!(codes.len(), CODES.len());
+    }
+
+    #[test]
+    fn the_message_decides_where_the_code_does_not() {
+        for (code, message, class) in [
+            ("MalformedPolicyDocument", "Invalid principal in policy: \"AWS\":\"arn:aws:iam::1:user/x\"", Class::AwaitingPrincipal),
+            ("MalformedPolicyDocument", "Syntax errors in policy.", Class::Invalid),
+            ("NoSuchEntity", "The role with name app cannot be found.", Class::Vanished),
+            ("NoSuchEntity", "Policy arn:aws:iam::aws:policy/Nope does not exist or is not attachable.", Class::Invalid),
+            ("NoSuchEntity", "Scope ARN: arn:aws:iam::1:policy/b does not exist or is not attachable.", Class::Invalid),
+            ("BrandNewError", "", Class::Transient),
+        ] {
+            assert_eq!(classify(code, message), class, "{code} {message}");
+        }
+    }
+}

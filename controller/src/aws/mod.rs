@@ -1,0 +1,88 @@
+//! The only home of the AWS SDK.
+//!
+//! Sessions come from a Secret ([`session`]), each account is assumed on one of them ([`account`]), is read
+//! by sweeps only ([`sweep`], kept in [`snapshot`]) and written by carrying out plans ([`apply`]). Every
+//! call takes its turn in the account's token bucket ([`bucket`]) and every failure is classed in [`error`].
+
+pub mod account;
+pub mod apply;
+pub mod bucket;
+pub mod error;
+pub mod session;
+pub mod snapshot;
+pub mod sweep;
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_smithy_http_client::tls;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+/// One HTTP client for everything, with rustls on ring: no second TLS stack, and static binaries stay easy.
+pub fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .build_https()
+}
+
+/// The part of the SDK's configuration that all clients share: no credentials (they are given to each client),
+/// no retries (the controller has its own, counted), and a bound on every call. `AWS_ENDPOINT_URL`,
+/// `AWS_ENDPOINT_URL_IAM` and `AWS_ENDPOINT_URL_STS` are honoured.
+pub async fn base_config() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client())
+        .no_credentials()
+        .region(Region::from_static(signing_region("aws")))
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(4))
+                .operation_timeout(Duration::from_secs(30))
+                .build(),
+        )
+        .load()
+        .await
+}
+
+/// IAM is global within a partition and signed for one region of it.
+/// See [AWS service endpoints](https://docs.aws.amazon.com/general/latest/gr/iam-service.html).
+pub fn signing_region(partition: &str) -> &'static str {
+    match partition {
+        "aws-cn" => "cn-north-1",
+        "aws-us-gov" => "us-gov-west-1",
+        "aws-iso" => "us-iso-east-1",
+        "aws-iso-b" => "us-isob-east-1",
+        _ => "us-east-1",
+    }
+}
+
+/// An STS client on given credentials.
+pub fn sts_client(base: &SdkConfig, credentials: Credentials, partition: &str) -> aws_sdk_sts::Client {
+    let config = aws_sdk_sts::config::Builder::from(base)
+        .region(Region::from_static(signing_region(partition)))
+        .credentials_provider(credentials)
+        .build();
+    aws_sdk_sts::Client::from_conf(config)
+}
+
+/// An IAM client on given credentials.
+pub fn iam_client(base: &SdkConfig, credentials: Credentials, partition: &str) -> aws_sdk_iam::Client {
+    let config = aws_sdk_iam::config::Builder::from(base)
+        .region(Region::from_static(signing_region(partition)))
+        .credentials_provider(credentials)
+        .build();
+    aws_sdk_iam::Client::from_conf(config)
+}
+
+/// The account in an ARN.
+pub fn arn_account(arn: &str) -> &str {
+    arn.split(':').nth(4).unwrap_or_default()
+}
+
+/// The partition in an ARN.
+pub fn arn_partition(arn: &str) -> &str {
+    arn.split(':').nth(1).unwrap_or("aws")
+}

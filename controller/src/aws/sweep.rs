@@ -1,0 +1,99 @@
+//! One pass over an account: every role, complete, for two calls a page.
+//!
+//! [`GetAccountAuthorizationDetails`](https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountAuthorizationDetails.html)
+//! lacks a role's description and longest session, [`ListRoles`](https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListRoles.html)
+//! lacks nearly all else; joined they are complete.
+
+use std::collections::HashMap;
+
+use aws_sdk_iam::types::{EntityType, RoleDetail};
+use percent_encoding::percent_decode_str;
+
+use super::account::Account;
+use super::error::AwsFailure;
+use crate::role::ObservedRole;
+use crate::role::observed::ObservedDocument;
+
+/// Roles asked for in one page. AWS may give fewer; only `IsTruncated` ends.
+const PAGE: i32 = 1000;
+
+/// What a sweep found.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// The roles.
+    pub roles: Vec<ObservedRole>,
+    /// Names that only one of the two lists had: made or deleted during the sweep.
+    pub unsettled: Vec<String>,
+}
+
+/// Reads all roles of an account.
+pub async fn sweep(account: &Account, iam: &aws_sdk_iam::Client) -> Result<Swept, AwsFailure> {
+    let mut described: HashMap<String, (String, i32)> = HashMap::new();
+    let mut marker = None;
+    loop {
+        let page = account
+            .call("ListRoles", iam.list_roles().max_items(PAGE).set_marker(marker.take()).send())
+            .await?;
+        for role in page.roles {
+            let text = role.description.unwrap_or_default();
+            described.insert(role.role_name, (text, role.max_session_duration.unwrap_or(3600)));
+        }
+        marker = page.marker.filter(|_| page.is_truncated);
+        if marker.is_none() {
+            break;
+        }
+    }
+    let mut swept = Swept::default();
+    let mut marker = None;
+    loop {
+        let request = iam
+            .get_account_authorization_details()
+            .filter(EntityType::Role)
+            .max_items(PAGE)
+            .set_marker(marker.take());
+        let page = account.call("GetAccountAuthorizationDetails", request.send()).await?;
+        for detail in page.role_detail_list.into_iter().flatten() {
+            let name = detail.role_name.clone().unwrap_or_default();
+            match described.remove(&name) {
+                Some((description, duration)) => swept.roles.push(observed(detail, description, duration)),
+                None => swept.unsettled.push(name),
+            }
+        }
+        marker = page.marker.filter(|_| page.is_truncated);
+        if marker.is_none() {
+            break;
+        }
+    }
+    swept.unsettled.extend(described.into_keys());
+    Ok(swept)
+}
+
+fn observed(detail: RoleDetail, description: String, max_session_duration: i32) -> ObservedRole {
+    let tags = detail.tags.into_iter().flatten().map(|tag| (tag.key, tag.value)).collect();
+    let inline = detail.role_policy_list.into_iter().flatten();
+    let profiles = detail.instance_profile_list.into_iter().flatten();
+    ObservedRole {
+        name: detail.role_name.unwrap_or_default(),
+        arn: detail.arn.unwrap_or_default(),
+        role_id: detail.role_id.unwrap_or_default(),
+        path: detail.path.unwrap_or_default(),
+        description,
+        max_session_duration,
+        trust: document(detail.assume_role_policy_document.as_deref()),
+        managed_policies: detail.attached_managed_policies.into_iter().flatten().filter_map(|p| p.policy_arn).collect(),
+        inline_policies: inline
+            .filter_map(|p| Some((p.policy_name?, document(p.policy_document.as_deref()))))
+            .collect(),
+        permissions_boundary: detail.permissions_boundary.and_then(|b| b.permissions_boundary_arn),
+        tags,
+        instance_profiles: profiles.map(|p| p.instance_profile_name).collect(),
+    }
+}
+
+/// Documents come URL-encoded by RFC 3986: a `+` is a plus.
+fn document(encoded: Option<&str>) -> ObservedDocument {
+    let encoded = encoded.unwrap_or_default();
+    percent_decode_str(encoded)
+        .decode_utf8()
+        .map_or_else(|_| ObservedDocument::Unreadable(encoded.to_owned()), |text| ObservedDocument::read(&text))
+}

@@ -1,0 +1,311 @@
+//! `AwsAccount`: sweeps the account, and wakes those of its roles that are not as they were left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt as _};
+use rolectl_crds::{AwsAccount, AwsAccountStatus, IamRole, Reason, RoleCounts};
+use tokio::time::Instant;
+
+use super::context::{Context, Settled};
+use super::{Error, Shared, events};
+use crate::aws::account::{Account, AccountError};
+use crate::aws::error::Class;
+use crate::aws::session::{OpenSession, SessionState};
+use crate::aws::snapshot::Lookup;
+use crate::aws::sweep::sweep;
+use crate::conditions::{Truth, Verdict, conditions, ready_reason};
+use crate::role::desired::role_name;
+use crate::role::status::truth;
+
+/// How soon a failed sweep is tried again, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(2));
+/// How soon to ask again for a session that was not looked at yet.
+const PENDING: Duration = Duration::from_secs(2);
+
+/// Sweeps the account when it is due or asked for.
+pub async fn reconcile(object: Arc<AwsAccount>, context: Shared) -> Result<Action, Error> {
+    if !context.serves_session(&object.spec.session_ref) {
+        return Ok(Action::await_change());
+    }
+    context.caches_filled().await;
+    let api: Api<AwsAccount> = Api::all(context.client.clone());
+    if object.metadata.deletion_timestamp.is_some() {
+        return let_go(&object, &context, &api).await;
+    }
+    context.set_finalizer(&api, &object, true).await?;
+    let live = context.live(&object);
+    wake_on_change(&object, &context);
+    if object.spec.suspend {
+        park(&object, &context);
+        let message = "suspended: no call is made in this account".to_owned();
+        return report(&object, &context, Reason::Suspended, message, None).await.map(|()| Action::await_change());
+    }
+    let session = match context.sessions.state(&object.spec.session_ref, Timestamp::now()) {
+        SessionState::Open(session) => session,
+        SessionState::Pending if context.stores.sessions.get(&ObjectRef::new(&object.spec.session_ref)).is_some() => {
+            return Ok(Action::requeue(PENDING));
+        }
+        SessionState::Pending => {
+            park(&object, &context);
+            let message = format!("MfaSession {} does not exist: create it, or correct spec.sessionRef", object.spec.session_ref);
+            return report(&object, &context, Reason::SessionLocked, message, None).await.map(|()| Action::await_change());
+        }
+        SessionState::Locked(why) => {
+            park(&object, &context);
+            return report(&object, &context, Reason::SessionLocked, why, None).await.map(|()| Action::await_change());
+        }
+    };
+    sweep_if_due(&object, &context, &live, &session).await
+}
+
+async fn sweep_if_due(object: &AwsAccount, context: &Context, live: &Account, session: &OpenSession) -> Result<Action, Error> {
+    let name = object.name_any();
+    let now = Instant::now();
+    let wait = context.progress(&name, |p| {
+        let fresh = p.session == Some(session.number);
+        let wait = p.due.filter(|_| fresh && !p.wanted).map(|due| due.saturating_duration_since(now));
+        // Taken before the sweep begins: one asked for while it runs is another.
+        if wait.is_none_or(|w| w.is_zero()) {
+            p.wanted = false;
+        }
+        wait
+    });
+    if let Some(wait) = wait.filter(|w| !w.is_zero()) {
+        return Ok(Action::requeue(wait));
+    }
+    let start = live.snapshot.lock().begin_sweep(now);
+    let swept = match live.iam(session, Timestamp::now()).await {
+        Ok(iam) => sweep(live, &iam).await.map_err(AccountError::from),
+        Err(error) => Err(error),
+    };
+    let swept = match swept {
+        Ok(swept) => swept,
+        Err(error) => return sweep_failed(object, context, live, session, error).await,
+    };
+    let merge = live.snapshot.lock().merge(start, swept.roles, &swept.unsettled, &context.owner_prefix());
+    let interval: Duration = object.spec.drift_interval.into();
+    let next = merge.look_again.unwrap_or_else(|| interval.mul_f64(rand::random_range(0.85..1.0))).min(interval);
+    let recovered = context.progress(&name, |p| {
+        p.due = Some(Instant::now() + next);
+        p.session = Some(session.number);
+        p.failures = 0;
+        p.failure.take().is_some()
+    });
+    let drifted = wake_roles(object, context, live, recovered);
+    let counts = RoleCounts { managed: merge.managed, unmanaged: merge.unmanaged, drifted };
+    let took = now.elapsed();
+    tracing::info!(account = name, managed = counts.managed, unmanaged = counts.unmanaged, drifted, ?took, "swept");
+    report_orphans(object, context, live).await;
+    report(object, context, Reason::InSync, "swept".to_owned(), Some((counts, took))).await?;
+    Ok(Action::requeue(next))
+}
+
+async fn sweep_failed(
+    object: &AwsAccount,
+    context: &Context,
+    live: &Account,
+    session: &OpenSession,
+    error: AccountError,
+) -> Result<Action, Error> {
+    let name = object.name_any();
+    if context.shutdown.is_cancelled() {
+        return Ok(Action::await_change());
+    }
+    match &error {
+        AccountError::SessionRefused(_) => {
+            context.sessions.reject(&object.spec.session_ref, session, &error.to_string());
+            context.wake_session(&object.spec.session_ref);
+            return Ok(Action::requeue(PENDING));
+        }
+        AccountError::Aws(failure) if failure.class == Class::Expired => live.drop_credentials().await,
+        _ => {}
+    }
+    // Refused credentials of an assumed role are fetched anew; that alone is no reason to call the session locked.
+    let reason = match error.reason() {
+        Reason::SessionLocked => Reason::AwsUnavailable,
+        // A call that reads cannot hit a bad spec of a role.
+        Reason::InvalidSpec => Reason::AccessDenied,
+        other => other,
+    };
+    let message = match reason {
+        Reason::AccessDenied => format!(
+            "account {}: {error}. Check that the role {} exists, trusts the session's user under MFA, and may read IAM",
+            object.spec.account_id,
+            crate::aws::account::role_arn(&object.spec),
+        ),
+        _ => format!("account {}: {error}", object.spec.account_id),
+    };
+    let (failures, first) = context.progress(&name, |p| {
+        p.failures += 1;
+        p.session = None;
+        let first = p.failure.as_ref().map(|(r, _)| *r) != Some(reason);
+        p.failure = Some((reason, message.clone()));
+        (p.failures, first)
+    });
+    tracing::warn!(account = name, %reason, message, "sweep failed");
+    report(object, context, reason, message, None).await?;
+    if first {
+        for role in context.roles_of(object) {
+            context.wake_role(ObjectRef::from_obj(&*role));
+        }
+    }
+    let (base, most) = BACKOFF;
+    let wait = base.saturating_mul(2_u32.saturating_pow(failures.min(10).saturating_sub(1))).min(most);
+    Ok(Action::requeue(wait.mul_f64(rand::random_range(0.8..1.2))))
+}
+
+/// A changed spec or label may bring roles in or out.
+fn wake_on_change(object: &AwsAccount, context: &Context) {
+    let now = (object.metadata.generation, object.labels().clone());
+    let before = context.progress(&object.name_any(), |p| p.seen.replace(now.clone()));
+    if before.as_ref() == Some(&now) {
+        return;
+    }
+    context.progress(&object.name_any(), |p| p.settled.clear());
+    for role in context.roles_of(object) {
+        context.wake_role(ObjectRef::from_obj(&*role));
+    }
+}
+
+/// Nothing may be called: what was known is out of date, and the roles must say so.
+fn park(object: &AwsAccount, context: &Context) {
+    let name = object.name_any();
+    let was_working = context.progress(&name, |p| {
+        let was = p.session.take().is_some() || p.failure.take().is_some() || !p.settled.is_empty();
+        p.settled.clear();
+        was
+    });
+    context.live(object).snapshot.lock().forget();
+    if was_working {
+        for role in context.roles_of(object) {
+            context.wake_role(ObjectRef::from_obj(&*role));
+        }
+    }
+}
+
+/// Wakes the roles that are not as they were left. Returns how many of ours AWS shows otherwise than we left them.
+fn wake_roles(object: &AwsAccount, context: &Context, live: &Account, all: bool) -> u32 {
+    let mut drifted = 0;
+    for role in context.roles_of(object) {
+        let key = ObjectRef::from_obj(&*role);
+        let name = role.name_any();
+        let fingerprint = match live.snapshot.lock().lookup(role_name(&role.spec, &name)) {
+            Lookup::Unknown => continue,
+            Lookup::Absent => None,
+            Lookup::Present(observed, _) => Some(observed.fingerprint()),
+        };
+        let now = Settled { generation: role.metadata.generation, fingerprint };
+        let left = context.progress(&live.name, |p| p.settled.get(&key).copied());
+        if left.is_some_and(|l| l.generation == now.generation && l.fingerprint != now.fingerprint) {
+            drifted += 1;
+        }
+        if all || left != Some(now) {
+            context.wake_role(key);
+        }
+    }
+    for (namespace, name) in strays(context, live) {
+        context.wake_role(ObjectRef::new(&name).within(&namespace));
+    }
+    drifted
+}
+
+/// Roles with our owner tag, as the namespace and name of their `IamRole`.
+fn strays(context: &Context, live: &Account) -> Vec<(String, String)> {
+    let prefix = context.owner_prefix();
+    let owners = live.snapshot.lock().owners(&prefix);
+    let parts = owners.iter().filter_map(|owner| owner.strip_prefix(&prefix)?.split_once('/'));
+    parts
+        .filter(|(namespace, name)| {
+            let key: ObjectRef<IamRole> = ObjectRef::new(name).within(namespace);
+            // Already accounted for: its object names this account.
+            context.stores.roles.get(&key).is_some_and(|role| {
+                !super::context::stands_in(&role, &live.name)
+                    && context.stores.accounts.get(&ObjectRef::new(&live.name)).is_some_and(|a| !super::context::targets(&role, &a))
+            })
+        })
+        .map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
+        .collect()
+}
+
+/// Roles with our owner tag whose `IamRole` is gone, as after a finalizer was removed by force. Told, never touched.
+async fn report_orphans(object: &AwsAccount, context: &Context, live: &Account) {
+    let prefix = context.owner_prefix();
+    let mut orphans: Vec<String> = live.snapshot.lock().owners(&prefix);
+    orphans.retain(|owner| {
+        owner.strip_prefix(&prefix).and_then(|rest| rest.split_once('/')).is_some_and(|(namespace, name)| {
+            let watched = context.options.watch_namespace.as_deref().is_none_or(|w| w == namespace);
+            watched && context.stores.roles.get(&ObjectRef::new(name).within(namespace)).is_none()
+        })
+    });
+    orphans.sort();
+    let new = context.progress(&live.name, |p| {
+        let new = p.orphans != orphans;
+        p.orphans.clone_from(&orphans);
+        new
+    });
+    if new && !orphans.is_empty() {
+        let shown: Vec<&str> = orphans.iter().take(5).map(String::as_str).collect();
+        let note = format!(
+            "{} roles carry our owner tag but have no IamRole ({}): apply the IamRole again to manage them, or delete them by hand",
+            orphans.len(),
+            shown.join(", ")
+        );
+        events::publish(context, object, EventType::Warning, "Orphaned", "Sweep", &note).await;
+    }
+}
+
+/// An account goes only when no role needs it any more.
+async fn let_go(object: &AwsAccount, context: &Context, api: &Api<AwsAccount>) -> Result<Action, Error> {
+    let name = object.name_any();
+    let users = context.roles_of(object);
+    if users.is_empty() {
+        context.set_finalizer(api, object, false).await?;
+        context.forget_account(&name);
+        return Ok(Action::await_change());
+    }
+    let shown: Vec<String> =
+        users.iter().take(5).map(|r| format!("{}/{}", r.namespace().unwrap_or_default(), r.name_any())).collect();
+    let message = format!("still used by {} roles: {}. Take the account out of their spec.accounts first", users.len(), shown.join(", "));
+    report(object, context, Reason::InUse, message, None).await?;
+    Ok(Action::requeue(Duration::from_secs(5)))
+}
+
+async fn report(
+    object: &AwsAccount,
+    context: &Context,
+    reason: Reason,
+    message: String,
+    swept: Option<(RoleCounts, Duration)>,
+) -> Result<(), Error> {
+    let prior = object.status.as_ref();
+    let generation = object.metadata.generation;
+    let ready = match reason {
+        // Deleting, yet as good as before for those who still use it.
+        Reason::InUse => Some(Truth::False),
+        other => truth(other),
+    };
+    let verdict = Verdict { ready, reason, message };
+    let now = Timestamp::now();
+    let mut status = AwsAccountStatus {
+        observed_generation: generation,
+        conditions: conditions(prior.map_or(&[][..], |p| &p.conditions), generation, verdict, now),
+        ..prior.cloned().unwrap_or_default()
+    };
+    if let Some((counts, took)) = swept {
+        status.last_sweep_time = Some(Time(now));
+        status.last_sweep_duration_ms = u64::try_from(took.as_millis()).ok();
+        status.roles = Some(counts);
+    }
+    let api: Api<AwsAccount> = Api::all(context.client.clone());
+    if context.patch_status(&api, object, prior, &status).await? {
+        let before = prior.and_then(|p| ready_reason(&p.conditions));
+        events::publish_stalled(context, object, before, &status.conditions).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,551 @@
+//! `IamRole`: resolve, desired, observed, plan, apply, status.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt as _};
+use rolectl_crds::{AccountStatus, AwsAccount, DriftPolicy, FINALIZER, IamRole, IamRoleStatus, RECONCILE_ANNOTATION, Reason};
+use tokio::sync::OnceCell;
+
+use super::access;
+use super::context::{Context, Settled, distinct, stands_in, targets};
+use super::{Error, Shared, events};
+use crate::aws::account::{Account, AccountError};
+use crate::aws::apply::{Applied, apply, verify};
+use crate::aws::error::Class;
+use crate::aws::session::{OpenSession, SessionState};
+use crate::aws::snapshot::Lookup;
+use crate::conditions::ready_reason;
+use crate::role::desired::{desired, role_name};
+use crate::role::status::{SHOWN_CHANGES, status, without_accounts};
+use crate::role::{AccountContext, DesiredRole, ObservedRole, Plan, guardrails, plan, plan_removal};
+
+/// A trust policy's principal may take minutes to be known everywhere, but not longer than this.
+const PRINCIPAL_PATIENCE: Duration = Duration::from_mins(10);
+/// How often what only a user can mend is looked at again: the cure may have come from outside Kubernetes.
+const STALLED_RETRY: Duration = Duration::from_mins(5);
+/// How soon a failure is tried again, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+
+/// What came of one account.
+struct Outcome {
+    /// `None`: nothing of ours is left there.
+    status: Option<AccountStatus>,
+    /// Changes made, for the event.
+    done: Vec<String>,
+}
+
+/// One reconcile of one role.
+struct Work<'a> {
+    role: &'a IamRole,
+    context: &'a Context,
+    key: ObjectRef<IamRole>,
+    namespace: String,
+    name: String,
+    owner: String,
+    /// Set once the finalizer is on the object. Before that nothing is written to AWS.
+    finalizer: OnceCell<()>,
+}
+
+/// Makes every account agree with the role.
+pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Error> {
+    context.caches_filled().await;
+    if context.shutdown.is_cancelled() {
+        return Ok(Action::await_change());
+    }
+    let work = Work::new(&role, &context);
+    if role.metadata.deletion_timestamp.is_some() {
+        return work.finalize().await;
+    }
+    if role.spec.suspend {
+        let message = "suspended: nothing is read or written".to_owned();
+        let status = without_accounts(role.status.as_ref(), role.metadata.generation, Reason::Suspended, message, Timestamp::now());
+        return work.report(status, &[]).await.map(|()| Action::await_change());
+    }
+    work.look_again_if_asked();
+    let (wanted, unknown) = work.resolve();
+    let leaving = work.leaving(&wanted);
+    let mut outcomes = join_all(wanted.iter().map(|account| work.ensure(account))).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    outcomes.extend(join_all(leaving.iter().map(|account| work.leave(account))).await.into_iter().collect::<Result<Vec<_>, _>>()?);
+    outcomes.extend(unknown.into_iter().map(|name| work.unknown_account(name)));
+    let done: Vec<String> = outcomes.iter().flat_map(|o| o.done.iter().cloned()).collect();
+    let accounts: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
+    let action = work.next(&accounts);
+    let status = status(role.status.as_ref(), role.metadata.generation, accounts, Timestamp::now());
+    work.report(status, &done).await?;
+    Ok(action)
+}
+
+impl<'a> Work<'a> {
+    fn new(role: &'a IamRole, context: &'a Context) -> Self {
+        let (namespace, name) = (role.namespace().unwrap_or_default(), role.name_any());
+        let has_finalizer = role.finalizers().iter().any(|f| f == FINALIZER);
+        Self {
+            key: ObjectRef::from_obj(role),
+            owner: context.owner(&namespace, &name),
+            finalizer: OnceCell::new_with(has_finalizer.then_some(())),
+            namespace,
+            name,
+            role,
+            context,
+        }
+    }
+
+    /// `kubectl annotate ... iam.rolectl.dev/reconcile=<anything>`: a fresh look at AWS, now.
+    fn look_again_if_asked(&self) {
+        let value = self.role.annotations().get(RECONCILE_ANNOTATION).map(String::as_str);
+        if !self.context.newly_forced(&self.key, value) {
+            return;
+        }
+        for account in self.resolve().0 {
+            let account = account.name_any();
+            // Also what was given up on is tried again.
+            self.context.progress(&account, |p| p.settled.remove(&self.key));
+            self.context.want_sweep(&account);
+        }
+    }
+
+    /// The accounts that the spec names, and the names that no account has.
+    fn resolve(&self) -> (Vec<Arc<AwsAccount>>, Vec<String>) {
+        let accounts = self.context.stores.accounts.state_filter(|account| targets(self.role, account));
+        let known = |name: &String| accounts.iter().any(|a| a.metadata.name.as_ref() == Some(name));
+        let unknown = distinct(self.role.spec.accounts.names.iter().filter(|n| !known(n)).cloned());
+        (accounts, unknown)
+    }
+
+    /// Accounts that the spec does not name any more, but that have the role, or may have it.
+    fn leaving(&self, wanted: &[Arc<AwsAccount>]) -> Vec<Arc<AwsAccount>> {
+        let holding = self.context.holding(&self.owner);
+        self.context.stores.accounts.state_filter(|account| {
+            let name = account.name_any();
+            !wanted.iter().any(|w| w.name_any() == name) && (stands_in(self.role, &name) || holding.contains(&name))
+        })
+    }
+
+    fn prior(&self, account: &str) -> Option<&AccountStatus> {
+        self.role.status.iter().flat_map(|s| &s.accounts).find(|a| a.name == account)
+    }
+
+    /// The account's entry, with all that is known of the role there kept.
+    fn entry(&self, account: &AwsAccount, state: Reason, message: Option<String>) -> AccountStatus {
+        let name = account.name_any();
+        let prior = self.prior(&name);
+        AccountStatus {
+            account_id: Some(account.spec.account_id.clone()),
+            state,
+            arn: prior.and_then(|p| p.arn.clone()),
+            role_id: prior.and_then(|p| p.role_id.clone()),
+            message,
+            changes: vec![],
+            last_applied_generation: prior.and_then(|p| p.last_applied_generation),
+            name,
+        }
+    }
+
+    fn outcome(&self, account: &AwsAccount, state: Reason, message: impl Into<String>) -> Outcome {
+        Outcome { status: Some(self.entry(account, state, Some(message.into()))), done: vec![] }
+    }
+
+    /// Nothing new can be said yet: what was said of this generation stands.
+    fn unchanged(&self, account: &AwsAccount, waiting_for: &str) -> Outcome {
+        let current = self.role.status.as_ref().and_then(|s| s.observed_generation) == self.role.metadata.generation;
+        let settled = |s: &&AccountStatus| current && s.state != Reason::SessionLocked;
+        match self.prior(&account.name_any()).filter(settled) {
+            Some(prior) => Outcome { status: Some(prior.clone()), done: vec![] },
+            None => self.outcome(account, Reason::Progressing, waiting_for),
+        }
+    }
+
+    fn unknown_account(&self, name: String) -> Outcome {
+        let prior = self.prior(&name);
+        let message = format!("there is no AwsAccount {name}: create it, or correct spec.accounts.names");
+        let status = AccountStatus {
+            account_id: prior.and_then(|p| p.account_id.clone()),
+            state: Reason::AccountNotFound,
+            arn: prior.and_then(|p| p.arn.clone()),
+            role_id: prior.and_then(|p| p.role_id.clone()),
+            message: Some(message),
+            changes: vec![],
+            last_applied_generation: prior.and_then(|p| p.last_applied_generation),
+            name,
+        };
+        Outcome { status: Some(status), done: vec![] }
+    }
+
+    /// Makes one account agree.
+    async fn ensure(&self, account: &AwsAccount) -> Result<Outcome, Error> {
+        if account.spec.suspend {
+            return Ok(self.outcome(account, Reason::Suspended, "the account is suspended"));
+        }
+        if !access::allows(self.context, account, &self.namespace).await? {
+            let message = format!(
+                "AwsAccount {} does not allow namespace {}: its owner can add it to spec.allowedNamespaces",
+                account.name_any(),
+                self.namespace
+            );
+            return Ok(self.settle(account, Reason::NamespaceNotAllowed, message, None));
+        }
+        if let Some(older) = self.older_namesake(account) {
+            let message = format!("IamRole {older} is older and manages role {} in this account: delete one of the two", self.role_name());
+            return Ok(self.settle(account, Reason::Duplicate, message, None));
+        }
+        let desired = match self.desired(account) {
+            Ok(desired) => desired,
+            Err((reason, message)) => return Ok(self.settle(account, reason, message, None)),
+        };
+        let (live, session) = match self.reach(account) {
+            Ok(reached) => reached,
+            Err(outcome) => return Ok(*outcome),
+        };
+        let (observed, seen) = match self.observe(account, &live) {
+            Ok(observed) => observed,
+            Err(outcome) => return Ok(*outcome),
+        };
+        let known = self.prior(&live.name).and_then(|p| p.role_id.as_deref());
+        let plan = match plan(&desired, observed.as_deref(), known) {
+            Ok(plan) => plan,
+            Err(refusal) => {
+                let mut outcome = self.settle(account, refusal.reason, refusal.message, observed.as_deref());
+                // Not ours, so nothing of it belongs in our status.
+                if let Some(status) = &mut outcome.status {
+                    (status.arn, status.role_id) = (None, None);
+                }
+                return Ok(outcome);
+            }
+        };
+        if plan.is_empty() {
+            // Ours already, as after a cluster was rebuilt from Git: from now on its deletion is our business.
+            if observed.is_some() {
+                self.hold().await?;
+            }
+            return Ok(self.in_sync(account, observed.as_deref()));
+        }
+        if desired.drift == DriftPolicy::Report {
+            let mut outcome = self.settle(account, Reason::Drifted, "differs, and drift: Report leaves it so", observed.as_deref());
+            if let Some(status) = &mut outcome.status {
+                status.changes = shown(&plan);
+            }
+            return Ok(outcome);
+        }
+        self.hold().await?;
+        let applied = self.carry_out(&live, &session, desired.name.as_str(), plan, observed, seen).await;
+        Ok(self.applied(account, &live, &session, applied).await)
+    }
+
+    /// Ends our care for the role in an account that the spec does not name any more.
+    async fn leave(&self, account: &AwsAccount) -> Result<Outcome, Error> {
+        let prior = self.prior(&account.name_any());
+        if account.spec.suspend {
+            return Ok(self.outcome(account, Reason::Suspended, "the account is suspended; the role there is still to be removed"));
+        }
+        let (live, session) = match self.reach(account) {
+            Ok(reached) => reached,
+            Err(outcome) => {
+                // Never written there, and nobody can look: nothing keeps us.
+                let failing = outcome.status.as_ref().is_some_and(|s| s.state != Reason::SessionLocked && s.state != Reason::Progressing);
+                let never_ours = prior.is_none_or(|p| p.role_id.is_none() && p.last_applied_generation.is_none());
+                if failing && never_ours {
+                    return Ok(Outcome { status: None, done: vec![] });
+                }
+                return Ok(*outcome);
+            }
+        };
+        let (observed, seen) = match self.observe(account, &live) {
+            Ok(observed) => observed,
+            Err(outcome) => return Ok(*outcome),
+        };
+        let known = prior.and_then(|p| p.role_id.as_deref());
+        let plan = plan_removal(observed.as_deref(), &self.owner, known, self.role.spec.deletion_policy);
+        if plan.is_empty() {
+            return Ok(Outcome { status: None, done: vec![] });
+        }
+        self.hold_unless_deleted().await?;
+        let name = observed.as_ref().map_or_else(|| self.role_name().to_owned(), |o| o.name.clone());
+        let applied = self.carry_out(&live, &session, &name, plan, observed, seen).await;
+        let failed = matches!(&applied, Err(_) | Ok(Applied { failed: Some(_), .. }));
+        let mut outcome = self.applied(account, &live, &session, applied).await;
+        if !failed {
+            self.context.progress(&live.name, |p| p.settled.remove(&self.key));
+            outcome.status = None;
+        }
+        Ok(outcome)
+    }
+
+    fn role_name(&self) -> &str {
+        role_name(&self.role.spec, &self.name)
+    }
+
+    /// Another `IamRole` that came first for the same role in the account.
+    fn older_namesake(&self, account: &AwsAccount) -> Option<String> {
+        let age = |role: &IamRole| (role.metadata.creation_timestamp.clone().map(|t| t.0), role.uid());
+        let mine = age(self.role);
+        let older = self.context.stores.roles.find(|other| {
+            other.uid() != self.role.uid()
+                && role_name(&other.spec, other.metadata.name.as_deref().unwrap_or_default()).eq_ignore_ascii_case(self.role_name())
+                && targets(other, account)
+                && age(other) < mine
+        })?;
+        Some(format!("{}/{}", older.namespace().unwrap_or_default(), older.name_any()))
+    }
+
+    fn desired(&self, account: &AwsAccount) -> Result<DesiredRole, (Reason, String)> {
+        let session: ObjectRef<rolectl_crds::MfaSession> = ObjectRef::new(&account.spec.session_ref);
+        let session_account = self.context.stores.sessions.get(&session).map(|s| s.spec.account_id.clone());
+        let context = AccountContext {
+            name: account.name_any(),
+            account_id: account.spec.account_id.clone(),
+            partition: account.spec.partition.clone(),
+            labels: account.labels().clone(),
+            session_account_id: session_account.unwrap_or_default(),
+        };
+        let desired = desired(&self.role.spec, &self.name, &self.owner, &context).map_err(|e| (e.reason(), e.to_string()))?;
+        let broken = account.spec.guardrails.as_ref().and_then(|g| guardrails::violation(g, &desired, &context.partition));
+        match broken {
+            Some(message) => Err((Reason::GuardrailViolated, message)),
+            None => Ok(desired),
+        }
+    }
+
+    /// The live account and its open session, or what to say instead.
+    fn reach(&self, account: &AwsAccount) -> Result<(Arc<Account>, Arc<OpenSession>), Box<Outcome>> {
+        let session = &account.spec.session_ref;
+        match self.context.sessions.state(session, Timestamp::now()) {
+            SessionState::Open(open) => Ok((self.context.live(account), open)),
+            SessionState::Pending if self.context.stores.sessions.get(&ObjectRef::new(session)).is_some() => {
+                Err(Box::new(self.unchanged(account, "waiting for the session")))
+            }
+            SessionState::Pending => {
+                let message = format!("MfaSession {session} does not exist: create it, or correct the account's sessionRef");
+                Err(Box::new(self.outcome(account, Reason::SessionLocked, message)))
+            }
+            SessionState::Locked(why) => {
+                let mut outcome = self.outcome(account, Reason::SessionLocked, why);
+                if let Some(status) = &mut outcome.status {
+                    status.changes = self.prior(&status.name).map(|p| p.changes.clone()).unwrap_or_default();
+                }
+                Err(Box::new(outcome))
+            }
+        }
+    }
+
+    /// The role as AWS has it, or what to say while that is not known.
+    fn observe(&self, account: &AwsAccount, live: &Account) -> Result<(Option<Arc<ObservedRole>>, tokio::time::Instant), Box<Outcome>> {
+        if let Some((reason, message)) = self.context.progress(&live.name, |p| p.failure.clone()) {
+            return Err(Box::new(self.outcome(account, reason, message)));
+        }
+        match live.snapshot.lock().lookup(self.role_name()) {
+            Lookup::Absent => Ok((None, tokio::time::Instant::now())),
+            Lookup::Present(role, seen) => Ok((Some(role), seen)),
+            Lookup::Unknown => {
+                // The sweep wakes us when it is through.
+                self.context.want_sweep(&live.name);
+                Err(Box::new(self.unchanged(account, "reading the account's roles")))
+            }
+        }
+    }
+
+    /// From here on the object cannot go before its roles do.
+    async fn hold(&self) -> Result<(), Error> {
+        let api: Api<IamRole> = self.context.api_of(self.role);
+        self.finalizer.get_or_try_init(|| self.context.set_finalizer(&api, self.role, true)).await.map(|_| ())
+    }
+
+    async fn hold_unless_deleted(&self) -> Result<(), Error> {
+        if self.role.metadata.deletion_timestamp.is_some() { Ok(()) } else { self.hold().await }
+    }
+
+    async fn carry_out(
+        &self,
+        live: &Account,
+        session: &OpenSession,
+        name: &str,
+        plan: Plan,
+        observed: Option<Arc<ObservedRole>>,
+        seen: tokio::time::Instant,
+    ) -> Result<Applied, AccountError> {
+        let iam = live.iam(session, Timestamp::now()).await?;
+        if let Some(role) = observed.as_deref().filter(|_| plan.touches_existing())
+            && !verify(live, &iam, role, seen).await?
+        {
+            // Another role stands under this name now. Nothing is written before it was looked at.
+            live.snapshot.lock().doubt(name, tokio::time::Instant::now());
+            return Ok(Applied::default());
+        }
+        Ok(apply(live, &iam, name, plan, observed.map(|role| (*role).clone())).await)
+    }
+
+    async fn applied(
+        &self,
+        account: &AwsAccount,
+        live: &Account,
+        session: &OpenSession,
+        result: Result<Applied, AccountError>,
+    ) -> Outcome {
+        let applied = match result {
+            Ok(applied) => applied,
+            Err(error) => return self.account_failed(account, live, session, &error).await,
+        };
+        let done: Vec<String> = applied.done.iter().map(|change| format!("{}: {change}", live.name)).collect();
+        for line in &done {
+            tracing::info!(role = %self.key, account = account.spec.account_id, change = line, "applied");
+        }
+        let mut outcome = match applied.failed {
+            None if done.is_empty() => self.outcome(account, Reason::Progressing, "the role in AWS is not the one that was there; looking again"),
+            None => self.in_sync(account, applied.role.as_ref()),
+            Some((_, failure)) if failure.class == Class::Expired => {
+                live.drop_credentials().await;
+                self.outcome(account, Reason::Progressing, failure.to_string())
+            }
+            Some((change, failure)) => {
+                let mut reason = failure.reason();
+                if reason == Reason::AwaitingPrincipal && self.context.failing_for(&self.key) > PRINCIPAL_PATIENCE {
+                    reason = Reason::InvalidSpec;
+                }
+                let message = format!("account {}: {failure} (at: {change})", account.spec.account_id);
+                tracing::warn!(role = %self.key, account = account.spec.account_id, %reason, message, "not applied");
+                self.settle_as(account, reason, message, applied.role.as_ref())
+            }
+        };
+        if let (Some(status), Some(role)) = (&mut outcome.status, &applied.role) {
+            status.arn = Some(role.arn.clone());
+            status.role_id = Some(role.role_id.clone());
+        }
+        Outcome { done, ..outcome }
+    }
+
+    async fn account_failed(&self, account: &AwsAccount, live: &Account, session: &OpenSession, error: &AccountError) -> Outcome {
+        let reason = match error {
+            AccountError::SessionRefused(_) => {
+                self.context.sessions.reject(&account.spec.session_ref, session, &error.to_string());
+                self.context.wake_session(&account.spec.session_ref);
+                Reason::SessionLocked
+            }
+            AccountError::Aws(failure) if failure.class == Class::Expired => {
+                live.drop_credentials().await;
+                Reason::AwsUnavailable
+            }
+            other => other.reason(),
+        };
+        self.outcome(account, reason, format!("account {}: {error}", account.spec.account_id))
+    }
+
+    fn in_sync(&self, account: &AwsAccount, observed: Option<&ObservedRole>) -> Outcome {
+        self.remember(account, observed);
+        let mut status = self.entry(account, Reason::InSync, None);
+        status.arn = observed.map(|o| o.arn.clone());
+        status.role_id = observed.map(|o| o.role_id.clone());
+        status.last_applied_generation = self.role.metadata.generation;
+        Outcome { status: Some(status), done: vec![] }
+    }
+
+    /// What stays so until the spec or AWS changes.
+    fn settle(&self, account: &AwsAccount, reason: Reason, message: impl Into<String>, observed: Option<&ObservedRole>) -> Outcome {
+        self.remember(account, observed);
+        self.outcome(account, reason, message)
+    }
+
+    fn settle_as(&self, account: &AwsAccount, reason: Reason, message: String, observed: Option<&ObservedRole>) -> Outcome {
+        if reason.is_stalled() { self.settle(account, reason, message, observed) } else { self.outcome(account, reason, message) }
+    }
+
+    fn remember(&self, account: &AwsAccount, observed: Option<&ObservedRole>) {
+        let settled = Settled { generation: self.role.metadata.generation, fingerprint: observed.map(ObservedRole::fingerprint) };
+        self.context.progress(&account.name_any(), |p| p.settled.insert(self.key.clone(), settled));
+    }
+
+    /// When to look again by ourselves.
+    fn next(&self, accounts: &[AccountStatus]) -> Action {
+        if accounts.iter().any(|a| a.state.is_reconciling()) {
+            let (count, _) = self.context.failed(&self.key);
+            let (base, most) = BACKOFF;
+            let wait = base.saturating_mul(2_u32.saturating_pow(count.min(10).saturating_sub(1))).min(most);
+            return Action::requeue(wait.mul_f64(rand::random_range(0.7..1.3)));
+        }
+        self.context.succeeded(&self.key);
+        if accounts.iter().any(|a| a.state.is_stalled()) {
+            return Action::requeue(STALLED_RETRY.mul_f64(rand::random_range(0.9..1.1)));
+        }
+        Action::await_change()
+    }
+
+    /// Ends our care everywhere, then lets the object go.
+    async fn finalize(&self) -> Result<Action, Error> {
+        if self.finalizer.get().is_none() {
+            self.gone();
+            return Ok(Action::await_change());
+        }
+        let mut accounts = self.resolve().0;
+        accounts.extend(self.leaving(&accounts));
+        let outcomes = join_all(accounts.iter().map(|account| self.leave(account))).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let done: Vec<String> = outcomes.iter().flat_map(|o| o.done.iter().cloned()).collect();
+        let left: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
+        if left.is_empty() {
+            if !done.is_empty() {
+                events::publish(self.context, self.role, EventType::Normal, "Removed", "Apply", &done.join("; ")).await;
+            }
+            let api: Api<IamRole> = self.context.api_of(self.role);
+            self.context.set_finalizer(&api, self.role, false).await?;
+            self.gone();
+            return Ok(Action::await_change());
+        }
+        let left = left.into_iter().map(deleting).collect::<Vec<_>>();
+        let action = self.next(&left);
+        let status = status(self.role.status.as_ref(), self.role.metadata.generation, left, Timestamp::now());
+        self.report(status, &done).await?;
+        Ok(action)
+    }
+
+    /// The object is gone: who waited for it may go on.
+    fn gone(&self) {
+        self.context.forget_role(&self.key, self.role.metadata.uid.as_deref());
+        for other in self.context.stores.roles.state_filter(|other| {
+            let name = other.metadata.name.as_deref().unwrap_or_default();
+            role_name(&other.spec, name).eq_ignore_ascii_case(self.role_name()) && other.uid() != self.role.uid()
+        }) {
+            self.context.wake_role(ObjectRef::from_obj(&*other));
+        }
+        for account in self.context.stores.accounts.state() {
+            if account.metadata.deletion_timestamp.is_some() {
+                self.context.wake_account(&account.name_any());
+            }
+        }
+    }
+
+    async fn report(&self, status: IamRoleStatus, done: &[String]) -> Result<(), Error> {
+        let prior = self.role.status.as_ref();
+        let api: Api<IamRole> = self.context.api_of(self.role);
+        let before = prior.and_then(|p| ready_reason(&p.conditions)).map(str::to_owned);
+        let corrected = prior.and_then(|p| p.observed_generation) == self.role.metadata.generation && before.as_deref() == Some(Reason::InSync.as_str());
+        if self.context.patch_status(&api, self.role, prior, &status).await? {
+            events::publish_stalled(self.context, self.role, before.as_deref(), &status.conditions).await;
+        }
+        if !done.is_empty() {
+            let reason = if corrected { "DriftCorrected" } else { "Applied" };
+            events::publish(self.context, self.role, EventType::Normal, reason, "Apply", &done.join("; ")).await;
+        }
+        Ok(())
+    }
+}
+
+/// While the object is being deleted, what waits says what it waits for.
+fn deleting(mut status: AccountStatus) -> AccountStatus {
+    let message = status.message.take().unwrap_or_else(|| status.state.to_string());
+    status.message = Some(format!("deletion waits: {message}"));
+    if status.state == Reason::InSync {
+        status.state = Reason::Progressing;
+    }
+    status
+}
+
+fn shown(plan: &Plan) -> Vec<String> {
+    let mut lines: Vec<String> = plan.changes.iter().take(SHOWN_CHANGES).map(ToString::to_string).collect();
+    if let Some(more) = plan.changes.len().checked_sub(SHOWN_CHANGES).filter(|n| *n > 0) {
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}

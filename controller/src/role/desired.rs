@@ -1,0 +1,257 @@
+//! The role that a spec wants in one account: variables filled in, names made ARNs, documents parsed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rolectl_crds::{Adoption, DriftPolicy, Ensure, Exclusive, IamRoleSpec, OWNER_TAG, Reason};
+use sha2::{Digest as _, Sha256};
+
+use super::observed::is_reserved_path;
+use super::policy_document::{Document, PolicyError};
+use super::variables::{VariableError, Variables};
+
+/// What the spec's variables and names stand for in one account.
+#[derive(Clone, Debug)]
+pub struct AccountContext {
+    /// Name of the `AwsAccount`.
+    pub name: String,
+    /// Its id.
+    pub account_id: String,
+    /// Its partition.
+    pub partition: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The account of its session.
+    pub session_account_id: String,
+}
+
+/// The role as it should be in one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredRole {
+    /// Name.
+    pub name: String,
+    /// Path.
+    pub path: String,
+    /// Whether it should exist at all.
+    pub ensure: Ensure,
+    /// Description.
+    pub description: String,
+    /// Longest session in seconds.
+    pub max_session_duration: i32,
+    /// Trust policy. `None` only where `ensure` is `Absent`.
+    pub trust: Option<Document>,
+    /// ARNs of managed policies.
+    pub managed_policies: BTreeSet<String>,
+    /// Inline policies.
+    pub inline_policies: BTreeMap<String, Document>,
+    /// ARN of the permissions boundary.
+    pub permissions_boundary: Option<String>,
+    /// Tags, the owner's included.
+    pub tags: BTreeMap<String, String>,
+    /// Instance profile.
+    pub instance_profile: Option<String>,
+    /// What of the above is the whole truth.
+    pub exclusive: Exclusive,
+    /// What to do with a role that is not ours.
+    pub adoption: Adoption,
+    /// Whether to write at all.
+    pub drift: DriftPolicy,
+    /// Value of the owner tag.
+    pub owner: String,
+}
+
+/// A spec that cannot become a role, with the field at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("spec.{field}: {problem}")]
+pub struct SpecError {
+    /// Path of the field below `spec`.
+    pub field: String,
+    /// What is wrong, and what to write instead.
+    pub problem: String,
+}
+
+impl SpecError {
+    fn new(field: impl Into<String>, problem: impl ToString) -> Self {
+        Self { field: field.into(), problem: problem.to_string() }
+    }
+
+    /// The reason that a status gives for it.
+    pub const fn reason(&self) -> Reason {
+        Reason::InvalidSpec
+    }
+}
+
+/// Name of the role in AWS.
+pub fn role_name<'a>(spec: &'a IamRoleSpec, object_name: &'a str) -> &'a str {
+    spec.role_name.as_deref().unwrap_or(object_name)
+}
+
+/// The owner tag's value for an `IamRole`. Past the 256 characters of a tag it ends in a hash.
+pub fn owner(cluster: &str, namespace: &str, name: &str) -> String {
+    const LIMIT: usize = 256;
+    let full = format!("{cluster}/{namespace}/{name}");
+    if full.chars().count() <= LIMIT {
+        return full;
+    }
+    let digest = Sha256::digest(full.as_bytes());
+    let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let kept: String = full.chars().take(LIMIT - hash.len() - 1).collect();
+    format!("{kept}-{hash}")
+}
+
+/// What `spec` wants in the account of `context`.
+pub fn desired(
+    spec: &IamRoleSpec,
+    object_name: &str,
+    owner: &str,
+    context: &AccountContext,
+) -> Result<DesiredRole, SpecError> {
+    // Without `..`: a field added to the spec must be looked at here.
+    let IamRoleSpec {
+        role_name: _,
+        path,
+        accounts: _,
+        ensure,
+        description,
+        max_session_duration,
+        assume_role_policy,
+        managed_policies,
+        inline_policies,
+        permissions_boundary,
+        tags,
+        instance_profile,
+        exclusive,
+        adoption,
+        deletion_policy: _,
+        drift,
+        suspend: _,
+    } = spec;
+    let name = role_name(spec, object_name).to_owned();
+    if is_reserved_path(path) {
+        return Err(SpecError::new("path", format!("{path} is reserved by AWS: choose another")));
+    }
+    let variables = Variables::new(
+        &context.account_id,
+        &context.name,
+        &context.labels,
+        &context.session_account_id,
+        &context.partition,
+    );
+    let fill = |field: &str, text: &str| variables.fill(text).map_err(|e| SpecError::new(field, e));
+    let document = |field: String, value| -> Result<Document, SpecError> {
+        let filled = variables.fill_value(value).map_err(|e: VariableError| SpecError::new(field.clone(), e))?;
+        Document::from_value(&filled).map_err(|e: PolicyError| SpecError::new(field, e))
+    };
+    let policy = |field: &str, reference: &str| Ok::<_, SpecError>(policy_arn(&fill(field, reference)?, &context.partition));
+
+    let trust = assume_role_policy.as_ref().map(|v| document("assumeRolePolicy".into(), v)).transpose()?;
+    if trust.is_none() && *ensure == Ensure::Present {
+        return Err(SpecError::new("assumeRolePolicy", "is missing: a role needs a trust policy"));
+    }
+    if let Some(statement) = trust.as_ref().and_then(|t| t.canonical().statements.iter().find(|s| s.resource.is_some())) {
+        let sid = statement.sid.as_deref().unwrap_or_default();
+        return Err(SpecError::new("assumeRolePolicy", format!("statement {sid} has a Resource, which a trust policy must not have: remove it")));
+    }
+    let mut tags: BTreeMap<String, String> =
+        tags.iter().map(|(key, value)| Ok((fill("tags", key)?, fill(&format!("tags.{key}"), value)?))).collect::<Result<_, SpecError>>()?;
+    if let Some((key, _)) = tags.iter().find(|(_, value)| value.chars().count() > 256) {
+        return Err(SpecError::new(format!("tags.{key}"), "is longer than 256 characters once its variables are filled in"));
+    }
+    tags.insert(OWNER_TAG.to_owned(), owner.to_owned());
+    let description = fill("description", description)?;
+    if description.chars().count() > 1000 {
+        return Err(SpecError::new("description", "is longer than 1000 characters once its variables are filled in"));
+    }
+    let inline_policies = inline_policies
+        .iter()
+        .map(|(name, value)| {
+            let parsed = document(format!("inlinePolicies.{name}"), value)?;
+            if parsed.canonical().statements.iter().any(|s| s.principal.is_some()) {
+                return Err(SpecError::new(format!("inlinePolicies.{name}"), "has a Principal, which an inline policy must not have: remove it"));
+            }
+            if parsed.canonical().statements.iter().any(|s| s.resource.is_none()) {
+                return Err(SpecError::new(format!("inlinePolicies.{name}"), "has a statement without Resource: write one, \"*\" for every resource"));
+            }
+            Ok((name.clone(), parsed))
+        })
+        .collect::<Result<_, SpecError>>()?;
+
+    Ok(DesiredRole {
+        path: path.clone(),
+        ensure: *ensure,
+        description,
+        max_session_duration: *max_session_duration,
+        trust,
+        managed_policies: managed_policies.iter().map(|p| policy("managedPolicies", p)).collect::<Result<_, _>>()?,
+        inline_policies,
+        permissions_boundary: permissions_boundary.as_deref().map(|p| policy("permissionsBoundary", p)).transpose()?,
+        tags,
+        instance_profile: instance_profile.as_ref().map(|p| p.name.clone().unwrap_or_else(|| name.clone())),
+        exclusive: *exclusive,
+        adoption: *adoption,
+        drift: *drift,
+        owner: owner.to_owned(),
+        name,
+    })
+}
+
+/// ARN of a managed policy given by ARN, by name, or by path and name. Without an ARN it is AWS's own.
+pub fn policy_arn(reference: &str, partition: &str) -> String {
+    if reference.starts_with("arn:") {
+        reference.to_owned()
+    } else {
+        format!("arn:{partition}:iam::aws:policy/{reference}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{context, spec};
+    use super::*;
+    use serde_json::json;
+
+    fn of(spec: &IamRoleSpec) -> Result<DesiredRole, String> {
+        desired(spec, "app", "c/ns/app", &context()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn names_become_arns_and_variables_are_filled_in_for_the_account() {
+        let mut s = spec();
+        s.managed_policies = vec!["AdministratorAccess".into(), "service-role/X".into(), "arn:aws:iam::$(account.id):policy/mine".into()];
+        s.tags = BTreeMap::from([("account".into(), "$(account.name)".into())]);
+        let d = of(&s).unwrap();
+        assert_eq!(
+            d.managed_policies.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["arn:aws:iam::222222222222:policy/mine", "arn:aws:iam::aws:policy/AdministratorAccess", "arn:aws:iam::aws:policy/service-role/X"]
+        );
+        assert_eq!(d.tags, BTreeMap::from([("account".into(), "dev".into()), (OWNER_TAG.into(), "c/ns/app".into())]));
+        assert!(d.trust.unwrap().as_str().contains("arn:aws:iam::111111111111:root"));
+    }
+
+    #[test]
+    fn a_spec_that_cannot_be_carried_out_names_the_field_and_the_cure() {
+        let with = |change: fn(&mut IamRoleSpec)| {
+            let mut s = spec();
+            change(&mut s);
+            of(&s).unwrap_err()
+        };
+        assert_eq!(with(|s| s.assume_role_policy = None), "spec.assumeRolePolicy: is missing: a role needs a trust policy");
+        assert_eq!(with(|s| s.path = "/aws-service-role/x/".into()), "spec.path: /aws-service-role/x/ is reserved by AWS: choose another");
+        assert!(with(|s| s.description = "$(nope)".into()).starts_with("spec.description: unknown variable $(nope)"));
+        assert_eq!(
+            with(|s| { s.inline_policies.insert("x".into(), json!({"Statement": {"Effect": "Allow", "Action": "a:b"}})); }),
+            "spec.inlinePolicies.x: has a statement without Resource: write one, \"*\" for every resource"
+        );
+        assert_eq!(
+            with(|s| { s.inline_policies.insert("x".into(), json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*", "Principal": "*"}})); }),
+            "spec.inlinePolicies.x: has a Principal, which an inline policy must not have: remove it"
+        );
+    }
+
+    #[test]
+    fn an_owner_longer_than_a_tag_ends_in_a_hash_and_stays_unique() {
+        assert_eq!(owner("c", "ns", "app"), "c/ns/app");
+        let (a, b) = (owner("c", "ns", &format!("{}a", "x".repeat(260))), owner("c", "ns", &format!("{}b", "x".repeat(260))));
+        assert_eq!(a.chars().count(), 256);
+        assert_ne!(a, b);
+    }
+}

@@ -1,0 +1,20 @@
+//! What a role should be, what it is, and what to do about the difference.
+//!
+//! Everything here is a pure function of its arguments: no Kubernetes client, no AWS client, no
+//! runtime and no clock, so that `rolectl plan` and the controller cannot differ.
+
+pub mod desired;
+pub mod guardrails;
+pub mod observed;
+pub mod plan;
+pub mod policy_document;
+pub mod status;
+pub mod variables;
+
+#[cfg(test)]
+mod fixtures;
+
+pub use desired::{AccountContext, DesiredRole};
+pub use observed::ObservedRole;
+pub use plan::{Change, Plan, Refusal, plan, plan_removal};
+pub use policy_document::{Document, PolicyDocument};

@@ -1,0 +1,73 @@
+//! A role as AWS has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
+use super::policy_document::Document;
+
+/// A role as AWS has it, joined from `GetAccountAuthorizationDetails` and `ListRoles`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ObservedRole {
+    /// Name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// Unique id (`AROA...`): another one means another role of the same name.
+    pub role_id: String,
+    /// Path.
+    pub path: String,
+    /// Description, empty when there is none.
+    pub description: String,
+    /// Longest session in seconds.
+    pub max_session_duration: i32,
+    /// Trust policy.
+    pub trust: ObservedDocument,
+    /// ARNs of attached managed policies.
+    pub managed_policies: BTreeSet<String>,
+    /// Inline policies by name.
+    pub inline_policies: BTreeMap<String, ObservedDocument>,
+    /// ARN of the permissions boundary.
+    pub permissions_boundary: Option<String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// Instance profiles that hold the role.
+    pub instance_profiles: BTreeSet<String>,
+}
+
+/// A document from AWS. One that we cannot read differs from every document that anybody could want.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ObservedDocument {
+    /// Read.
+    Parsed(Document),
+    /// Not read; the text as AWS gave it.
+    Unreadable(String),
+}
+
+impl ObservedDocument {
+    /// Reads a document that AWS returned (already URL-decoded).
+    pub fn read(text: &str) -> Self {
+        Document::parse(text).map_or_else(|_| Self::Unreadable(text.to_owned()), Self::Parsed)
+    }
+
+    /// Whether this is the document that is wanted.
+    pub fn is(&self, wanted: &Document) -> bool {
+        matches!(self, Self::Parsed(document) if document == wanted)
+    }
+}
+
+impl ObservedRole {
+    /// Whether AWS keeps this role for itself. Such roles cannot be changed, and are never touched.
+    pub fn is_reserved(&self) -> bool {
+        is_reserved_path(&self.path)
+    }
+
+    /// A number that stays the same while the role means the same. Stable within one process only.
+    pub fn fingerprint(&self) -> u64 {
+        BuildHasherDefault::<DefaultHasher>::default().hash_one(self)
+    }
+}
+
+/// Paths that AWS keeps for service-linked roles and for those of IAM Identity Center.
+pub fn is_reserved_path(path: &str) -> bool {
+    path.starts_with("/aws-service-role/") || path.starts_with("/aws-reserved/")
+}
