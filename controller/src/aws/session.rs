@@ -99,7 +99,7 @@ impl Material {
     }
 
     /// The Secret's data.
-    pub fn to_string_data(&self) -> BTreeMap<String, String> {
+    pub fn to_data(&self) -> BTreeMap<String, ByteString> {
         [
             (keys::ACCESS_KEY_ID, self.access_key_id.expose_secret().to_owned()),
             (keys::SECRET_ACCESS_KEY, self.secret_access_key.expose_secret().to_owned()),
@@ -107,7 +107,7 @@ impl Material {
             (keys::EXPIRATION, self.expires_at.to_string()),
             (keys::PRINCIPAL_ARN, self.principal_arn.clone()),
         ]
-        .map(|(key, value)| (key.to_owned(), value))
+        .map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes())))
         .into()
     }
 

@@ -1,0 +1,174 @@
+//! `rolectl status`
+
+use clap::Args;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+use rolectl_crds::{AccountStatus, AwsAccount, ConditionType, IamRole, MfaSession, Phase};
+use serde::Serialize;
+
+use crate::cluster;
+use crate::failure::Failure;
+use crate::output::{Format, machine, moment, table};
+
+/// Show the session, the accounts and the roles
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  rolectl status\n  rolectl status -o json | jq '.roles[] | select(.ready != \"True\")'")]
+pub struct Status {
+    /// Form of the output
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Overview {
+    sessions: Vec<SessionLine>,
+    accounts: Vec<AccountLine>,
+    roles: Vec<RoleLine>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionLine {
+    name: String,
+    phase: Phase,
+    expires_at: Option<Timestamp>,
+    unlocked_by: Option<String>,
+    message: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AccountLine {
+    name: String,
+    account_id: String,
+    session: String,
+    ready: String,
+    reason: String,
+    managed: Option<u32>,
+    drifted: Option<u32>,
+    last_sweep: Option<Timestamp>,
+    message: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RoleLine {
+    namespace: String,
+    name: String,
+    ready: String,
+    summary: String,
+    reason: String,
+    message: String,
+    accounts: Vec<AccountStatus>,
+}
+
+impl Status {
+    pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
+        let client = flags.client().await?;
+        let all = ListParams::default();
+        let (sessions, accounts, roles) = (
+            Api::<MfaSession>::all(client.clone()),
+            Api::<AwsAccount>::all(client.clone()),
+            Api::<IamRole>::all(client),
+        );
+        let sessions = sessions.list(&all).await.map_err(|e| cluster::failed("list MfaSessions", &e))?;
+        let accounts = accounts.list(&all).await.map_err(|e| cluster::failed("list AwsAccounts", &e))?;
+        let roles = roles.list(&all).await.map_err(|e| cluster::failed("list IamRoles", &e))?;
+        let overview = Overview {
+            sessions: sessions.into_iter().map(session_line).collect(),
+            accounts: accounts.into_iter().map(account_line).collect(),
+            roles: roles.into_iter().map(role_line).collect(),
+        };
+        match self.output {
+            Format::Table => {
+                overview.print(Timestamp::now());
+                Ok(())
+            }
+            format => machine(format, &overview),
+        }
+    }
+}
+
+fn ready(conditions: &[Condition]) -> (String, String, String) {
+    conditions
+        .iter()
+        .find(|c| c.type_ == ConditionType::Ready.as_str())
+        .map_or_else(
+            || ("Unknown".to_owned(), "NotSeen".to_owned(), "the controller has not looked yet".to_owned()),
+            |c| (c.status.clone(), c.reason.clone(), c.message.clone()),
+        )
+}
+
+fn session_line(session: MfaSession) -> SessionLine {
+    let name = session.name_any();
+    let status = session.status.unwrap_or_default();
+    SessionLine {
+        name,
+        phase: status.phase,
+        expires_at: status.expires_at.map(|t| t.0),
+        unlocked_by: status.unlocked_by,
+        message: ready(&status.conditions).2,
+    }
+}
+
+fn account_line(account: AwsAccount) -> AccountLine {
+    let name = account.name_any();
+    let status = account.status.unwrap_or_default();
+    let (ready, reason, message) = ready(&status.conditions);
+    AccountLine {
+        name,
+        account_id: account.spec.account_id,
+        session: account.spec.session_ref,
+        ready,
+        reason,
+        managed: status.roles.map(|r| r.managed),
+        drifted: status.roles.map(|r| r.drifted),
+        last_sweep: status.last_sweep_time.map(|t| t.0),
+        message,
+    }
+}
+
+fn role_line(role: IamRole) -> RoleLine {
+    let (namespace, name) = (role.namespace().unwrap_or_default(), role.name_any());
+    let status = role.status.unwrap_or_default();
+    let (ready, reason, message) = ready(&status.conditions);
+    RoleLine {
+        namespace,
+        name,
+        ready,
+        reason,
+        message,
+        summary: status.summary.unwrap_or_default(),
+        accounts: status.accounts,
+    }
+}
+
+impl Overview {
+    fn print(self, now: Timestamp) {
+        let when = |t: Option<Timestamp>| t.map_or_else(|| "-".to_owned(), |t| moment(t, now));
+        let number = |n: Option<u32>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+        let sessions = self.sessions.into_iter().map(|s| {
+            vec![s.name, format!("{:?}", s.phase), when(s.expires_at), s.unlocked_by.unwrap_or_else(|| "-".to_owned())]
+        });
+        section("SESSION", table(&["SESSION", "PHASE", "EXPIRES", "BY"], sessions.collect()));
+        let accounts = self.accounts.into_iter().map(|a| {
+            let why = if a.ready == "True" { String::new() } else { a.message };
+            vec![a.name, a.account_id, a.ready, a.reason, number(a.managed), number(a.drifted), when(a.last_sweep), why]
+        });
+        let header = ["ACCOUNT", "ID", "READY", "REASON", "MANAGED", "DRIFTED", "LAST SWEEP", "MESSAGE"];
+        section("ACCOUNT", table(&header, accounts.collect()));
+        let roles = self.roles.into_iter().map(|r| {
+            let why = if r.ready == "True" { String::new() } else { r.message };
+            vec![format!("{}/{}", r.namespace, r.name), r.ready, r.summary, r.reason, why]
+        });
+        println!("{}", table(&["ROLE", "READY", "ACCOUNTS", "REASON", "MESSAGE"], roles.collect()));
+    }
+}
+
+fn section(kind: &str, text: String) {
+    debug_assert!(text.starts_with(kind));
+    println!("{text}\n");
+}

@@ -1,0 +1,22 @@
+//! What a person is told when a verb fails: what happened, and the next step.
+
+use std::fmt;
+
+/// A failure with its next step.
+#[derive(Debug)]
+pub struct Failure {
+    what: String,
+    next: String,
+}
+
+impl Failure {
+    pub fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { what: what.into(), next: next.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}\n  next: {}", self.what, self.next)
+    }
+}

@@ -1,0 +1,76 @@
+//! Tables for people, JSON and YAML for programs.
+
+use clap::ValueEnum;
+use comfy_table::Table;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+    /// For programs.
+    Yaml,
+}
+
+/// Prints a value for programs.
+pub fn machine<T: Serialize>(format: Format, value: &T) -> Result<(), Failure> {
+    let broken = |e: String| Failure::new(format!("could not write the output: {e}"), "report this as a defect");
+    let text = match format {
+        Format::Yaml => serde_saphyr::to_string(value).map_err(|e| broken(e.to_string()))?,
+        Format::Json | Format::Table => serde_json::to_string_pretty(value).map_err(|e| broken(e.to_string()))?,
+    };
+    println!("{}", text.trim_end());
+    Ok(())
+}
+
+/// A table as kubectl draws them.
+pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(header.to_vec());
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// A moment, absolute and from now: `2026-01-02 03:04:05 UTC (in 11h 59m)`.
+pub fn moment(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ({})", at.strftime("%Y-%m-%d %H:%M:%S UTC"), from_now(at.duration_since(now)))
+}
+
+fn from_now(distance: SignedDuration) -> String {
+    let seconds = distance.unsigned_abs().as_secs();
+    let (hours, minutes) = (seconds / 3600, seconds % 3600 / 60);
+    let text = match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, m) => format!("{m}m"),
+        (h, m) => format!("{h}h {m}m"),
+    };
+    if distance.is_negative() { format!("{text} ago") } else { format!("in {text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_told_absolute_and_from_now() {
+        let now = Timestamp::UNIX_EPOCH;
+        for (seconds, text) in [
+            (43_199, "1970-01-01 11:59:59 UTC (in 11h 59m)"),
+            (90, "1970-01-01 00:01:30 UTC (in 1m)"),
+            (-5, "1969-12-31 23:59:55 UTC (5s ago)"),
+        ] {
+            assert_eq!(moment(Timestamp::from_second(seconds).unwrap(), now), text);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Eventual consistency: reads trail writes by a set time.
+//!
+//! Reads are answered by a second IAM service over a second state, to which the state of an account is
+//! copied a while after each write. Authentication and rules always see the newest state.
+use std::sync::Arc;
+use std::time::Duration;
+
+use fakecloud_core::service::AwsService;
+use fakecloud_iam::SharedIamState;
+use parking_lot::Mutex;
+
+type NewService = Box<dyn Fn(SharedIamState) -> Arc<dyn AwsService> + Send + Sync>;
+
+/// The old state, and the service that reads it.
+#[derive(Clone)]
+pub struct View {
+    state: SharedIamState,
+    service: Arc<dyn AwsService>,
+}
+
+impl View {
+    pub fn service(&self) -> &Arc<dyn AwsService> {
+        &self.service
+    }
+
+    pub fn state(&self) -> SharedIamState {
+        self.state.clone()
+    }
+}
+
+/// How far reads trail, and what they see.
+pub struct Lag {
+    new_service: NewService,
+    on: Mutex<Option<(Duration, View)>>,
+}
+
+impl Lag {
+    pub fn new(new_service: NewService) -> Self {
+        Self {
+            new_service,
+            on: Mutex::new(None),
+        }
+    }
+
+    /// From now on reads trail by `by`; zero ends it.
+    pub fn set(&self, newest: &SharedIamState, by: Duration) {
+        *self.on.lock() = (!by.is_zero()).then(|| {
+            let copy = newest.read().clone();
+            let state: SharedIamState = Arc::new(parking_lot::RwLock::new(copy));
+            (
+                by,
+                View {
+                    service: (self.new_service)(state.clone()),
+                    state,
+                },
+            )
+        });
+    }
+
+    pub fn view(&self) -> Option<View> {
+        self.on.lock().as_ref().map(|(_, view)| view.clone())
+    }
+
+    /// Something in the account was written: reads will see it in a while.
+    pub fn wrote(&self, newest: &SharedIamState, account: &str) {
+        let Some((by, view)) = self.on.lock().clone() else {
+            return;
+        };
+        let Some(copy) = newest.read().get(account).cloned() else {
+            return;
+        };
+        let account = account.to_owned();
+        tokio::spawn(async move {
+            tokio::time::sleep(by).await;
+            *view.state.write().get_or_create(&account) = copy;
+        });
+    }
+}
