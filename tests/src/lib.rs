@@ -1,0 +1,11 @@
+//! The harness: a real etcd and kube-apiserver, an AWS double, and the real binaries, for tests and the demo.
+//!
+//! [`tools`] finds or builds what is needed, [`process`] ends what was started, [`control_plane`] and
+//! [`double`] run the two worlds, and [`scenario`] puts an operator, accounts and a controller into them.
+
+pub mod control_plane;
+pub mod double;
+pub mod process;
+pub mod scenario;
+pub mod tools;
+pub mod wait;

@@ -4,11 +4,14 @@ use std::borrow::Cow;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::profile::{self, ProfileFileCredentialsProvider};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_types::os_shim_internal::{Env, Fs};
+
+use rolectl::aws::http_client;
 
 use crate::failure::Failure;
 
@@ -16,11 +19,13 @@ use crate::failure::Failure;
 ///
 /// Instance and container roles are not asked: what they give is a session already, which cannot buy another.
 pub async fn long_term_key(profile: Option<&str>) -> Result<Credentials, Failure> {
+    let config = ProviderConfig::without_region().with_http_client(http_client());
+    let profiles = ProfileFileCredentialsProvider::builder().configure(&config);
     let found = match profile {
-        Some(name) => ProfileFileCredentialsProvider::builder().profile_name(name).build().provide_credentials().await,
+        Some(name) => profiles.profile_name(name).build().provide_credentials().await,
         None => {
             CredentialsProviderChain::first_try("environment", EnvironmentVariableCredentialsProvider::new())
-                .or_else("profile", ProfileFileCredentialsProvider::builder().build())
+                .or_else("profile", profiles.build())
                 .provide_credentials()
                 .await
         }

@@ -1,0 +1,123 @@
+//! The AWS double: its process, its controls, and clients with an account's root keys.
+
+use std::collections::BTreeMap;
+use std::io::BufRead as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use aws_credential_types::Credentials;
+use aws_sdk_iam::config::{BehaviorVersion, Region};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::process::{Process, Spawn};
+use crate::tools::Tools;
+
+/// A running double. Ends when dropped.
+#[derive(Debug)]
+pub struct Double {
+    /// Value for `AWS_ENDPOINT_URL`.
+    pub endpoint: String,
+    _process: Process,
+}
+
+/// The call log of one account, or of all.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Calls {
+    /// How many.
+    pub total: usize,
+    /// By account, then by action.
+    pub counts: BTreeMap<String, BTreeMap<String, usize>>,
+}
+
+impl Calls {
+    /// Counts by action, whatever the account.
+    pub fn by_action(&self) -> BTreeMap<&str, usize> {
+        let mut all = BTreeMap::new();
+        for (action, n) in self.counts.values().flatten() {
+            *all.entry(action.as_str()).or_default() += n;
+        }
+        all
+    }
+}
+
+impl Double {
+    /// Starts the double on a free port.
+    pub fn start(tools: &Tools, dir: &Path) -> Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let (process, stdout) = Process::spawn(Spawn {
+            name: "aws-double",
+            program: &tools.double,
+            args: vec!["127.0.0.1:0".to_owned()],
+            env: vec![],
+            log: &dir.join("aws-double.log"),
+            remove_at_end: None,
+            pipe: true,
+        })?;
+        let mut line = String::new();
+        std::io::BufReader::new(stdout.context("no output")?).read_line(&mut line)?;
+        let hello: Value = serde_json::from_str(&line).context("aws-double did not start")?;
+        let endpoint = hello["endpoint"].as_str().context("no endpoint")?.to_owned();
+        Ok(Self { endpoint, _process: process })
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let url = format!("{}/_double/{path}", self.endpoint);
+        Ok(reqwest::Client::new().post(url).json(body).send().await?.error_for_status()?.json().await?)
+    }
+
+    /// Root credentials of an account, which is made if it does not exist.
+    pub async fn root(&self, account: &str) -> Result<Credentials> {
+        let keys = self.post("account", &json!({"account": account})).await?;
+        let text = |key: &str| keys[key].as_str().map(str::to_owned).context("no key");
+        Ok(Credentials::new(text("access_key_id")?, text("secret_access_key")?, None, None, "root"))
+    }
+
+    /// IAM on given credentials.
+    pub fn iam(&self, credentials: Credentials) -> aws_sdk_iam::Client {
+        let config = aws_sdk_iam::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(rolectl::aws::http_client())
+            .endpoint_url(&self.endpoint)
+            .region(Region::from_static("us-east-1"))
+            .retry_config(aws_config::retry::RetryConfig::disabled())
+            .credentials_provider(credentials)
+            .build();
+        aws_sdk_iam::Client::from_conf(config)
+    }
+
+    /// STS on given credentials.
+    pub fn sts(&self, credentials: Credentials) -> aws_sdk_sts::Client {
+        let config = aws_sdk_sts::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(rolectl::aws::http_client())
+            .endpoint_url(&self.endpoint)
+            .region(Region::from_static("us-east-1"))
+            .retry_config(aws_config::retry::RetryConfig::disabled())
+            .credentials_provider(credentials)
+            .build();
+        aws_sdk_sts::Client::from_conf(config)
+    }
+
+    /// The calls made on credentials of an account, without the first `skip`.
+    pub async fn calls(&self, account: &str, skip: usize) -> Result<Calls> {
+        let url = format!("{}/_double/calls?account={account}&skip={skip}", self.endpoint);
+        Ok(reqwest::get(url).await?.error_for_status()?.json().await?)
+    }
+
+    /// Ends a session, or moves its end and its age.
+    pub async fn expire(&self, access_key_id: &str, in_seconds: Option<i64>, age_seconds: Option<i64>) -> Result<()> {
+        let body = json!({"access_key_id": access_key_id, "in_seconds": in_seconds, "age_seconds": age_seconds});
+        self.post("expire", &body).await.map(|_| ())
+    }
+
+    /// Replaces all fault rules.
+    pub async fn faults(&self, rules: Value) -> Result<()> {
+        self.post("faults", &rules).await.map(|_| ())
+    }
+
+    /// Makes reads trail writes.
+    pub async fn lag(&self, milliseconds: u64) -> Result<()> {
+        self.post("lag", &json!({"ms": milliseconds})).await.map(|_| ())
+    }
+}

@@ -1,0 +1,138 @@
+//! Finds or builds what a run needs, and says what it is building.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+/// Programs that a run needs.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// etcd.
+    pub etcd: PathBuf,
+    /// kube-apiserver.
+    pub apiserver: PathBuf,
+    /// kubectl.
+    pub kubectl: PathBuf,
+    /// The AWS double.
+    pub double: PathBuf,
+    /// The operator's tool.
+    pub rolectl: PathBuf,
+    /// The controller.
+    pub controller: PathBuf,
+}
+
+/// Version that the built kube-apiserver reports; the one in `tests/tools/go.mod`.
+const KUBERNETES: &str = "v1.36.3";
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// `target/`, in which all that is built is kept.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+impl Tools {
+    /// Everything, built where missing.
+    pub fn prepare() -> Result<Self> {
+        let go = target().join("tools");
+        std::fs::create_dir_all(&go)?;
+        let (etcd, apiserver) = match std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from) {
+            Some(assets) => (assets.join("etcd"), assets.join("kube-apiserver")),
+            None => (
+                go_tool("etcd", "go.etcd.io/etcd/server/v3", "about 1 minute", &go)?,
+                go_tool("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", "about 4 minutes", &go)?,
+            ),
+        };
+        let kubectl = match in_path("kubectl") {
+            Some(path) => path,
+            None => go_tool("kubectl", "k8s.io/kubernetes/cmd/kubectl", "about 1 minute", &go)?,
+        };
+        let double = target().join("aws-double/release/aws-double");
+        let manifest = root().join("tests/aws-double/Cargo.toml");
+        cargo(
+            "the AWS double",
+            "about 3 minutes the first time",
+            &["build", "--release", "--locked", "--manifest-path", &text(&manifest), "--target-dir", &text(&target().join("aws-double"))],
+        )?;
+        cargo("rolectl", "some minutes the first time", &["build", "--workspace", "--bins", "--locked"])?;
+        let bin = target().join("debug");
+        Ok(Self { etcd, apiserver, kubectl, double, rolectl: bin.join("rolectl"), controller: bin.join("rolectl-controller") })
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+/// Builds a program of the Go module in `tests/tools`, unless the same version was built before.
+fn go_tool(name: &str, package: &str, takes: &str, dir: &Path) -> Result<PathBuf> {
+    let module = root().join("tests/tools");
+    let stamp = std::fs::read_to_string(module.join("go.sum")).context("tests/tools/go.sum")?;
+    let (binary, mark) = (dir.join(name), dir.join(format!("{name}.go.sum")));
+    if binary.is_file() && std::fs::read_to_string(&mark).is_ok_and(|built| built == stamp) {
+        return Ok(binary);
+    }
+    // The version is what clients ask the server for; without it they cannot read the answer.
+    let flags = format!("-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES}");
+    let output = text(&binary);
+    let mut command = Command::new("go");
+    command.current_dir(module).args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &flags, "-o", &output, package]);
+    run(name, takes, &mut command)?;
+    std::fs::write(mark, stamp)?;
+    Ok(binary)
+}
+
+fn cargo(what: &str, takes: &str, args: &[&str]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root()).args(args);
+    // Cargo sets these for us; the inner cargo must not take them for its own.
+    for (key, _) in std::env::vars() {
+        if key.starts_with("CARGO_PKG_") || key == "CARGO_MANIFEST_DIR" {
+            command.env_remove(key);
+        }
+    }
+    run(what, takes, &mut command)
+}
+
+/// Runs a build, quiet unless it fails, with a line that says what is waited for once it takes a while.
+fn run(what: &str, takes: &str, command: &mut Command) -> Result<()> {
+    let start = Instant::now();
+    let output = tempfile::tempfile()?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output.try_clone()?)
+        .spawn()
+        .with_context(|| format!("could not run {command:?}: is it installed?"))?;
+    let mut told = 0;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        let seconds = start.elapsed().as_secs();
+        if seconds >= 2 && (told == 0 || seconds >= told + 30) {
+            eprintln!("  building {what} ({takes}) ... {seconds}s");
+            told = seconds;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    };
+    if !status.success() {
+        use std::io::{Read as _, Seek as _};
+        let (mut file, mut log) = (output, String::new());
+        file.rewind()?;
+        file.read_to_string(&mut log)?;
+        bail!("building {what} failed ({status}):\n{log}");
+    }
+    Ok(())
+}
