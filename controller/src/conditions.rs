@@ -39,10 +39,21 @@ pub struct Verdict {
 }
 
 /// The conditions of an object. Nothing in them changes unless the verdict does.
-pub fn conditions(prior: &[Condition], generation: Option<i64>, verdict: Verdict, now: Timestamp) -> Vec<Condition> {
-    let Verdict { ready, reason, message } = verdict;
+pub fn conditions(
+    prior: &[Condition],
+    generation: Option<i64>,
+    verdict: Verdict,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let Verdict {
+        ready,
+        reason,
+        message,
+    } = verdict;
     let condition = |kind: ConditionType, status: &str| {
-        let since = find(prior, kind).filter(|c| c.status == status).map_or(Time(now), |c| c.last_transition_time.clone());
+        let since = find(prior, kind)
+            .filter(|c| c.status == status)
+            .map_or(Time(now), |c| c.last_transition_time.clone());
         Condition {
             type_: kind.as_str().to_owned(),
             status: status.to_owned(),
@@ -53,7 +64,10 @@ pub fn conditions(prior: &[Condition], generation: Option<i64>, verdict: Verdict
         }
     };
     let as_it_was = || find(prior, ConditionType::Ready).map(|c| c.status.as_str());
-    let ready = ready.map(Truth::as_str).or_else(as_it_was).unwrap_or(Truth::Unknown.as_str());
+    let ready = ready
+        .map(Truth::as_str)
+        .or_else(as_it_was)
+        .unwrap_or(Truth::Unknown.as_str());
     let mut all = vec![condition(ConditionType::Ready, ready)];
     if reason.is_reconciling() {
         all.push(condition(ConditionType::Reconciling, Truth::True.as_str()));
@@ -78,7 +92,11 @@ mod tests {
     use super::*;
 
     fn verdict(reason: Reason) -> Verdict {
-        Verdict { ready: Some(Truth::False), reason, message: "m".into() }
+        Verdict {
+            ready: Some(Truth::False),
+            reason,
+            message: "m".into(),
+        }
     }
 
     #[test]
@@ -87,7 +105,10 @@ mod tests {
             let all = conditions(&[], Some(1), verdict(*reason), Timestamp::UNIX_EPOCH);
             let has = |kind: ConditionType| all.iter().any(|c| c.type_ == kind.as_str());
             assert!(has(ConditionType::Ready), "{reason}");
-            assert!(!(has(ConditionType::Reconciling) && has(ConditionType::Stalled)), "{reason}");
+            assert!(
+                !(has(ConditionType::Reconciling) && has(ConditionType::Stalled)),
+                "{reason}"
+            );
             assert_eq!(has(ConditionType::Stalled), reason.is_stalled(), "{reason}");
         }
     }
@@ -98,15 +119,45 @@ mod tests {
         let later = Timestamp::from_second(100).unwrap();
         let same = conditions(&first, Some(1), verdict(Reason::Progressing), later);
         assert_eq!(first, same, "a second look that finds the same writes the same");
-        let ready = conditions(&first, Some(1), Verdict { ready: Some(Truth::True), reason: Reason::InSync, message: "m".into() }, later);
+        let ready = conditions(
+            &first,
+            Some(1),
+            Verdict {
+                ready: Some(Truth::True),
+                reason: Reason::InSync,
+                message: "m".into(),
+            },
+            later,
+        );
         assert_eq!(ready[0].last_transition_time, Time(later));
         assert_eq!(ready.len(), 1);
     }
 
     #[test]
     fn suspended_leaves_ready_as_it_was() {
-        let ready = conditions(&[], None, Verdict { ready: Some(Truth::True), reason: Reason::InSync, message: String::new() }, Timestamp::UNIX_EPOCH);
-        let suspended = conditions(&ready, None, Verdict { ready: None, reason: Reason::Suspended, message: String::new() }, Timestamp::UNIX_EPOCH);
-        assert_eq!((suspended[0].status.as_str(), suspended[0].reason.as_str()), ("True", "Suspended"));
+        let ready = conditions(
+            &[],
+            None,
+            Verdict {
+                ready: Some(Truth::True),
+                reason: Reason::InSync,
+                message: String::new(),
+            },
+            Timestamp::UNIX_EPOCH,
+        );
+        let suspended = conditions(
+            &ready,
+            None,
+            Verdict {
+                ready: None,
+                reason: Reason::Suspended,
+                message: String::new(),
+            },
+            Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!(
+            (suspended[0].status.as_str(), suspended[0].reason.as_str()),
+            ("True", "Suspended")
+        );
     }
 }

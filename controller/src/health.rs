@@ -23,7 +23,10 @@ impl Readiness {
         if self.0.load(Ordering::Acquire) {
             (StatusCode::OK, "ok\n")
         } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "waiting for the API server: caches are not filled yet\n")
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "waiting for the API server: caches are not filled yet\n",
+            )
         }
     }
 }
@@ -32,13 +35,19 @@ impl Readiness {
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub async fn serve(address: SocketAddr, readiness: Readiness, shutdown: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(
+    address: SocketAddr,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
     let app = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(async move || readiness.answer()));
     let listener = tokio::net::TcpListener::bind(address).await?;
     tokio::spawn(async move {
-        let served = axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+        let served = axum::serve(listener, app)
+            .with_graceful_shutdown(shutdown.cancelled_owned())
+            .await;
         if let Err(error) = served {
             tracing::warn!(%error, "health endpoint ended");
         }

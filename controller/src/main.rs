@@ -36,7 +36,12 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         Some(name) => name,
         None => cluster_uid(&client).await?,
     };
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster, namespace = args.namespace, "rolectl-controller");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        cluster,
+        namespace = args.namespace,
+        "rolectl-controller"
+    );
     let options = Options {
         namespace: args.namespace,
         cluster,
@@ -44,7 +49,9 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         sessions: args.sessions,
         concurrency: args.concurrency,
     };
-    let controllers = tokio::spawn(reconcile::run(client, options, shutdown.clone(), move || readiness.set()));
+    let controllers = tokio::spawn(reconcile::run(client, options, shutdown.clone(), move || {
+        readiness.set()
+    }));
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: finishing the calls under way"),

@@ -20,12 +20,25 @@ use crate::schema;
     derive = "PartialEq",
     doc = "An AWS account in which rolectl keeps IAM roles",
     printcolumn(name = "Account", type_ = "string", json_path = ".spec.accountId"),
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
-    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
     printcolumn(name = "Managed", type_ = "integer", json_path = ".status.roles.managed"),
     printcolumn(name = "Drifted", type_ = "integer", json_path = ".status.roles.drifted"),
     printcolumn(name = "Last Sweep", type_ = "date", json_path = ".status.lastSweepTime"),
-    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.type=="Ready")].message"#)
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#
+    )
 )]
 #[x_kube(
     validation = Rule::new("self.accountId == oldSelf.accountId && self.partition == oldSelf.partition")

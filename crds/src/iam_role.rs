@@ -172,7 +172,11 @@ const fn yes() -> bool {
 
 impl Default for Exclusive {
     fn default() -> Self {
-        Self { managed_policies: true, inline_policies: true, tags: true }
+        Self {
+            managed_policies: true,
+            inline_policies: true,
+            tags: true,
+        }
     }
 }
 

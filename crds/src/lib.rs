@@ -46,5 +46,7 @@ pub fn definitions() -> [CustomResourceDefinition; 3] {
 /// When the definition cannot be written as YAML, which is a defect of this crate.
 pub fn to_yaml(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser::Error> {
     let body = serde_saphyr::to_string(crd)?;
-    Ok(format!("# Generated from crds/src by `cargo crds`. Do not edit.\n{body}"))
+    Ok(format!(
+        "# Generated from crds/src by `cargo crds`. Do not edit.\n{body}"
+    ))
 }

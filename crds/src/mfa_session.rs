@@ -22,7 +22,12 @@ use crate::{aws_account::duration, schema};
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
     printcolumn(name = "By", type_ = "string", json_path = ".status.unlockedBy"),
-    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.type=="Ready")].message"#)
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#
+    )
 )]
 #[x_kube(
     validation = Rule::new("!has(self.userArn) || self.userArn.contains('::' + self.accountId + ':user/')")
@@ -67,7 +72,10 @@ impl MfaSession {
     /// Name of the Secret that holds the session.
     pub fn secret_name(&self) -> String {
         let name = self.metadata.name.as_deref().unwrap_or_default();
-        self.spec.secret_name.clone().unwrap_or_else(|| format!("rolectl-session-{name}"))
+        self.spec
+            .secret_name
+            .clone()
+            .unwrap_or_else(|| format!("rolectl-session-{name}"))
     }
 }
 

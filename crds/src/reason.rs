@@ -118,7 +118,11 @@ impl Reason {
     pub const fn is_reconciling(self) -> bool {
         matches!(
             self,
-            Self::Progressing | Self::Throttled | Self::AwsUnavailable | Self::AwaitingPrincipal | Self::InUse
+            Self::Progressing
+                | Self::Throttled
+                | Self::AwsUnavailable
+                | Self::AwaitingPrincipal
+                | Self::InUse
         )
     }
 }

@@ -3,10 +3,17 @@
 #[test]
 fn the_generated_yaml_is_up_to_date() {
     for crd in rolectl_crds::definitions() {
-        let file = format!("{}/yaml/{}.yaml", env!("CARGO_MANIFEST_DIR"), crd.spec.names.plural);
+        let file = format!(
+            "{}/yaml/{}.yaml",
+            env!("CARGO_MANIFEST_DIR"),
+            crd.spec.names.plural
+        );
         let on_disk = std::fs::read_to_string(&file).unwrap_or_default();
         let from_types = rolectl_crds::to_yaml(&crd).unwrap();
-        assert!(on_disk == from_types, "{file} is stale: run `cargo crds` and commit the result");
+        assert!(
+            on_disk == from_types,
+            "{file} is stale: run `cargo crds` and commit the result"
+        );
     }
 }
 

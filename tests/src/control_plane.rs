@@ -16,7 +16,11 @@ use crate::wait::until;
 /// Who speaks to the API server: the user's name, its groups, and its token (of a server that lives for a test).
 const USERS: &[(&str, &str, &str)] = &[
     ("admin", "system:masters", "admin-token"),
-    ("system:serviceaccount:rolectl-system:rolectl-controller", "system:serviceaccounts", "controller-token"),
+    (
+        "system:serviceaccount:rolectl-system:rolectl-controller",
+        "system:serviceaccounts",
+        "controller-token",
+    ),
     ("operator", "operators", "operator-token"),
     ("stranger", "strangers", "stranger-token"),
 ];
@@ -66,8 +70,11 @@ impl ControlPlane {
             remove_at_end: Some(&data),
             pipe: false,
         })?;
-        let tokens: String =
-            USERS.iter().enumerate().map(|(n, (user, group, token))| format!("{token},{user},uid-{n},\"{group}\"\n")).collect();
+        let tokens: String = USERS
+            .iter()
+            .enumerate()
+            .map(|(n, (user, group, token))| format!("{token},{user},uid-{n},\"{group}\"\n"))
+            .collect();
         std::fs::write(dir.join("tokens.csv"), tokens)?;
         service_account_keys(dir)?;
         let path = |name: &str| dir.join(name).display().to_string();
@@ -83,7 +90,7 @@ impl ControlPlane {
             "--authorization-mode=RBAC".to_owned(),
             format!("--token-auth-file={}", path("tokens.csv")),
             "--disable-admission-plugins=ServiceAccount".to_owned(),
-                    ];
+        ];
         let plane = Self {
             url: format!("https://127.0.0.1:{port}"),
             dir: dir.to_owned(),
@@ -126,7 +133,9 @@ impl ControlPlane {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
-        self.apiserver.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.apiserver
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Waits until the API server is ready and has made its own namespaces.
@@ -136,12 +145,21 @@ impl ControlPlane {
         until("the API server to be ready", || async {
             if let Some(status) = self.lock().as_ref().and_then(Process::ended) {
                 // No use in waiting on.
-                return Ok(Err(anyhow::anyhow!("kube-apiserver ended ({status}); see {}", log.display())));
+                return Ok(Err(anyhow::anyhow!(
+                    "kube-apiserver ended ({status}); see {}",
+                    log.display()
+                )));
             }
-            let request = http::Request::get("/readyz").body(vec![]).map_err(|e| e.to_string())?;
+            let request = http::Request::get("/readyz")
+                .body(vec![])
+                .map_err(|e| e.to_string())?;
             client.request_text(request).await.map_err(|e| e.to_string())?;
             let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(client.clone());
-            namespaces.get("kube-system").await.map(|_| Ok(())).map_err(|e| e.to_string())
+            namespaces
+                .get("kube-system")
+                .await
+                .map(|_| Ok(()))
+                .map_err(|e| e.to_string())
         })
         .await?
     }
@@ -182,7 +200,10 @@ impl ControlPlane {
     /// Runs kubectl as admin, and returns what it prints.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         let output = self.kubectl_with(args, "").await?;
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
         ensure!(output.status.success(), "kubectl {}: {err}{out}", args.join(" "));
         Ok(out.into_owned())
     }
@@ -190,7 +211,11 @@ impl ControlPlane {
     /// `kubectl apply -f -`.
     pub async fn apply(&self, manifest: &str) -> Result<String> {
         let output = self.kubectl_with(&["apply", "-f", "-"], manifest).await?;
-        ensure!(output.status.success(), "kubectl apply: {}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "kubectl apply: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }

@@ -58,19 +58,35 @@ impl Double {
         std::io::BufReader::new(stdout.context("no output")?).read_line(&mut line)?;
         let hello: Value = serde_json::from_str(&line).context("aws-double did not start")?;
         let endpoint = hello["endpoint"].as_str().context("no endpoint")?.to_owned();
-        Ok(Self { endpoint, _process: process })
+        Ok(Self {
+            endpoint,
+            _process: process,
+        })
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let url = format!("{}/_double/{path}", self.endpoint);
-        Ok(reqwest::Client::new().post(url).json(body).send().await?.error_for_status()?.json().await?)
+        Ok(reqwest::Client::new()
+            .post(url)
+            .json(body)
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await?)
     }
 
     /// Root credentials of an account, which is made if it does not exist.
     pub async fn root(&self, account: &str) -> Result<Credentials> {
         let keys = self.post("account", &json!({"account": account})).await?;
         let text = |key: &str| keys[key].as_str().map(str::to_owned).context("no key");
-        Ok(Credentials::new(text("access_key_id")?, text("secret_access_key")?, None, None, "root"))
+        Ok(Credentials::new(
+            text("access_key_id")?,
+            text("secret_access_key")?,
+            None,
+            None,
+            "root",
+        ))
     }
 
     /// IAM on given credentials.
@@ -106,18 +122,26 @@ impl Double {
     }
 
     /// Ends a session, or moves its end and its age.
-    pub async fn expire(&self, access_key_id: &str, in_seconds: Option<i64>, age_seconds: Option<i64>) -> Result<()> {
-        let body = json!({"access_key_id": access_key_id, "in_seconds": in_seconds, "age_seconds": age_seconds});
+    pub async fn expire(
+        &self,
+        access_key_id: &str,
+        in_seconds: Option<i64>,
+        age_seconds: Option<i64>,
+    ) -> Result<()> {
+        let body =
+            json!({"access_key_id": access_key_id, "in_seconds": in_seconds, "age_seconds": age_seconds});
         self.post("expire", &body).await.map(|_| ())
     }
 
-    /// Replaces all fault rules.
-    pub async fn faults(&self, rules: Value) -> Result<()> {
-        self.post("faults", &rules).await.map(|_| ())
+    /// Replaces the fault rules of calls on an account's credentials.
+    pub async fn faults(&self, account: &str, rules: Value) -> Result<()> {
+        self.post(&format!("faults/{account}"), &rules).await.map(|_| ())
     }
 
-    /// Makes reads trail writes.
-    pub async fn lag(&self, milliseconds: u64) -> Result<()> {
-        self.post("lag", &json!({"ms": milliseconds})).await.map(|_| ())
+    /// Makes reads in an account trail writes.
+    pub async fn lag(&self, account: &str, milliseconds: u64) -> Result<()> {
+        self.post(&format!("lag/{account}"), &json!({"ms": milliseconds}))
+            .await
+            .map(|_| ())
     }
 }

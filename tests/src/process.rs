@@ -64,30 +64,50 @@ pub struct Spawn<'a> {
 impl Process {
     /// Starts the child. With `pipe`, its standard output is returned too.
     pub fn spawn(spawn: Spawn<'_>) -> Result<(Self, Option<std::process::ChildStdout>)> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(spawn.log)?;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(spawn.log)?;
         let mut command = Command::new("sh");
         command
             .args(["-c", SUPERVISOR, "supervise"])
             .arg(spawn.program)
             .args(spawn.args)
             .env_clear()
-            .envs(std::env::vars().filter(|(key, _)| ["PATH", "HOME", "TMPDIR", "LANG"].contains(&key.as_str())))
+            .envs(
+                std::env::vars()
+                    .filter(|(key, _)| ["PATH", "HOME", "TMPDIR", "LANG"].contains(&key.as_str())),
+            )
             .envs(spawn.env)
             .stdin(Stdio::piped())
-            .stdout(if spawn.pipe { Stdio::piped() } else { log.try_clone()?.into() })
+            .stdout(if spawn.pipe {
+                Stdio::piped()
+            } else {
+                log.try_clone()?.into()
+            })
             .stderr(log);
         if let Some(path) = spawn.remove_at_end {
             command.env("REMOVE_AT_END", path);
         }
-        let mut supervisor = command.spawn().with_context(|| format!("could not start {}", spawn.name))?;
+        let mut supervisor = command
+            .spawn()
+            .with_context(|| format!("could not start {}", spawn.name))?;
         let signals = supervisor.stdin.take();
         let stdout = supervisor.stdout.take();
         let inner = Mutex::new(Inner { supervisor, signals });
-        Ok((Self { name: spawn.name.to_owned(), inner }, stdout))
+        Ok((
+            Self {
+                name: spawn.name.to_owned(),
+                inner,
+            },
+            stdout,
+        ))
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Sends a signal (`TERM`, `KILL`, `STOP`, `CONT`).
@@ -104,7 +124,10 @@ impl Process {
 
     /// Waits for the end.
     pub async fn wait(&self) -> Result<ExitStatus> {
-        crate::wait::until(&format!("the end of {}", self.name), || async { self.ended().ok_or("still runs") }).await
+        crate::wait::until(&format!("the end of {}", self.name), || async {
+            self.ended().ok_or("still runs")
+        })
+        .await
     }
 
     /// Ends the child and waits for it.

@@ -48,10 +48,31 @@ impl World {
         let double = Double::start(&tools, &dir)?;
         let deploy = root().join("deploy");
         for part in ["crd", "rbac"] {
-            plane.kubectl(&["apply", "-k", &deploy.join(part).display().to_string()]).await?;
+            plane
+                .kubectl(&["apply", "-k", &deploy.join(part).display().to_string()])
+                .await?;
         }
-        plane.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
-        Ok(Self { tools, plane, double, dir })
+        plane
+            .kubectl(&[
+                "wait",
+                "--for=condition=Established",
+                "crd",
+                "--all",
+                "--timeout=60s",
+            ])
+            .await?;
+        // Whom a test calls an operator may read our kinds, and so may a stranger, who may not unlock.
+        let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "operators"},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "rolectl-operator"},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "operators"},
+                             {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "strangers"}]});
+        plane.apply(&binding.to_string()).await?;
+        Ok(Self {
+            tools,
+            plane,
+            double,
+            dir,
+        })
     }
 }
 
@@ -72,11 +93,26 @@ impl Operator {
     pub async fn enroll(double: &Double, main: &str, user: &str) -> Result<Self> {
         let iam = double.iam(double.root(main).await?);
         iam.create_user().user_name(user).send().await?;
-        let key = iam.create_access_key().user_name(user).send().await?.access_key.context("no key")?;
+        let key = iam
+            .create_access_key()
+            .user_name(user)
+            .send()
+            .await?
+            .access_key
+            .context("no key")?;
         let may = json!({"Version": "2012-10-17", "Statement": [
             {"Effect": "Allow", "Action": ["sts:AssumeRole", "iam:ListMFADevices", "iam:*"], "Resource": "*"}]});
-        iam.put_user_policy().user_name(user).policy_name("rolectl").policy_document(may.to_string()).send().await?;
-        let device = iam.create_virtual_mfa_device().virtual_mfa_device_name(user).send().await?;
+        iam.put_user_policy()
+            .user_name(user)
+            .policy_name("rolectl")
+            .policy_document(may.to_string())
+            .send()
+            .await?;
+        let device = iam
+            .create_virtual_mfa_device()
+            .virtual_mfa_device_name(user)
+            .send()
+            .await?;
         let device = device.virtual_mfa_device.context("no device")?;
         let seed = String::from_utf8(device.base32_string_seed.context("no seed")?.into_inner())?;
         let now = jiff::Timestamp::now().as_second();
@@ -123,7 +159,10 @@ impl Operator {
                 self.key.secret_access_key()
             ),
         )?;
-        std::fs::write(aws.join("config"), format!("[profile operator]\nregion = us-east-1\nendpoint_url = {endpoint}\n"))?;
+        std::fs::write(
+            aws.join("config"),
+            format!("[profile operator]\nregion = us-east-1\nendpoint_url = {endpoint}\n"),
+        )?;
         Ok(())
     }
 }
@@ -135,7 +174,8 @@ fn code_at(seed: &str, second: i64) -> Result<String> {
 
 /// The TOTP of a virtual MFA device as AWS makes them.
 pub fn totp(seed: &str) -> Result<Totp> {
-    let secret = totp_rs::Secret::try_from_base32(seed.trim_end_matches('=')).map_err(|e| anyhow::anyhow!("{e:?}"))?;
+    let secret =
+        totp_rs::Secret::try_from_base32(seed.trim_end_matches('=')).map_err(|e| anyhow::anyhow!("{e:?}"))?;
     Ok(totp_rs::Builder::new().with_secret(secret).build_noncompliant())
 }
 
@@ -146,9 +186,18 @@ pub async fn enroll_target(double: &Double, main: &str, account: &str) -> Result
         "Effect": "Allow", "Action": "sts:AssumeRole",
         "Principal": {"AWS": format!("arn:aws:iam::{main}:root")},
         "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}]});
-    iam.create_role().role_name("rolectl").assume_role_policy_document(trust.to_string()).send().await?;
+    iam.create_role()
+        .role_name("rolectl")
+        .assume_role_policy_document(trust.to_string())
+        .send()
+        .await?;
     let may = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:*", "Resource": "*"}]});
-    iam.put_role_policy().role_name("rolectl").policy_name("iam").policy_document(may.to_string()).send().await?;
+    iam.put_role_policy()
+        .role_name("rolectl")
+        .policy_name("iam")
+        .policy_document(may.to_string())
+        .send()
+        .await?;
     Ok(())
 }
 
@@ -243,12 +292,12 @@ impl<'a> Scenario<'a> {
         let mut objects = vec![
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name}}),
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": system}}),
-            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "operators"},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "rolectl-operator"},
-                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "operators"},
-                             {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "strangers"}]}),
         ];
-        objects.extend(role("session", "system:serviceaccount:rolectl-system:rolectl-controller", &["get", "list", "watch"]));
+        objects.extend(role(
+            "session",
+            "system:serviceaccount:rolectl-system:rolectl-controller",
+            &["get", "list", "watch"],
+        ));
         objects.extend(role("unlock", "operator", &["create", "patch", "delete", "get"]));
         objects
     }
@@ -294,7 +343,10 @@ impl<'a> Scenario<'a> {
     pub fn start_controller(&self) -> Result<()> {
         let plane = &self.world.plane;
         let env = [
-            ("KUBECONFIG", plane.kubeconfig("rolectl-controller").display().to_string()),
+            (
+                "KUBECONFIG",
+                plane.kubeconfig("rolectl-controller").display().to_string(),
+            ),
             ("AWS_ENDPOINT_URL", self.world.double.endpoint.clone()),
             ("ROLECTL_NAMESPACE", self.system()),
             ("ROLECTL_CLUSTER_NAME", "test".to_owned()),
@@ -325,7 +377,12 @@ impl<'a> Scenario<'a> {
 
     /// Sends the controller a signal and waits for its end.
     pub async fn end_controller(&self, signal: &str) -> Result<std::process::ExitStatus> {
-        let process = self.controller.lock().ok().and_then(|mut slot| slot.take()).context("no controller runs")?;
+        let process = self
+            .controller
+            .lock()
+            .ok()
+            .and_then(|mut slot| slot.take())
+            .context("no controller runs")?;
         process.signal(signal)?;
         process.wait().await
     }
@@ -354,15 +411,31 @@ impl<'a> Scenario<'a> {
     /// `rolectl unlock` with a fresh code; returns what it prints.
     pub async fn unlock(&self) -> Result<String> {
         let code = self.operator.code().await?;
-        let output = self.rolectl_as("operator", &["unlock", "--mfa", &code, "--session", &self.name], &[]).await?;
-        ensure!(output.status.success(), "unlock: {}", String::from_utf8_lossy(&output.stderr));
+        let output = self
+            .rolectl_as(
+                "operator",
+                &["unlock", "--mfa", &code, "--session", &self.name],
+                &[],
+            )
+            .await?;
+        ensure!(
+            output.status.success(),
+            "unlock: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(String::from_utf8(output.stdout)?)
     }
 
     /// `rolectl lock`.
     pub async fn lock(&self) -> Result<()> {
-        let output = self.rolectl_as("operator", &["lock", "--session", &self.name], &[]).await?;
-        ensure!(output.status.success(), "lock: {}", String::from_utf8_lossy(&output.stderr));
+        let output = self
+            .rolectl_as("operator", &["lock", "--session", &self.name], &[])
+            .await?;
+        ensure!(
+            output.status.success(),
+            "lock: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(())
     }
 
@@ -406,7 +479,11 @@ impl<'a> Scenario<'a> {
         let (name, _) = self.targets.get(target).context("no such target")?;
         until(&format!("AwsAccount {name} to be {reason}"), || async {
             let account = api.get(name).await.map_err(|e| e.to_string())?;
-            let ready = account.status.iter().flat_map(|s| &s.conditions).find(|c| c.type_ == "Ready");
+            let ready = account
+                .status
+                .iter()
+                .flat_map(|s| &s.conditions)
+                .find(|c| c.type_ == "Ready");
             match ready {
                 Some(c) if c.reason == reason => Ok(account),
                 other => Err(format!("{other:?}")),
@@ -430,9 +507,16 @@ impl<'a> Scenario<'a> {
     /// Names of the roles in a target account that carry our owner tag.
     pub async fn owned_roles(&self, target: usize) -> Result<Vec<String>> {
         let iam = self.hands(target).await?;
-        let details = iam.get_account_authorization_details().max_items(1000).send().await?;
+        let details = iam
+            .get_account_authorization_details()
+            .max_items(1000)
+            .send()
+            .await?;
         let owned = details.role_detail_list.into_iter().flatten().filter(|role| {
-            role.tags.iter().flatten().any(|tag| tag.key == rolectl_crds::OWNER_TAG)
+            role.tags
+                .iter()
+                .flatten()
+                .any(|tag| tag.key == rolectl_crds::OWNER_TAG)
         });
         let mut names: Vec<String> = owned.filter_map(|role| role.role_name).collect();
         names.sort();
@@ -443,7 +527,11 @@ impl<'a> Scenario<'a> {
     pub async fn event_reasons(&self, namespace: &str, object: &str) -> Result<Vec<String>> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let events = api.list(&ListParams::default()).await?;
-        Ok(events.into_iter().filter(|e| e.involved_object.name.as_deref() == Some(object)).filter_map(|e| e.reason).collect())
+        Ok(events
+            .into_iter()
+            .filter(|e| e.involved_object.name.as_deref() == Some(object))
+            .filter_map(|e| e.reason)
+            .collect())
     }
 
     /// Fails when a credential of this scenario stands in `text`.

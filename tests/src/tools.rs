@@ -28,7 +28,10 @@ const KUBERNETES: &str = "v1.36.3";
 
 /// The root of the repository.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
 }
 
 /// `target/`, in which all that is built is kept.
@@ -45,7 +48,12 @@ impl Tools {
             Some(assets) => (assets.join("etcd"), assets.join("kube-apiserver")),
             None => (
                 go_tool("etcd", "go.etcd.io/etcd/server/v3", "about 1 minute", &go)?,
-                go_tool("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", "about 4 minutes", &go)?,
+                go_tool(
+                    "kube-apiserver",
+                    "k8s.io/kubernetes/cmd/kube-apiserver",
+                    "about 4 minutes",
+                    &go,
+                )?,
             ),
         };
         let kubectl = match in_path("kubectl") {
@@ -57,11 +65,30 @@ impl Tools {
         cargo(
             "the AWS double",
             "about 3 minutes the first time",
-            &["build", "--release", "--locked", "--manifest-path", &text(&manifest), "--target-dir", &text(&target().join("aws-double"))],
+            &[
+                "build",
+                "--release",
+                "--locked",
+                "--manifest-path",
+                &text(&manifest),
+                "--target-dir",
+                &text(&target().join("aws-double")),
+            ],
         )?;
-        cargo("rolectl", "some minutes the first time", &["build", "--workspace", "--bins", "--locked"])?;
+        cargo(
+            "rolectl",
+            "some minutes the first time",
+            &["build", "--workspace", "--bins", "--locked"],
+        )?;
         let bin = target().join("debug");
-        Ok(Self { etcd, apiserver, kubectl, double, rolectl: bin.join("rolectl"), controller: bin.join("rolectl-controller") })
+        Ok(Self {
+            etcd,
+            apiserver,
+            kubectl,
+            double,
+            rolectl: bin.join("rolectl"),
+            controller: bin.join("rolectl-controller"),
+        })
     }
 }
 
@@ -71,7 +98,9 @@ fn text(path: &Path) -> String {
 
 fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
 }
 
 /// Builds a program of the Go module in `tests/tools`, unless the same version was built before.
@@ -86,7 +115,16 @@ fn go_tool(name: &str, package: &str, takes: &str, dir: &Path) -> Result<PathBuf
     let flags = format!("-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES}");
     let output = text(&binary);
     let mut command = Command::new("go");
-    command.current_dir(module).args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &flags, "-o", &output, package]);
+    command.current_dir(module).args([
+        "build",
+        "-trimpath",
+        "-buildvcs=false",
+        "-ldflags",
+        &flags,
+        "-o",
+        &output,
+        package,
+    ]);
     run(name, takes, &mut command)?;
     std::fs::write(mark, stamp)?;
     Ok(binary)

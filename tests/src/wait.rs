@@ -12,12 +12,17 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(100);
 
 /// Asks until the answer is `Ok`, and fails with the last other answer after [`PATIENCE`].
-pub async fn until<T, E: Debug, F: Future<Output = Result<T, E>>>(what: &str, mut ask: impl FnMut() -> F) -> Result<T> {
+pub async fn until<T, E: Debug, F: Future<Output = Result<T, E>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> Result<T> {
     let start = Instant::now();
     loop {
         match ask().await {
             Ok(answer) => return Ok(answer),
-            Err(last) if start.elapsed() > PATIENCE => bail!("waited {PATIENCE:?} for: {what}. Last: {last:?}"),
+            Err(last) if start.elapsed() > PATIENCE => {
+                bail!("waited {PATIENCE:?} for: {what}. Last: {last:?}")
+            }
             Err(_) => tokio::time::sleep(POLL).await,
         }
     }

@@ -51,7 +51,9 @@ pub enum AccountError {
     #[error(transparent)]
     Aws(#[from] AwsFailure),
     /// The credentials lead to another account.
-    #[error("the credentials are for account {actual}, spec.accountId is {expected}: correct accountId or assumeRole. Nothing was written")]
+    #[error(
+        "the credentials are for account {actual}, spec.accountId is {expected}: correct accountId or assumeRole. Nothing was written"
+    )]
     Mismatch {
         /// What AWS says.
         actual: String,
@@ -98,15 +100,26 @@ impl Account {
     }
 
     /// IAM in this account, on `session`. Assumes the role when needed, and proves the account before anything else.
-    pub async fn iam(&self, session: &OpenSession, now: Timestamp) -> Result<aws_sdk_iam::Client, AccountError> {
+    pub async fn iam(
+        &self,
+        session: &OpenSession,
+        now: Timestamp,
+    ) -> Result<aws_sdk_iam::Client, AccountError> {
         // Held across the call on purpose: a hundred waiting roles cost one AssumeRole.
         let mut assumed = self.assumed.lock().await;
-        if let Some(a) = assumed.as_ref().filter(|a| a.session == session.number && a.expires_at > now + RENEW_BEFORE) {
+        if let Some(a) = assumed
+            .as_ref()
+            .filter(|a| a.session == session.number && a.expires_at > now + RENEW_BEFORE)
+        {
             return Ok(a.iam.clone());
         }
         let (credentials, expires_at) = self.assume(session).await?;
         let iam = iam_client(&self.base, credentials, &self.spec.partition);
-        *assumed = Some(Assumed { iam: iam.clone(), expires_at, session: session.number });
+        *assumed = Some(Assumed {
+            iam: iam.clone(),
+            expires_at,
+            session: session.number,
+        });
         Ok(iam)
     }
 
@@ -127,10 +140,17 @@ impl Account {
         let answer = paced("AssumeRole", &session.bucket, &self.shutdown, request.send()).await;
         let answer = answer.map_err(|error| match error {
             // Of the session, not of the role: a denied role is AccessDenied.
-            AccountError::Aws(failure) if failure.class == Class::Expired => AccountError::SessionRefused(failure),
+            AccountError::Aws(failure) if failure.class == Class::Expired => {
+                AccountError::SessionRefused(failure)
+            }
             other => other,
         })?;
-        self.check_account(answer.assumed_role_user.as_ref().map_or("", |user| arn_account(&user.arn)))?;
+        self.check_account(
+            answer
+                .assumed_role_user
+                .as_ref()
+                .map_or("", |user| arn_account(&user.arn)),
+        )?;
         let Some(c) = answer.credentials else {
             return Err(AwsFailure {
                 operation: "AssumeRole",
@@ -141,8 +161,13 @@ impl Account {
             .into());
         };
         let expires_at = Timestamp::from_second(c.expiration.secs()).unwrap_or(session.expires_at);
-        let credentials =
-            Credentials::new(c.access_key_id, c.secret_access_key, Some(c.session_token), None, "rolectl-assume-role");
+        let credentials = Credentials::new(
+            c.access_key_id,
+            c.secret_access_key,
+            Some(c.session_token),
+            None,
+            "rolectl-assume-role",
+        );
         Ok((credentials, expires_at))
     }
 
@@ -150,7 +175,10 @@ impl Account {
         if actual == self.spec.account_id {
             return Ok(());
         }
-        Err(AccountError::Mismatch { actual: actual.to_owned(), expected: self.spec.account_id.clone() })
+        Err(AccountError::Mismatch {
+            actual: actual.to_owned(),
+            expected: self.spec.account_id.clone(),
+        })
     }
 
     /// Assumed credentials were refused: the next call assumes anew.
@@ -171,9 +199,12 @@ impl Account {
         match paced(operation, &self.bucket, &self.shutdown, call).await {
             Ok(value) => Ok(value),
             Err(AccountError::Aws(failure)) => Err(failure),
-            Err(other) => {
-                Err(AwsFailure { operation, code: None, message: other.to_string(), class: Class::Conflict })
-            }
+            Err(other) => Err(AwsFailure {
+                operation,
+                code: None,
+                message: other.to_string(),
+                class: Class::Conflict,
+            }),
         }
     }
 }
@@ -212,17 +243,30 @@ where
 
 /// ARN of the role to assume. Empty where the account is used directly.
 pub fn role_arn(spec: &AwsAccountSpec) -> String {
-    let Some(role) = &spec.assume_role else { return String::new() };
+    let Some(role) = &spec.assume_role else {
+        return String::new();
+    };
     match (&role.arn, &role.name) {
         (Some(arn), _) => arn.clone(),
         (None, name) => {
-            format!("arn:{}:iam::{}:role/{}", spec.partition, spec.account_id, name.as_deref().unwrap_or_default())
+            format!(
+                "arn:{}:iam::{}:role/{}",
+                spec.partition,
+                spec.account_id,
+                name.as_deref().unwrap_or_default()
+            )
         }
     }
 }
 
 /// A role session name: 2 to 64 characters of IAM's alphabet.
 pub fn session_name(account: &str) -> String {
-    let fits = |c: char| if c.is_ascii_alphanumeric() || "+=,.@-_".contains(c) { c } else { '-' };
+    let fits = |c: char| {
+        if c.is_ascii_alphanumeric() || "+=,.@-_".contains(c) {
+            c
+        } else {
+            '-'
+        }
+    };
     format!("rolectl-{account}").chars().map(fits).take(64).collect()
 }

@@ -27,17 +27,30 @@ const FRESH: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Proves that an existing role is still the one that we know, before the first write to it: between two
 /// sweeps somebody may have made another role under its name.
-pub async fn verify(account: &Account, iam: &Client, role: &ObservedRole, seen: Instant) -> Result<bool, AwsFailure> {
+pub async fn verify(
+    account: &Account,
+    iam: &Client,
+    role: &ObservedRole,
+    seen: Instant,
+) -> Result<bool, AwsFailure> {
     if seen.elapsed() < FRESH {
         return Ok(true);
     }
-    let answer = match account.call("GetRole", iam.get_role().role_name(&role.name).send()).await {
+    let answer = match account
+        .call("GetRole", iam.get_role().role_name(&role.name).send())
+        .await
+    {
         Ok(answer) => answer,
         Err(failure) if failure.class == Class::Vanished => return Ok(false),
         Err(failure) => return Err(failure),
     };
     let same = answer.role.is_some_and(|now| {
-        let owner = now.tags.into_iter().flatten().find(|tag| tag.key == OWNER_TAG).map(|tag| tag.value);
+        let owner = now
+            .tags
+            .into_iter()
+            .flatten()
+            .find(|tag| tag.key == OWNER_TAG)
+            .map(|tag| tag.value);
         now.role_id == role.role_id && owner.as_ref() == role.tags.get(OWNER_TAG)
     });
     if same {
@@ -47,8 +60,17 @@ pub async fn verify(account: &Account, iam: &Client, role: &ObservedRole, seen: 
 }
 
 /// Carries out `plan` on the role called `name`.
-pub async fn apply(account: &Account, iam: &Client, name: &str, plan: Plan, before: Option<ObservedRole>) -> Applied {
-    let mut applied = Applied { role: before, ..Applied::default() };
+pub async fn apply(
+    account: &Account,
+    iam: &Client,
+    name: &str,
+    plan: Plan,
+    before: Option<ObservedRole>,
+) -> Applied {
+    let mut applied = Applied {
+        role: before,
+        ..Applied::default()
+    };
     for change in plan.changes {
         if account.is_shutting_down() {
             let failure = AwsFailure {
@@ -63,7 +85,10 @@ pub async fn apply(account: &Account, iam: &Client, name: &str, plan: Plan, befo
         match execute(account, iam, name, &change).await {
             Ok(created) => {
                 applied.role = change.after(applied.role, created);
-                account.snapshot.lock().wrote(name, applied.role.clone(), Instant::now());
+                account
+                    .snapshot
+                    .lock()
+                    .wrote(name, applied.role.clone(), Instant::now());
                 applied.done.push(change);
             }
             Err(failure) => {
@@ -81,7 +106,12 @@ pub async fn apply(account: &Account, iam: &Client, name: &str, plan: Plan, befo
     applied
 }
 
-async fn execute(account: &Account, iam: &Client, name: &str, change: &Change) -> Result<Option<Identity>, AwsFailure> {
+async fn execute(
+    account: &Account,
+    iam: &Client,
+    name: &str,
+    change: &Change,
+) -> Result<Option<Identity>, AwsFailure> {
     let op = change.operation();
     match change {
         Change::CreateRole(role) => {
@@ -96,47 +126,105 @@ async fn execute(account: &Account, iam: &Client, name: &str, change: &Change) -
                 .set_permissions_boundary(role.permissions_boundary.clone())
                 .set_tags(Some(tags(op, &role.tags)?));
             let created = account.call(op, request.send()).await?.role;
-            return Ok(created.map(|r| Identity { arn: r.arn, role_id: r.role_id }));
+            return Ok(created.map(|r| Identity {
+                arn: r.arn,
+                role_id: r.role_id,
+            }));
         }
         Change::Tag(map) => {
-            account.call(op, iam.tag_role().role_name(name).set_tags(Some(tags(op, map)?)).send()).await?;
+            account
+                .call(
+                    op,
+                    iam.tag_role()
+                        .role_name(name)
+                        .set_tags(Some(tags(op, map)?))
+                        .send(),
+                )
+                .await?;
         }
         Change::UpdateTrustPolicy(document, _) => {
-            let request = iam.update_assume_role_policy().role_name(name).policy_document(document.as_str());
+            let request = iam
+                .update_assume_role_policy()
+                .role_name(name)
+                .policy_document(document.as_str());
             account.call(op, request.send()).await?;
         }
         Change::PutBoundary(arn) => {
-            let request = iam.put_role_permissions_boundary().role_name(name).permissions_boundary(arn);
+            let request = iam
+                .put_role_permissions_boundary()
+                .role_name(name)
+                .permissions_boundary(arn);
             account.call(op, request.send()).await?;
         }
-        Change::UpdateRole { description, max_session_duration, what: _ } => {
-            let request =
-                iam.update_role().role_name(name).description(description).max_session_duration(*max_session_duration);
+        Change::UpdateRole {
+            description,
+            max_session_duration,
+            what: _,
+        } => {
+            let request = iam
+                .update_role()
+                .role_name(name)
+                .description(description)
+                .max_session_duration(*max_session_duration);
             account.call(op, request.send()).await?;
         }
         Change::AttachPolicy(arn) => {
-            account.call(op, iam.attach_role_policy().role_name(name).policy_arn(arn).send()).await?;
+            account
+                .call(
+                    op,
+                    iam.attach_role_policy().role_name(name).policy_arn(arn).send(),
+                )
+                .await?;
         }
         Change::PutInlinePolicy(policy, document, _) => {
-            let request =
-                iam.put_role_policy().role_name(name).policy_name(policy).policy_document(document.as_str());
+            let request = iam
+                .put_role_policy()
+                .role_name(name)
+                .policy_name(policy)
+                .policy_document(document.as_str());
             account.call(op, request.send()).await?;
         }
         Change::DetachPolicy(arn) => {
-            gone_is_done(account.call(op, iam.detach_role_policy().role_name(name).policy_arn(arn).send()).await)?;
+            gone_is_done(
+                account
+                    .call(
+                        op,
+                        iam.detach_role_policy().role_name(name).policy_arn(arn).send(),
+                    )
+                    .await,
+            )?;
         }
         Change::DeleteInlinePolicy(policy) => {
-            gone_is_done(account.call(op, iam.delete_role_policy().role_name(name).policy_name(policy).send()).await)?;
+            gone_is_done(
+                account
+                    .call(
+                        op,
+                        iam.delete_role_policy()
+                            .role_name(name)
+                            .policy_name(policy)
+                            .send(),
+                    )
+                    .await,
+            )?;
         }
         Change::DeleteBoundary => {
-            gone_is_done(account.call(op, iam.delete_role_permissions_boundary().role_name(name).send()).await)?;
+            gone_is_done(
+                account
+                    .call(op, iam.delete_role_permissions_boundary().role_name(name).send())
+                    .await,
+            )?;
         }
         Change::Untag(keys) => {
-            let request = iam.untag_role().role_name(name).set_tag_keys(Some(keys.iter().cloned().collect()));
+            let request = iam
+                .untag_role()
+                .role_name(name)
+                .set_tag_keys(Some(keys.iter().cloned().collect()));
             gone_is_done(account.call(op, request.send()).await)?;
         }
         Change::AddInstanceProfile(profile, owner) => add_profile(account, iam, name, profile, owner).await?,
-        Change::RemoveInstanceProfile(profile, owner) => remove_profile(account, iam, name, profile, owner).await?,
+        Change::RemoveInstanceProfile(profile, owner) => {
+            remove_profile(account, iam, name, profile, owner).await?
+        }
         Change::DeleteRole => {
             gone_is_done(account.call(op, iam.delete_role().role_name(name).send()).await)?;
         }
@@ -144,25 +232,57 @@ async fn execute(account: &Account, iam: &Client, name: &str, change: &Change) -
     Ok(None)
 }
 
-async fn add_profile(account: &Account, iam: &Client, role: &str, profile: &str, owner: &str) -> Result<(), AwsFailure> {
+async fn add_profile(
+    account: &Account,
+    iam: &Client,
+    role: &str,
+    profile: &str,
+    owner: &str,
+) -> Result<(), AwsFailure> {
     const OP: &str = "CreateInstanceProfile";
     let tags = tags(OP, &[(OWNER_TAG.to_owned(), owner.to_owned())].into())?;
-    let create = iam.create_instance_profile().instance_profile_name(profile).set_tags(Some(tags));
+    let create = iam
+        .create_instance_profile()
+        .instance_profile_name(profile)
+        .set_tags(Some(tags));
     match account.call(OP, create.send()).await {
         Err(failure) if failure.class != Class::Exists => return Err(failure),
         _ => {}
     }
-    let add = iam.add_role_to_instance_profile().instance_profile_name(profile).role_name(role);
-    account.call("AddRoleToInstanceProfile", add.send()).await.map(|_| ())
+    let add = iam
+        .add_role_to_instance_profile()
+        .instance_profile_name(profile)
+        .role_name(role);
+    account
+        .call("AddRoleToInstanceProfile", add.send())
+        .await
+        .map(|_| ())
 }
 
-async fn remove_profile(account: &Account, iam: &Client, role: &str, profile: &str, owner: &str) -> Result<(), AwsFailure> {
-    let remove = iam.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role);
+async fn remove_profile(
+    account: &Account,
+    iam: &Client,
+    role: &str,
+    profile: &str,
+    owner: &str,
+) -> Result<(), AwsFailure> {
+    let remove = iam
+        .remove_role_from_instance_profile()
+        .instance_profile_name(profile)
+        .role_name(role);
     gone_is_done(account.call("RemoveRoleFromInstanceProfile", remove.send()).await)?;
-    let found = account.call("GetInstanceProfile", iam.get_instance_profile().instance_profile_name(profile).send()).await;
+    let found = account
+        .call(
+            "GetInstanceProfile",
+            iam.get_instance_profile().instance_profile_name(profile).send(),
+        )
+        .await;
     let ours = match found {
         Ok(answer) => answer.instance_profile.is_some_and(|p| {
-            p.tags.into_iter().flatten().any(|tag| tag.key == OWNER_TAG && tag.value == owner)
+            p.tags
+                .into_iter()
+                .flatten()
+                .any(|tag| tag.key == OWNER_TAG && tag.value == owner)
         }),
         Err(failure) if failure.class == Class::Vanished => false,
         Err(failure) => return Err(failure),
@@ -178,20 +298,34 @@ async fn remove_profile(account: &Account, iam: &Client, role: &str, profile: &s
 fn gone_is_done<T>(result: Result<T, AwsFailure>) -> Result<(), AwsFailure> {
     match result {
         Ok(_) => Ok(()),
-        Err(failure) if failure.code.as_deref().is_some_and(|code| code.starts_with("NoSuchEntity")) => Ok(()),
+        Err(failure)
+            if failure
+                .code
+                .as_deref()
+                .is_some_and(|code| code.starts_with("NoSuchEntity")) =>
+        {
+            Ok(())
+        }
         Err(failure) => Err(failure),
     }
 }
 
-fn tags(operation: &'static str, map: &std::collections::BTreeMap<String, String>) -> Result<Vec<Tag>, AwsFailure> {
+fn tags(
+    operation: &'static str,
+    map: &std::collections::BTreeMap<String, String>,
+) -> Result<Vec<Tag>, AwsFailure> {
     map.iter()
         .map(|(key, value)| {
-            Tag::builder().key(key).value(value).build().map_err(|error| AwsFailure {
-                operation,
-                code: None,
-                message: error.to_string(),
-                class: Class::Invalid,
-            })
+            Tag::builder()
+                .key(key)
+                .value(value)
+                .build()
+                .map_err(|error| AwsFailure {
+                    operation,
+                    code: None,
+                    message: error.to_string(),
+                    class: Class::Invalid,
+                })
         })
         .collect()
 }

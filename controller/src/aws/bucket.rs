@@ -31,7 +31,13 @@ impl Bucket {
     /// A full bucket.
     pub fn new(requests_per_second: u32, burst: u32) -> Self {
         let (rate, burst) = (f64::from(requests_per_second), f64::from(burst));
-        Self(Mutex::new(State { ceiling: rate, rate, burst, tokens: burst, refilled: Instant::now() }))
+        Self(Mutex::new(State {
+            ceiling: rate,
+            rate,
+            burst,
+            tokens: burst,
+            refilled: Instant::now(),
+        }))
     }
 
     /// Waits for a turn. Turns are handed out at once and in order, so that waiters do not race.
@@ -69,7 +75,11 @@ impl State {
         let elapsed = now.saturating_duration_since(self.refilled).as_secs_f64();
         self.refilled = now;
         self.tokens = elapsed.mul_add(self.rate, self.tokens).min(self.burst) - 1.0;
-        if self.tokens >= 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-self.tokens / self.rate) }
+        if self.tokens >= 0.0 {
+            Duration::ZERO
+        } else {
+            Duration::from_secs_f64(-self.tokens / self.rate)
+        }
     }
 }
 
@@ -85,7 +95,10 @@ mod tests {
             bucket.turn().await;
         }
         let took = start.elapsed();
-        assert!(took >= Duration::from_millis(990) && took < Duration::from_millis(1100), "{took:?}");
+        assert!(
+            took >= Duration::from_millis(990) && took < Duration::from_millis(1100),
+            "{took:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -97,12 +97,26 @@ impl AwsFailure {
         R: fmt::Debug,
     {
         let Some(service) = error.as_service_error() else {
-            return Self { operation, code: None, message: transport_message(error), class: Class::Transient };
+            return Self {
+                operation,
+                code: None,
+                message: transport_message(error),
+                class: Class::Transient,
+            };
         };
         let code = service.code().unwrap_or("Unknown").to_owned();
-        let message = service.message().unwrap_or("AWS gave no message").trim().to_owned();
+        let message = service
+            .message()
+            .unwrap_or("AWS gave no message")
+            .trim()
+            .to_owned();
         let class = classify(&code, &message);
-        Self { operation, code: Some(code), message, class }
+        Self {
+            operation,
+            code: Some(code),
+            message,
+            class,
+        }
     }
 
     /// The reason that a status gives for it.
@@ -126,11 +140,17 @@ pub fn classify(code: &str, message: &str) -> Class {
         return Class::AwaitingPrincipal;
     }
     // The role is there, what it is to carry is not: a spelling mistake, not a vanished role.
-    if code.starts_with("NoSuchEntity") && (message.contains("olicy") || message.starts_with("Scope ARN")) && !message.contains("role with name") {
+    if code.starts_with("NoSuchEntity")
+        && (message.contains("olicy") || message.starts_with("Scope ARN"))
+        && !message.contains("role with name")
+    {
         return Class::Invalid;
     }
     // What is not in the table may pass; it is retried, with its code shown.
-    CODES.iter().find(|(known, _)| *known == code).map_or(Class::Transient, |(_, class)| *class)
+    CODES
+        .iter()
+        .find(|(known, _)| *known == code)
+        .map_or(Class::Transient, |(_, class)| *class)
 }
 
 fn transport_message<E, R>(error: &SdkError<E, R>) -> String
@@ -183,11 +203,31 @@ mod tests {
     #[test]
     fn the_message_decides_where_the_code_does_not() {
         for (code, message, class) in [
-            ("MalformedPolicyDocument", "Invalid principal in policy: \"AWS\":\"arn:aws:iam::1:user/x\"", Class::AwaitingPrincipal),
-            ("MalformedPolicyDocument", "Syntax errors in policy.", Class::Invalid),
-            ("NoSuchEntity", "The role with name app cannot be found.", Class::Vanished),
-            ("NoSuchEntity", "Policy arn:aws:iam::aws:policy/Nope does not exist or is not attachable.", Class::Invalid),
-            ("NoSuchEntity", "Scope ARN: arn:aws:iam::1:policy/b does not exist or is not attachable.", Class::Invalid),
+            (
+                "MalformedPolicyDocument",
+                "Invalid principal in policy: \"AWS\":\"arn:aws:iam::1:user/x\"",
+                Class::AwaitingPrincipal,
+            ),
+            (
+                "MalformedPolicyDocument",
+                "Syntax errors in policy.",
+                Class::Invalid,
+            ),
+            (
+                "NoSuchEntity",
+                "The role with name app cannot be found.",
+                Class::Vanished,
+            ),
+            (
+                "NoSuchEntity",
+                "Policy arn:aws:iam::aws:policy/Nope does not exist or is not attachable.",
+                Class::Invalid,
+            ),
+            (
+                "NoSuchEntity",
+                "Scope ARN: arn:aws:iam::1:policy/b does not exist or is not attachable.",
+                Class::Invalid,
+            ),
             ("BrandNewError", "", Class::Transient),
         ] {
             assert_eq!(classify(code, message), class, "{code} {message}");

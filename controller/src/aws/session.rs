@@ -81,7 +81,10 @@ impl Material {
             data.remove(key)
                 .and_then(|ByteString(bytes)| String::from_utf8(bytes).ok())
                 .filter(|text| !text.is_empty())
-                .ok_or_else(|| MaterialError::Missing { secret: name.clone(), key })
+                .ok_or_else(|| MaterialError::Missing {
+                    secret: name.clone(),
+                    key,
+                })
         };
         let material = Self {
             access_key_id: text(keys::ACCESS_KEY_ID)?.into(),
@@ -102,7 +105,10 @@ impl Material {
     pub fn to_data(&self) -> BTreeMap<String, ByteString> {
         [
             (keys::ACCESS_KEY_ID, self.access_key_id.expose_secret().to_owned()),
-            (keys::SECRET_ACCESS_KEY, self.secret_access_key.expose_secret().to_owned()),
+            (
+                keys::SECRET_ACCESS_KEY,
+                self.secret_access_key.expose_secret().to_owned(),
+            ),
             (keys::SESSION_TOKEN, self.session_token.expose_secret().to_owned()),
             (keys::EXPIRATION, self.expires_at.to_string()),
             (keys::PRINCIPAL_ARN, self.principal_arn.clone()),
@@ -124,7 +130,11 @@ impl Material {
 
     /// Tells one session from another without holding either.
     pub fn fingerprint(&self) -> [u8; 32] {
-        Sha256::new().chain_update(self.session_token.expose_secret()).chain_update(self.expires_at.to_string()).finalize().into()
+        Sha256::new()
+            .chain_update(self.session_token.expose_secret())
+            .chain_update(self.expires_at.to_string())
+            .finalize()
+            .into()
     }
 }
 
@@ -187,9 +197,10 @@ impl Sessions {
     pub fn state(&self, name: &str, now: Timestamp) -> SessionState {
         match self.0.read().states.get(name) {
             None => SessionState::Pending,
-            Some(SessionState::Open(open)) if open.expires_at <= now => {
-                SessionState::Locked(format!("the session ended at {}: run `rolectl unlock`", open.expires_at))
-            }
+            Some(SessionState::Open(open)) if open.expires_at <= now => SessionState::Locked(format!(
+                "the session ended at {}: run `rolectl unlock`",
+                open.expires_at
+            )),
             Some(state) => state.clone(),
         }
     }
@@ -203,7 +214,14 @@ impl Sessions {
     }
 
     /// Takes up a session that AWS has confirmed.
-    pub fn open(&self, name: &str, material: Material, principal_arn: String, sts: Sts, now: Timestamp) -> Arc<OpenSession> {
+    pub fn open(
+        &self,
+        name: &str,
+        material: Material,
+        principal_arn: String,
+        sts: Sts,
+        now: Timestamp,
+    ) -> Arc<OpenSession> {
         let mut inner = self.0.write();
         inner.opened += 1;
         let open = Arc::new(OpenSession {
@@ -215,13 +233,19 @@ impl Sessions {
             material,
             bucket: Bucket::new(20, 50),
         });
-        inner.states.insert(name.to_owned(), SessionState::Open(open.clone()));
+        inner
+            .states
+            .insert(name.to_owned(), SessionState::Open(open.clone()));
         open
     }
 
     /// Closes a session. Returns whether it was open or not known before.
     pub fn lock(&self, name: &str, why: String) -> bool {
-        let before = self.0.write().states.insert(name.to_owned(), SessionState::Locked(why));
+        let before = self
+            .0
+            .write()
+            .states
+            .insert(name.to_owned(), SessionState::Locked(why));
         !matches!(before, Some(SessionState::Locked(_)))
     }
 
@@ -232,18 +256,29 @@ impl Sessions {
 
     /// AWS refused what the Secret holds: it is not tried again.
     pub fn reject_material(&self, name: &str, fingerprint: [u8; 32], why: &str) {
-        self.0.write().rejected.insert(name.to_owned(), (fingerprint, why.to_owned()));
+        self.0
+            .write()
+            .rejected
+            .insert(name.to_owned(), (fingerprint, why.to_owned()));
     }
 
     /// Why AWS refused this material, if it did.
     pub fn rejection(&self, name: &str, fingerprint: [u8; 32]) -> Option<String> {
-        self.0.read().rejected.get(name).filter(|(refused, _)| *refused == fingerprint).map(|(_, why)| why.clone())
+        self.0
+            .read()
+            .rejected
+            .get(name)
+            .filter(|(refused, _)| *refused == fingerprint)
+            .map(|(_, why)| why.clone())
     }
 
     /// The `MfaSession` is gone.
     pub fn remove(&self, name: &str) {
         let mut inner = self.0.write();
-        inner.states.insert(name.to_owned(), SessionState::Locked(format!("MfaSession {name} does not exist: create it")));
+        inner.states.insert(
+            name.to_owned(),
+            SessionState::Locked(format!("MfaSession {name} does not exist: create it")),
+        );
         inner.rejected.remove(name);
     }
 }
@@ -254,7 +289,11 @@ mod tests {
 
     fn secret(data: &[(&str, &str)]) -> Secret {
         Secret {
-            data: Some(data.iter().map(|(k, v)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec()))).collect()),
+            data: Some(
+                data.iter()
+                    .map(|(k, v)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec())))
+                    .collect(),
+            ),
             ..Secret::default()
         }
     }

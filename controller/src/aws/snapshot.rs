@@ -78,19 +78,31 @@ impl Snapshot {
             None => Lookup::Absent,
             Some(entry) if entry.doubtful => Lookup::Unknown,
             Some(Entry { role: None, .. }) => Lookup::Absent,
-            Some(Entry { role: Some(role), seen, .. }) => Lookup::Present(role.clone(), *seen),
+            Some(Entry {
+                role: Some(role),
+                seen,
+                ..
+            }) => Lookup::Present(role.clone(), *seen),
         }
     }
 
     /// Names of the roles that carry this owner tag.
     pub fn owned_by(&self, owner: &str) -> Vec<String> {
         let owned = |role: &&Arc<ObservedRole>| role.tags.get(OWNER_TAG).is_some_and(|tag| tag == owner);
-        self.entries.values().filter_map(|e| e.role.as_ref()).filter(owned).map(|r| r.name.clone()).collect()
+        self.entries
+            .values()
+            .filter_map(|e| e.role.as_ref())
+            .filter(owned)
+            .map(|r| r.name.clone())
+            .collect()
     }
 
     /// Owner tags that begin with `prefix`.
     pub fn owners(&self, prefix: &str) -> Vec<String> {
-        let tags = self.entries.values().filter_map(|e| e.role.as_ref()?.tags.get(OWNER_TAG));
+        let tags = self
+            .entries
+            .values()
+            .filter_map(|e| e.role.as_ref()?.tags.get(OWNER_TAG));
         tags.filter(|tag| tag.starts_with(prefix)).cloned().collect()
     }
 
@@ -102,13 +114,26 @@ impl Snapshot {
     /// Records what a write of ours left.
     pub fn wrote(&mut self, name: &str, role: Option<ObservedRole>, now: Instant) {
         self.writes += 1;
-        let entry = Entry { role: role.map(Arc::new), written: Some((self.writes, now)), seen: now, doubtful: false };
+        let entry = Entry {
+            role: role.map(Arc::new),
+            written: Some((self.writes, now)),
+            seen: now,
+            doubtful: false,
+        };
         self.entries.insert(name.to_lowercase(), entry);
     }
 
     /// AWS contradicted what we knew of this role: nothing is known until the next sweep.
     pub fn doubt(&mut self, name: &str, now: Instant) {
-        self.entries.insert(name.to_lowercase(), Entry { role: None, written: None, seen: now, doubtful: true });
+        self.entries.insert(
+            name.to_lowercase(),
+            Entry {
+                role: None,
+                written: None,
+                seen: now,
+                doubtful: true,
+            },
+        );
     }
 
     /// AWS confirmed that the role is still the one we know.
@@ -125,25 +150,52 @@ impl Snapshot {
 
     /// Call before the first page is asked for.
     pub const fn begin_sweep(&self, now: Instant) -> SweepStart {
-        SweepStart { writes: self.writes, at: now }
+        SweepStart {
+            writes: self.writes,
+            at: now,
+        }
     }
 
     /// Takes in a whole sweep. `unsettled` are names that only one of the two lists had: made or deleted meanwhile.
-    pub fn merge(&mut self, start: SweepStart, roles: Vec<ObservedRole>, unsettled: &[String], owner_prefix: &str) -> Merge {
+    pub fn merge(
+        &mut self,
+        start: SweepStart,
+        roles: Vec<ObservedRole>,
+        unsettled: &[String],
+        owner_prefix: &str,
+    ) -> Merge {
         let mut merge = Merge::default();
         let mut next: HashMap<String, Entry> = roles
             .into_iter()
             .map(|role| {
                 let key = role.name.to_lowercase();
-                (key, Entry { role: Some(Arc::new(role)), written: None, seen: start.at, doubtful: false })
+                (
+                    key,
+                    Entry {
+                        role: Some(Arc::new(role)),
+                        written: None,
+                        seen: start.at,
+                        doubtful: false,
+                    },
+                )
             })
             .collect();
         for name in unsettled {
-            next.insert(name.to_lowercase(), Entry { role: None, written: None, seen: start.at, doubtful: true });
+            next.insert(
+                name.to_lowercase(),
+                Entry {
+                    role: None,
+                    written: None,
+                    seen: start.at,
+                    doubtful: true,
+                },
+            );
             merge.look_again = Some(GRACE);
         }
         for (key, entry) in self.entries.drain() {
-            let Some((number, at)) = entry.written else { continue };
+            let Some((number, at)) = entry.written else {
+                continue;
+            };
             let age = start.at.saturating_duration_since(at);
             if number <= start.writes && age >= GRACE {
                 continue;
@@ -161,7 +213,11 @@ impl Snapshot {
         self.entries = next;
         self.complete = true;
         for role in self.entries.values().filter_map(|e| e.role.as_ref()) {
-            if role.tags.get(OWNER_TAG).is_some_and(|tag| tag.starts_with(owner_prefix)) {
+            if role
+                .tags
+                .get(OWNER_TAG)
+                .is_some_and(|tag| tag.starts_with(owner_prefix))
+            {
                 merge.managed += 1;
             } else {
                 merge.unmanaged += 1;
@@ -209,7 +265,11 @@ mod tests {
         let start = s.begin_sweep(Instant::now());
         let merge = s.merge(start, vec![role("App", "a")], &[], "c/");
         assert_eq!((merge.managed, merge.unmanaged, merge.look_again), (1, 0, None));
-        assert_eq!(description(&s, "aPP").as_deref(), Some("a"), "names are unique without case");
+        assert_eq!(
+            description(&s, "aPP").as_deref(),
+            Some("a"),
+            "names are unique without case"
+        );
         assert_eq!(s.lookup("other"), Lookup::Absent);
     }
 
@@ -230,7 +290,10 @@ mod tests {
         let now = Instant::now();
         s.wrote("app", Some(role("app", "new")), now);
         let soon = s.begin_sweep(now + Duration::from_secs(4));
-        assert_eq!(s.merge(soon, vec![], &[], "c/").look_again, Some(Duration::from_secs(6)));
+        assert_eq!(
+            s.merge(soon, vec![], &[], "c/").look_again,
+            Some(Duration::from_secs(6))
+        );
         assert_eq!(description(&s, "app").as_deref(), Some("new"));
         let later = s.begin_sweep(now + GRACE);
         assert_eq!(s.merge(later, vec![], &[], "c/").look_again, None);
@@ -244,7 +307,10 @@ mod tests {
         s.wrote("app", Some(role("app", "new")), now);
         s.wrote("gone", None, now);
         let soon = s.begin_sweep(now + Duration::from_secs(1));
-        assert_eq!(s.merge(soon, vec![role("app", "new")], &[], "c/").look_again, None);
+        assert_eq!(
+            s.merge(soon, vec![role("app", "new")], &[], "c/").look_again,
+            None
+        );
     }
 
     #[test]

@@ -32,7 +32,10 @@ pub async fn sweep(account: &Account, iam: &aws_sdk_iam::Client) -> Result<Swept
     let mut marker = None;
     loop {
         let page = account
-            .call("ListRoles", iam.list_roles().max_items(PAGE).set_marker(marker.take()).send())
+            .call(
+                "ListRoles",
+                iam.list_roles().max_items(PAGE).set_marker(marker.take()).send(),
+            )
             .await?;
         for role in page.roles {
             let text = role.description.unwrap_or_default();
@@ -51,7 +54,9 @@ pub async fn sweep(account: &Account, iam: &aws_sdk_iam::Client) -> Result<Swept
             .filter(EntityType::Role)
             .max_items(PAGE)
             .set_marker(marker.take());
-        let page = account.call("GetAccountAuthorizationDetails", request.send()).await?;
+        let page = account
+            .call("GetAccountAuthorizationDetails", request.send())
+            .await?;
         for detail in page.role_detail_list.into_iter().flatten() {
             let name = detail.role_name.clone().unwrap_or_default();
             match described.remove(&name) {
@@ -69,7 +74,12 @@ pub async fn sweep(account: &Account, iam: &aws_sdk_iam::Client) -> Result<Swept
 }
 
 fn observed(detail: RoleDetail, description: String, max_session_duration: i32) -> ObservedRole {
-    let tags = detail.tags.into_iter().flatten().map(|tag| (tag.key, tag.value)).collect();
+    let tags = detail
+        .tags
+        .into_iter()
+        .flatten()
+        .map(|tag| (tag.key, tag.value))
+        .collect();
     let inline = detail.role_policy_list.into_iter().flatten();
     let profiles = detail.instance_profile_list.into_iter().flatten();
     ObservedRole {
@@ -80,11 +90,18 @@ fn observed(detail: RoleDetail, description: String, max_session_duration: i32) 
         description,
         max_session_duration,
         trust: document(detail.assume_role_policy_document.as_deref()),
-        managed_policies: detail.attached_managed_policies.into_iter().flatten().filter_map(|p| p.policy_arn).collect(),
+        managed_policies: detail
+            .attached_managed_policies
+            .into_iter()
+            .flatten()
+            .filter_map(|p| p.policy_arn)
+            .collect(),
         inline_policies: inline
             .filter_map(|p| Some((p.policy_name?, document(p.policy_document.as_deref()))))
             .collect(),
-        permissions_boundary: detail.permissions_boundary.and_then(|b| b.permissions_boundary_arn),
+        permissions_boundary: detail
+            .permissions_boundary
+            .and_then(|b| b.permissions_boundary_arn),
         tags,
         instance_profiles: profiles.map(|p| p.instance_profile_name).collect(),
     }
@@ -93,7 +110,8 @@ fn observed(detail: RoleDetail, description: String, max_session_duration: i32) 
 /// Documents come URL-encoded by RFC 3986: a `+` is a plus.
 fn document(encoded: Option<&str>) -> ObservedDocument {
     let encoded = encoded.unwrap_or_default();
-    percent_decode_str(encoded)
-        .decode_utf8()
-        .map_or_else(|_| ObservedDocument::Unreadable(encoded.to_owned()), |text| ObservedDocument::read(&text))
+    percent_decode_str(encoded).decode_utf8().map_or_else(
+        |_| ObservedDocument::Unreadable(encoded.to_owned()),
+        |text| ObservedDocument::read(&text),
+    )
 }

@@ -44,32 +44,55 @@ pub async fn reconcile(object: Arc<AwsAccount>, context: Shared) -> Result<Actio
     if object.spec.suspend {
         park(&object, &context);
         let message = "suspended: no call is made in this account".to_owned();
-        return report(&object, &context, Reason::Suspended, message, None).await.map(|()| Action::await_change());
+        return report(&object, &context, Reason::Suspended, message, None)
+            .await
+            .map(|()| Action::await_change());
     }
     let session = match context.sessions.state(&object.spec.session_ref, Timestamp::now()) {
         SessionState::Open(session) => session,
-        SessionState::Pending if context.stores.sessions.get(&ObjectRef::new(&object.spec.session_ref)).is_some() => {
+        SessionState::Pending
+            if context
+                .stores
+                .sessions
+                .get(&ObjectRef::new(&object.spec.session_ref))
+                .is_some() =>
+        {
             return Ok(Action::requeue(PENDING));
         }
         SessionState::Pending => {
             park(&object, &context);
-            let message = format!("MfaSession {} does not exist: create it, or correct spec.sessionRef", object.spec.session_ref);
-            return report(&object, &context, Reason::SessionLocked, message, None).await.map(|()| Action::await_change());
+            let message = format!(
+                "MfaSession {} does not exist: create it, or correct spec.sessionRef",
+                object.spec.session_ref
+            );
+            return report(&object, &context, Reason::SessionLocked, message, None)
+                .await
+                .map(|()| Action::await_change());
         }
         SessionState::Locked(why) => {
             park(&object, &context);
-            return report(&object, &context, Reason::SessionLocked, why, None).await.map(|()| Action::await_change());
+            return report(&object, &context, Reason::SessionLocked, why, None)
+                .await
+                .map(|()| Action::await_change());
         }
     };
     sweep_if_due(&object, &context, &live, &session).await
 }
 
-async fn sweep_if_due(object: &AwsAccount, context: &Context, live: &Account, session: &OpenSession) -> Result<Action, Error> {
+async fn sweep_if_due(
+    object: &AwsAccount,
+    context: &Context,
+    live: &Account,
+    session: &OpenSession,
+) -> Result<Action, Error> {
     let name = object.name_any();
     let now = Instant::now();
     let wait = context.progress(&name, |p| {
         let fresh = p.session == Some(session.number);
-        let wait = p.due.filter(|_| fresh && !p.wanted).map(|due| due.saturating_duration_since(now));
+        let wait = p
+            .due
+            .filter(|_| fresh && !p.wanted)
+            .map(|due| due.saturating_duration_since(now));
         // Taken before the sweep begins: one asked for while it runs is another.
         if wait.is_none_or(|w| w.is_zero()) {
             p.wanted = false;
@@ -88,9 +111,15 @@ async fn sweep_if_due(object: &AwsAccount, context: &Context, live: &Account, se
         Ok(swept) => swept,
         Err(error) => return sweep_failed(object, context, live, session, error).await,
     };
-    let merge = live.snapshot.lock().merge(start, swept.roles, &swept.unsettled, &context.owner_prefix());
+    let merge = live
+        .snapshot
+        .lock()
+        .merge(start, swept.roles, &swept.unsettled, &context.owner_prefix());
     let interval: Duration = object.spec.drift_interval.into();
-    let next = merge.look_again.unwrap_or_else(|| interval.mul_f64(rand::random_range(0.85..1.0))).min(interval);
+    let next = merge
+        .look_again
+        .unwrap_or_else(|| interval.mul_f64(rand::random_range(0.85..1.0)))
+        .min(interval);
     let recovered = context.progress(&name, |p| {
         p.due = Some(Instant::now() + next);
         p.session = Some(session.number);
@@ -98,11 +127,29 @@ async fn sweep_if_due(object: &AwsAccount, context: &Context, live: &Account, se
         p.failure.take().is_some()
     });
     let drifted = wake_roles(object, context, live, recovered);
-    let counts = RoleCounts { managed: merge.managed, unmanaged: merge.unmanaged, drifted };
+    let counts = RoleCounts {
+        managed: merge.managed,
+        unmanaged: merge.unmanaged,
+        drifted,
+    };
     let took = now.elapsed();
-    tracing::info!(account = name, managed = counts.managed, unmanaged = counts.unmanaged, drifted, ?took, "swept");
+    tracing::info!(
+        account = name,
+        managed = counts.managed,
+        unmanaged = counts.unmanaged,
+        drifted,
+        ?took,
+        "swept"
+    );
     report_orphans(object, context, live).await;
-    report(object, context, Reason::InSync, "swept".to_owned(), Some((counts, took))).await?;
+    report(
+        object,
+        context,
+        Reason::InSync,
+        "swept".to_owned(),
+        Some((counts, took)),
+    )
+    .await?;
     Ok(Action::requeue(next))
 }
 
@@ -119,7 +166,9 @@ async fn sweep_failed(
     }
     match &error {
         AccountError::SessionRefused(_) => {
-            context.sessions.reject(&object.spec.session_ref, session, &error.to_string());
+            context
+                .sessions
+                .reject(&object.spec.session_ref, session, &error.to_string());
             context.wake_session(&object.spec.session_ref);
             return Ok(Action::requeue(PENDING));
         }
@@ -156,7 +205,9 @@ async fn sweep_failed(
         }
     }
     let (base, most) = BACKOFF;
-    let wait = base.saturating_mul(2_u32.saturating_pow(failures.min(10).saturating_sub(1))).min(most);
+    let wait = base
+        .saturating_mul(2_u32.saturating_pow(failures.min(10).saturating_sub(1)))
+        .min(most);
     Ok(Action::requeue(wait.mul_f64(rand::random_range(0.8..1.2))))
 }
 
@@ -200,7 +251,10 @@ fn wake_roles(object: &AwsAccount, context: &Context, live: &Account, all: bool)
             Lookup::Absent => None,
             Lookup::Present(observed, _) => Some(observed.fingerprint()),
         };
-        let now = Settled { generation: role.metadata.generation, fingerprint };
+        let now = Settled {
+            generation: role.metadata.generation,
+            fingerprint,
+        };
         let left = context.progress(&live.name, |p| p.settled.get(&key).copied());
         if left.is_some_and(|l| l.generation == now.generation && l.fingerprint != now.fingerprint) {
             drifted += 1;
@@ -219,14 +273,20 @@ fn wake_roles(object: &AwsAccount, context: &Context, live: &Account, all: bool)
 fn strays(context: &Context, live: &Account) -> Vec<(String, String)> {
     let prefix = context.owner_prefix();
     let owners = live.snapshot.lock().owners(&prefix);
-    let parts = owners.iter().filter_map(|owner| owner.strip_prefix(&prefix)?.split_once('/'));
+    let parts = owners
+        .iter()
+        .filter_map(|owner| owner.strip_prefix(&prefix)?.split_once('/'));
     parts
         .filter(|(namespace, name)| {
             let key: ObjectRef<IamRole> = ObjectRef::new(name).within(namespace);
             // Already accounted for: its object names this account.
             context.stores.roles.get(&key).is_some_and(|role| {
                 !super::context::stands_in(&role, &live.name)
-                    && context.stores.accounts.get(&ObjectRef::new(&live.name)).is_some_and(|a| !super::context::targets(&role, &a))
+                    && context
+                        .stores
+                        .accounts
+                        .get(&ObjectRef::new(&live.name))
+                        .is_some_and(|a| !super::context::targets(&role, &a))
             })
         })
         .map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
@@ -238,10 +298,22 @@ async fn report_orphans(object: &AwsAccount, context: &Context, live: &Account) 
     let prefix = context.owner_prefix();
     let mut orphans: Vec<String> = live.snapshot.lock().owners(&prefix);
     orphans.retain(|owner| {
-        owner.strip_prefix(&prefix).and_then(|rest| rest.split_once('/')).is_some_and(|(namespace, name)| {
-            let watched = context.options.watch_namespace.as_deref().is_none_or(|w| w == namespace);
-            watched && context.stores.roles.get(&ObjectRef::new(name).within(namespace)).is_none()
-        })
+        owner
+            .strip_prefix(&prefix)
+            .and_then(|rest| rest.split_once('/'))
+            .is_some_and(|(namespace, name)| {
+                let watched = context
+                    .options
+                    .watch_namespace
+                    .as_deref()
+                    .is_none_or(|w| w == namespace);
+                watched
+                    && context
+                        .stores
+                        .roles
+                        .get(&ObjectRef::new(name).within(namespace))
+                        .is_none()
+            })
     });
     orphans.sort();
     let new = context.progress(&live.name, |p| {
@@ -269,9 +341,16 @@ async fn let_go(object: &AwsAccount, context: &Context, api: &Api<AwsAccount>) -
         context.forget_account(&name);
         return Ok(Action::await_change());
     }
-    let shown: Vec<String> =
-        users.iter().take(5).map(|r| format!("{}/{}", r.namespace().unwrap_or_default(), r.name_any())).collect();
-    let message = format!("still used by {} roles: {}. Take the account out of their spec.accounts first", users.len(), shown.join(", "));
+    let shown: Vec<String> = users
+        .iter()
+        .take(5)
+        .map(|r| format!("{}/{}", r.namespace().unwrap_or_default(), r.name_any()))
+        .collect();
+    let message = format!(
+        "still used by {} roles: {}. Take the account out of their spec.accounts first",
+        users.len(),
+        shown.join(", ")
+    );
     report(object, context, Reason::InUse, message, None).await?;
     Ok(Action::requeue(Duration::from_secs(5)))
 }
@@ -290,7 +369,11 @@ async fn report(
         Reason::InUse => Some(Truth::False),
         other => truth(other),
     };
-    let verdict = Verdict { ready, reason, message };
+    let verdict = Verdict {
+        ready,
+        reason,
+        message,
+    };
     let now = Timestamp::now();
     let mut status = AwsAccountStatus {
         observed_generation: generation,

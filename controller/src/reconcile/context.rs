@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,8 @@ pub struct Stores {
     pub accounts: Store<AwsAccount>,
     /// Sessions.
     pub sessions: Store<MfaSession>,
+    /// Whether each of them is filled.
+    pub filled: [watch::Receiver<bool>; 3],
 }
 
 /// Queues by which one kind wakes another.
@@ -114,8 +117,17 @@ pub struct Context {
 
 impl Context {
     /// A context with nothing known yet.
-    pub async fn new(client: Client, options: Options, stores: Stores, queues: Queues, shutdown: CancellationToken) -> Shared {
-        let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
+    pub async fn new(
+        client: Client,
+        options: Options,
+        stores: Stores,
+        queues: Queues,
+        shutdown: CancellationToken,
+    ) -> Shared {
+        let reporter = Reporter {
+            controller: MANAGER.to_owned(),
+            instance: None,
+        };
         Arc::new(Self {
             recorder: Recorder::new(client.clone(), reporter),
             client,
@@ -136,9 +148,10 @@ impl Context {
 
     /// Returns once all caches hold what the API server had. Nothing may be concluded from absence before.
     pub async fn caches_filled(&self) {
-        let _ = self.stores.sessions.wait_until_ready().await;
-        let _ = self.stores.accounts.wait_until_ready().await;
-        let _ = self.stores.roles.wait_until_ready().await;
+        for filled in &self.stores.filled {
+            // A closed channel means that the process goes down.
+            let _ = filled.clone().wait_for(|filled| *filled).await;
+        }
     }
 
     /// Whether this process looks after the session.
@@ -159,10 +172,20 @@ impl Context {
     /// The live account of an object: made anew when its spec has changed.
     pub fn live(&self, object: &AwsAccount) -> Arc<Account> {
         let name = object.name_any();
-        if let Some(live) = self.live.read().get(&name).filter(|live| live.spec == object.spec) {
+        if let Some(live) = self
+            .live
+            .read()
+            .get(&name)
+            .filter(|live| live.spec == object.spec)
+        {
             return live.clone();
         }
-        let live = Account::new(&name, object.spec.clone(), self.base.clone(), self.shutdown.clone());
+        let live = Account::new(
+            &name,
+            object.spec.clone(),
+            self.base.clone(),
+            self.shutdown.clone(),
+        );
         self.live.write().insert(name.clone(), live.clone());
         // A new account knows no role yet: it is swept before anything is decided.
         self.progress(&name, |p| {
@@ -175,7 +198,10 @@ impl Context {
     /// The live accounts whose snapshot holds a role of this owner.
     pub fn holding(&self, owner: &str) -> Vec<String> {
         let live: Vec<Arc<Account>> = self.live.read().values().cloned().collect();
-        live.iter().filter(|a| !a.snapshot.lock().owned_by(owner).is_empty()).map(|a| a.name.clone()).collect()
+        live.iter()
+            .filter(|a| !a.snapshot.lock().owned_by(owner).is_empty())
+            .map(|a| a.name.clone())
+            .collect()
     }
 
     /// The account is gone.
@@ -213,7 +239,9 @@ impl Context {
 
     /// All roles that name the account or stand in it.
     pub fn roles_of(&self, account: &AwsAccount) -> Vec<Arc<IamRole>> {
-        self.stores.roles.state_filter(|role| targets(role, account) || stands_in(role, &account.name_any()))
+        self.stores
+            .roles
+            .state_filter(|role| targets(role, account) || stands_in(role, &account.name_any()))
     }
 
     /// The value of the reconcile annotation, when it was not seen before. The first look after a start is no request.
@@ -226,14 +254,20 @@ impl Context {
     /// One more failure of a role: how many in a row, and since when.
     pub fn failed(&self, key: &ObjectRef<IamRole>) -> (u32, Duration) {
         let mut failures = self.failures.lock();
-        let entry = failures.entry(key.clone()).or_insert(Failures { count: 0, since: Instant::now() });
+        let entry = failures.entry(key.clone()).or_insert(Failures {
+            count: 0,
+            since: Instant::now(),
+        });
         entry.count += 1;
         (entry.count, entry.since.elapsed())
     }
 
     /// How long the role has been failing.
     pub fn failing_for(&self, key: &ObjectRef<IamRole>) -> Duration {
-        self.failures.lock().get(key).map_or(Duration::ZERO, |f| f.since.elapsed())
+        self.failures
+            .lock()
+            .get(key)
+            .map_or(Duration::ZERO, |f| f.since.elapsed())
     }
 
     /// The role is as it should be, or a user must act: no failures any more.
@@ -254,7 +288,13 @@ impl Context {
     }
 
     /// Writes a status, unless the API server has it already. Server-side apply, so that nobody else's field is touched.
-    pub async fn patch_status<K, S>(&self, api: &Api<K>, object: &K, before: Option<&S>, status: &S) -> Result<bool, Error>
+    pub async fn patch_status<K, S>(
+        &self,
+        api: &Api<K>,
+        object: &K,
+        before: Option<&S>,
+        status: &S,
+    ) -> Result<bool, Error>
     where
         K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug,
         S: Serialize + Sync,
@@ -262,9 +302,15 @@ impl Context {
         let uid = object.uid().unwrap_or_default();
         let body = serde_json::to_string(status).unwrap_or_default();
         // The cache may trail our own last write, so it alone does not prove that nothing changed.
-        let trailing = self.written.lock().get(&uid).is_some_and(|written| *written != body);
+        let trailing = self
+            .written
+            .lock()
+            .get(&uid)
+            .is_some_and(|written| *written != body);
         // Compared as written: the API keeps times to the second.
-        let unchanged = before.and_then(|b| serde_json::to_string(b).ok()).is_some_and(|b| b == body);
+        let unchanged = before
+            .and_then(|b| serde_json::to_string(b).ok())
+            .is_some_and(|b| b == body);
         if unchanged && !trailing {
             return Ok(false);
         }
@@ -274,7 +320,14 @@ impl Context {
             "metadata": {"name": object.name_any()},
             "status": status,
         });
-        match api.patch_status(&object.name_any(), &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await {
+        match api
+            .patch_status(
+                &object.name_any(),
+                &PatchParams::apply(MANAGER).force(),
+                &Patch::Apply(&patch),
+            )
+            .await
+        {
             Ok(_) => {}
             // Deleted meanwhile: there is nothing to say any more.
             Err(kube::Error::Api(e)) if e.code == 404 => return Ok(false),
@@ -292,28 +345,48 @@ impl Context {
         if object.finalizers().iter().any(|f| f == FINALIZER) == wanted {
             return Ok(());
         }
-        let mut finalizers: Vec<&str> = object.finalizers().iter().map(String::as_str).filter(|f| *f != FINALIZER).collect();
+        let mut finalizers: Vec<&str> = object
+            .finalizers()
+            .iter()
+            .map(String::as_str)
+            .filter(|f| *f != FINALIZER)
+            .collect();
         if wanted {
             finalizers.push(FINALIZER);
         }
         // With the resource version: another's finalizer that we have not seen is never lost.
-        let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
-        match api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+        let patch =
+            json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
+        match api
+            .patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+        {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(e)) if e.code == 404 && !wanted => Ok(()),
             Err(kube::Error::Api(e)) if e.code == 409 => {
                 // Our cache trails: take the finalizers as they are now.
-                let now = api.get(&object.name_any()).await.map_err(Error::kube("could not read the object"))?;
+                let now = api
+                    .get(&object.name_any())
+                    .await
+                    .map_err(Error::kube("could not read the object"))?;
                 if now.uid() != object.uid() {
                     return Err(Error::Incomplete("the same uid"));
                 }
-                let mut finalizers: Vec<String> = now.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
+                let mut finalizers: Vec<String> = now
+                    .finalizers()
+                    .iter()
+                    .filter(|f| *f != FINALIZER)
+                    .cloned()
+                    .collect();
                 if wanted {
                     finalizers.push(FINALIZER.to_owned());
                 }
                 let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": now.resource_version()}});
-                let done = api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
-                done.map(|_| ()).map_err(Error::kube("could not write the finalizer"))
+                let done = api
+                    .patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
+                    .await;
+                done.map(|_| ())
+                    .map_err(Error::kube("could not write the finalizer"))
             }
             Err(error) => Err(Error::kube("could not write the finalizer")(error)),
         }
@@ -331,10 +404,16 @@ impl Context {
 /// Whether the role's `spec.accounts` names the account.
 pub fn targets(role: &IamRole, account: &AwsAccount) -> bool {
     let selection = &role.spec.accounts;
-    if selection.names.iter().any(|name| Some(name) == account.metadata.name.as_ref()) {
+    if selection
+        .names
+        .iter()
+        .any(|name| Some(name) == account.metadata.name.as_ref())
+    {
         return true;
     }
-    let Some(selector) = &selection.selector else { return false };
+    let Some(selector) = &selection.selector else {
+        return false;
+    };
     // A selector that cannot be read selects nothing: better no role than one in a wrong account.
     selects(selector, account.labels())
 }
@@ -364,11 +443,17 @@ pub fn selects(
 
 /// Whether the role's status says that it stands, or may stand, in the account.
 pub fn stands_in(role: &IamRole, account: &str) -> bool {
-    role.status.iter().flat_map(|s| &s.accounts).any(|a| a.name == account)
+    role.status
+        .iter()
+        .flat_map(|s| &s.accounts)
+        .any(|a| a.name == account)
 }
 
 /// Distinct names, in order.
 pub fn distinct(names: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut seen = HashSet::new();
-    names.into_iter().filter(|name| seen.insert(name.clone())).collect()
+    names
+        .into_iter()
+        .filter(|name| seen.insert(name.clone()))
+        .collect()
 }

@@ -19,7 +19,13 @@ pub async fn publish<K: Resource<DynamicType = ()>>(
     note: &str,
 ) {
     let note = note.chars().take(NOTE).collect();
-    let event = Event { type_, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: None };
+    let event = Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(note),
+        action: action.to_owned(),
+        secondary: None,
+    };
     if let Err(error) = context.recorder.publish(&event, &object.object_ref(&())).await {
         tracing::warn!(%error, reason = event.reason, "event not published");
     }
@@ -33,8 +39,18 @@ pub async fn publish_stalled<K: Resource<DynamicType = ()>>(
     conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
 ) {
     let Some(ready) = conditions.first() else { return };
-    let stalled = Reason::ALL.iter().any(|r| r.is_stalled() && r.as_str() == ready.reason);
+    let stalled = Reason::ALL
+        .iter()
+        .any(|r| r.is_stalled() && r.as_str() == ready.reason);
     if stalled && before != Some(ready.reason.as_str()) {
-        publish(context, object, EventType::Warning, &ready.reason, "Reconcile", &ready.message).await;
+        publish(
+            context,
+            object,
+            EventType::Warning,
+            &ready.reason,
+            "Reconcile",
+            &ready.message,
+        )
+        .await;
     }
 }

@@ -9,7 +9,9 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
-use rolectl_crds::{AccountStatus, AwsAccount, DriftPolicy, FINALIZER, IamRole, IamRoleStatus, RECONCILE_ANNOTATION, Reason};
+use rolectl_crds::{
+    AccountStatus, AwsAccount, DriftPolicy, FINALIZER, IamRole, IamRoleStatus, RECONCILE_ANNOTATION, Reason,
+};
 use tokio::sync::OnceCell;
 
 use super::access;
@@ -64,19 +66,38 @@ pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Er
     }
     if role.spec.suspend {
         let message = "suspended: nothing is read or written".to_owned();
-        let status = without_accounts(role.status.as_ref(), role.metadata.generation, Reason::Suspended, message, Timestamp::now());
+        let status = without_accounts(
+            role.status.as_ref(),
+            role.metadata.generation,
+            Reason::Suspended,
+            message,
+            Timestamp::now(),
+        );
         return work.report(status, &[]).await.map(|()| Action::await_change());
     }
     work.look_again_if_asked();
     let (wanted, unknown) = work.resolve();
     let leaving = work.leaving(&wanted);
-    let mut outcomes = join_all(wanted.iter().map(|account| work.ensure(account))).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-    outcomes.extend(join_all(leaving.iter().map(|account| work.leave(account))).await.into_iter().collect::<Result<Vec<_>, _>>()?);
+    let mut outcomes = join_all(wanted.iter().map(|account| work.ensure(account)))
+        .await
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?;
+    outcomes.extend(
+        join_all(leaving.iter().map(|account| work.leave(account)))
+            .await
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()?,
+    );
     outcomes.extend(unknown.into_iter().map(|name| work.unknown_account(name)));
     let done: Vec<String> = outcomes.iter().flat_map(|o| o.done.iter().cloned()).collect();
     let accounts: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
     let action = work.next(&accounts);
-    let status = status(role.status.as_ref(), role.metadata.generation, accounts, Timestamp::now());
+    let status = status(
+        role.status.as_ref(),
+        role.metadata.generation,
+        accounts,
+        Timestamp::now(),
+    );
     work.report(status, &done).await?;
     Ok(action)
 }
@@ -98,7 +119,11 @@ impl<'a> Work<'a> {
 
     /// `kubectl annotate ... iam.rolectl.dev/reconcile=<anything>`: a fresh look at AWS, now.
     fn look_again_if_asked(&self) {
-        let value = self.role.annotations().get(RECONCILE_ANNOTATION).map(String::as_str);
+        let value = self
+            .role
+            .annotations()
+            .get(RECONCILE_ANNOTATION)
+            .map(String::as_str);
         if !self.context.newly_forced(&self.key, value) {
             return;
         }
@@ -112,9 +137,21 @@ impl<'a> Work<'a> {
 
     /// The accounts that the spec names, and the names that no account has.
     fn resolve(&self) -> (Vec<Arc<AwsAccount>>, Vec<String>) {
-        let accounts = self.context.stores.accounts.state_filter(|account| targets(self.role, account));
+        let accounts = self
+            .context
+            .stores
+            .accounts
+            .state_filter(|account| targets(self.role, account));
         let known = |name: &String| accounts.iter().any(|a| a.metadata.name.as_ref() == Some(name));
-        let unknown = distinct(self.role.spec.accounts.names.iter().filter(|n| !known(n)).cloned());
+        let unknown = distinct(
+            self.role
+                .spec
+                .accounts
+                .names
+                .iter()
+                .filter(|n| !known(n))
+                .cloned(),
+        );
         (accounts, unknown)
     }
 
@@ -123,12 +160,17 @@ impl<'a> Work<'a> {
         let holding = self.context.holding(&self.owner);
         self.context.stores.accounts.state_filter(|account| {
             let name = account.name_any();
-            !wanted.iter().any(|w| w.name_any() == name) && (stands_in(self.role, &name) || holding.contains(&name))
+            !wanted.iter().any(|w| w.name_any() == name)
+                && (stands_in(self.role, &name) || holding.contains(&name))
         })
     }
 
     fn prior(&self, account: &str) -> Option<&AccountStatus> {
-        self.role.status.iter().flat_map(|s| &s.accounts).find(|a| a.name == account)
+        self.role
+            .status
+            .iter()
+            .flat_map(|s| &s.accounts)
+            .find(|a| a.name == account)
     }
 
     /// The account's entry, with all that is known of the role there kept.
@@ -148,15 +190,22 @@ impl<'a> Work<'a> {
     }
 
     fn outcome(&self, account: &AwsAccount, state: Reason, message: impl Into<String>) -> Outcome {
-        Outcome { status: Some(self.entry(account, state, Some(message.into()))), done: vec![] }
+        Outcome {
+            status: Some(self.entry(account, state, Some(message.into()))),
+            done: vec![],
+        }
     }
 
     /// Nothing new can be said yet: what was said of this generation stands.
     fn unchanged(&self, account: &AwsAccount, waiting_for: &str) -> Outcome {
-        let current = self.role.status.as_ref().and_then(|s| s.observed_generation) == self.role.metadata.generation;
+        let current =
+            self.role.status.as_ref().and_then(|s| s.observed_generation) == self.role.metadata.generation;
         let settled = |s: &&AccountStatus| current && s.state != Reason::SessionLocked;
         match self.prior(&account.name_any()).filter(settled) {
-            Some(prior) => Outcome { status: Some(prior.clone()), done: vec![] },
+            Some(prior) => Outcome {
+                status: Some(prior.clone()),
+                done: vec![],
+            },
             None => self.outcome(account, Reason::Progressing, waiting_for),
         }
     }
@@ -174,7 +223,10 @@ impl<'a> Work<'a> {
             last_applied_generation: prior.and_then(|p| p.last_applied_generation),
             name,
         };
-        Outcome { status: Some(status), done: vec![] }
+        Outcome {
+            status: Some(status),
+            done: vec![],
+        }
     }
 
     /// Makes one account agree.
@@ -191,7 +243,10 @@ impl<'a> Work<'a> {
             return Ok(self.settle(account, Reason::NamespaceNotAllowed, message, None));
         }
         if let Some(older) = self.older_namesake(account) {
-            let message = format!("IamRole {older} is older and manages role {} in this account: delete one of the two", self.role_name());
+            let message = format!(
+                "IamRole {older} is older and manages role {} in this account: delete one of the two",
+                self.role_name()
+            );
             return Ok(self.settle(account, Reason::Duplicate, message, None));
         }
         let desired = match self.desired(account) {
@@ -226,14 +281,21 @@ impl<'a> Work<'a> {
             return Ok(self.in_sync(account, observed.as_deref()));
         }
         if desired.drift == DriftPolicy::Report {
-            let mut outcome = self.settle(account, Reason::Drifted, "differs, and drift: Report leaves it so", observed.as_deref());
+            let mut outcome = self.settle(
+                account,
+                Reason::Drifted,
+                "differs, and drift: Report leaves it so",
+                observed.as_deref(),
+            );
             if let Some(status) = &mut outcome.status {
                 status.changes = shown(&plan);
             }
             return Ok(outcome);
         }
         self.hold().await?;
-        let applied = self.carry_out(&live, &session, desired.name.as_str(), plan, observed, seen).await;
+        let applied = self
+            .carry_out(&live, &session, desired.name.as_str(), plan, observed, seen)
+            .await;
         Ok(self.applied(account, &live, &session, applied).await)
     }
 
@@ -241,16 +303,27 @@ impl<'a> Work<'a> {
     async fn leave(&self, account: &AwsAccount) -> Result<Outcome, Error> {
         let prior = self.prior(&account.name_any());
         if account.spec.suspend {
-            return Ok(self.outcome(account, Reason::Suspended, "the account is suspended; the role there is still to be removed"));
+            return Ok(self.outcome(
+                account,
+                Reason::Suspended,
+                "the account is suspended; the role there is still to be removed",
+            ));
         }
         let (live, session) = match self.reach(account) {
             Ok(reached) => reached,
             Err(outcome) => {
                 // Never written there, and nobody can look: nothing keeps us.
-                let failing = outcome.status.as_ref().is_some_and(|s| s.state != Reason::SessionLocked && s.state != Reason::Progressing);
-                let never_ours = prior.is_none_or(|p| p.role_id.is_none() && p.last_applied_generation.is_none());
+                let failing = outcome
+                    .status
+                    .as_ref()
+                    .is_some_and(|s| s.state != Reason::SessionLocked && s.state != Reason::Progressing);
+                let never_ours =
+                    prior.is_none_or(|p| p.role_id.is_none() && p.last_applied_generation.is_none());
                 if failing && never_ours {
-                    return Ok(Outcome { status: None, done: vec![] });
+                    return Ok(Outcome {
+                        status: None,
+                        done: vec![],
+                    });
                 }
                 return Ok(*outcome);
             }
@@ -260,12 +333,22 @@ impl<'a> Work<'a> {
             Err(outcome) => return Ok(*outcome),
         };
         let known = prior.and_then(|p| p.role_id.as_deref());
-        let plan = plan_removal(observed.as_deref(), &self.owner, known, self.role.spec.deletion_policy);
+        let plan = plan_removal(
+            observed.as_deref(),
+            &self.owner,
+            known,
+            self.role.spec.deletion_policy,
+        );
         if plan.is_empty() {
-            return Ok(Outcome { status: None, done: vec![] });
+            return Ok(Outcome {
+                status: None,
+                done: vec![],
+            });
         }
         self.hold_unless_deleted().await?;
-        let name = observed.as_ref().map_or_else(|| self.role_name().to_owned(), |o| o.name.clone());
+        let name = observed
+            .as_ref()
+            .map_or_else(|| self.role_name().to_owned(), |o| o.name.clone());
         let applied = self.carry_out(&live, &session, &name, plan, observed, seen).await;
         let failed = matches!(&applied, Err(_) | Ok(Applied { failed: Some(_), .. }));
         let mut outcome = self.applied(account, &live, &session, applied).await;
@@ -286,16 +369,26 @@ impl<'a> Work<'a> {
         let mine = age(self.role);
         let older = self.context.stores.roles.find(|other| {
             other.uid() != self.role.uid()
-                && role_name(&other.spec, other.metadata.name.as_deref().unwrap_or_default()).eq_ignore_ascii_case(self.role_name())
+                && role_name(&other.spec, other.metadata.name.as_deref().unwrap_or_default())
+                    .eq_ignore_ascii_case(self.role_name())
                 && targets(other, account)
                 && age(other) < mine
         })?;
-        Some(format!("{}/{}", older.namespace().unwrap_or_default(), older.name_any()))
+        Some(format!(
+            "{}/{}",
+            older.namespace().unwrap_or_default(),
+            older.name_any()
+        ))
     }
 
     fn desired(&self, account: &AwsAccount) -> Result<DesiredRole, (Reason, String)> {
         let session: ObjectRef<rolectl_crds::MfaSession> = ObjectRef::new(&account.spec.session_ref);
-        let session_account = self.context.stores.sessions.get(&session).map(|s| s.spec.account_id.clone());
+        let session_account = self
+            .context
+            .stores
+            .sessions
+            .get(&session)
+            .map(|s| s.spec.account_id.clone());
         let context = AccountContext {
             name: account.name_any(),
             account_id: account.spec.account_id.clone(),
@@ -303,8 +396,13 @@ impl<'a> Work<'a> {
             labels: account.labels().clone(),
             session_account_id: session_account.unwrap_or_default(),
         };
-        let desired = desired(&self.role.spec, &self.name, &self.owner, &context).map_err(|e| (e.reason(), e.to_string()))?;
-        let broken = account.spec.guardrails.as_ref().and_then(|g| guardrails::violation(g, &desired, &context.partition));
+        let desired = desired(&self.role.spec, &self.name, &self.owner, &context)
+            .map_err(|e| (e.reason(), e.to_string()))?;
+        let broken = account
+            .spec
+            .guardrails
+            .as_ref()
+            .and_then(|g| guardrails::violation(g, &desired, &context.partition));
         match broken {
             Some(message) => Err((Reason::GuardrailViolated, message)),
             None => Ok(desired),
@@ -316,17 +414,29 @@ impl<'a> Work<'a> {
         let session = &account.spec.session_ref;
         match self.context.sessions.state(session, Timestamp::now()) {
             SessionState::Open(open) => Ok((self.context.live(account), open)),
-            SessionState::Pending if self.context.stores.sessions.get(&ObjectRef::new(session)).is_some() => {
+            SessionState::Pending
+                if self
+                    .context
+                    .stores
+                    .sessions
+                    .get(&ObjectRef::new(session))
+                    .is_some() =>
+            {
                 Err(Box::new(self.unchanged(account, "waiting for the session")))
             }
             SessionState::Pending => {
-                let message = format!("MfaSession {session} does not exist: create it, or correct the account's sessionRef");
+                let message = format!(
+                    "MfaSession {session} does not exist: create it, or correct the account's sessionRef"
+                );
                 Err(Box::new(self.outcome(account, Reason::SessionLocked, message)))
             }
             SessionState::Locked(why) => {
                 let mut outcome = self.outcome(account, Reason::SessionLocked, why);
                 if let Some(status) = &mut outcome.status {
-                    status.changes = self.prior(&status.name).map(|p| p.changes.clone()).unwrap_or_default();
+                    status.changes = self
+                        .prior(&status.name)
+                        .map(|p| p.changes.clone())
+                        .unwrap_or_default();
                 }
                 Err(Box::new(outcome))
             }
@@ -334,16 +444,26 @@ impl<'a> Work<'a> {
     }
 
     /// The role as AWS has it, or what to say while that is not known.
-    fn observe(&self, account: &AwsAccount, live: &Account) -> Result<(Option<Arc<ObservedRole>>, tokio::time::Instant), Box<Outcome>> {
+    fn observe(
+        &self,
+        account: &AwsAccount,
+        live: &Account,
+    ) -> Result<(Option<Arc<ObservedRole>>, tokio::time::Instant), Box<Outcome>> {
         if let Some((reason, message)) = self.context.progress(&live.name, |p| p.failure.clone()) {
             return Err(Box::new(self.outcome(account, reason, message)));
         }
-        match live.snapshot.lock().lookup(self.role_name()) {
+        let (found, swept) = {
+            let snapshot = live.snapshot.lock();
+            (snapshot.lookup(self.role_name()), snapshot.is_complete())
+        };
+        match found {
             Lookup::Absent => Ok((None, tokio::time::Instant::now())),
             Lookup::Present(role, seen) => Ok((Some(role), seen)),
             Lookup::Unknown => {
-                // The sweep wakes us when it is through.
-                self.context.want_sweep(&live.name);
+                // The sweep wakes us when it is through. The first one comes by itself.
+                if swept {
+                    self.context.want_sweep(&live.name);
+                }
                 Err(Box::new(self.unchanged(account, "reading the account's roles")))
             }
         }
@@ -352,11 +472,18 @@ impl<'a> Work<'a> {
     /// From here on the object cannot go before its roles do.
     async fn hold(&self) -> Result<(), Error> {
         let api: Api<IamRole> = self.context.api_of(self.role);
-        self.finalizer.get_or_try_init(|| self.context.set_finalizer(&api, self.role, true)).await.map(|_| ())
+        self.finalizer
+            .get_or_try_init(|| self.context.set_finalizer(&api, self.role, true))
+            .await
+            .map(|_| ())
     }
 
     async fn hold_unless_deleted(&self) -> Result<(), Error> {
-        if self.role.metadata.deletion_timestamp.is_some() { Ok(()) } else { self.hold().await }
+        if self.role.metadata.deletion_timestamp.is_some() {
+            Ok(())
+        } else {
+            self.hold().await
+        }
     }
 
     async fn carry_out(
@@ -390,12 +517,20 @@ impl<'a> Work<'a> {
             Ok(applied) => applied,
             Err(error) => return self.account_failed(account, live, session, &error).await,
         };
-        let done: Vec<String> = applied.done.iter().map(|change| format!("{}: {change}", live.name)).collect();
+        let done: Vec<String> = applied
+            .done
+            .iter()
+            .map(|change| format!("{}: {change}", live.name))
+            .collect();
         for line in &done {
             tracing::info!(role = %self.key, account = account.spec.account_id, change = line, "applied");
         }
         let mut outcome = match applied.failed {
-            None if done.is_empty() => self.outcome(account, Reason::Progressing, "the role in AWS is not the one that was there; looking again"),
+            None if done.is_empty() => self.outcome(
+                account,
+                Reason::Progressing,
+                "the role in AWS is not the one that was there; looking again",
+            ),
             None => self.in_sync(account, applied.role.as_ref()),
             Some((_, failure)) if failure.class == Class::Expired => {
                 live.drop_credentials().await;
@@ -403,7 +538,9 @@ impl<'a> Work<'a> {
             }
             Some((change, failure)) => {
                 let mut reason = failure.reason();
-                if reason == Reason::AwaitingPrincipal && self.context.failing_for(&self.key) > PRINCIPAL_PATIENCE {
+                if reason == Reason::AwaitingPrincipal
+                    && self.context.failing_for(&self.key) > PRINCIPAL_PATIENCE
+                {
                     reason = Reason::InvalidSpec;
                 }
                 let message = format!("account {}: {failure} (at: {change})", account.spec.account_id);
@@ -418,10 +555,18 @@ impl<'a> Work<'a> {
         Outcome { done, ..outcome }
     }
 
-    async fn account_failed(&self, account: &AwsAccount, live: &Account, session: &OpenSession, error: &AccountError) -> Outcome {
+    async fn account_failed(
+        &self,
+        account: &AwsAccount,
+        live: &Account,
+        session: &OpenSession,
+        error: &AccountError,
+    ) -> Outcome {
         let reason = match error {
             AccountError::SessionRefused(_) => {
-                self.context.sessions.reject(&account.spec.session_ref, session, &error.to_string());
+                self.context
+                    .sessions
+                    .reject(&account.spec.session_ref, session, &error.to_string());
                 self.context.wake_session(&account.spec.session_ref);
                 Reason::SessionLocked
             }
@@ -431,7 +576,11 @@ impl<'a> Work<'a> {
             }
             other => other.reason(),
         };
-        self.outcome(account, reason, format!("account {}: {error}", account.spec.account_id))
+        self.outcome(
+            account,
+            reason,
+            format!("account {}: {error}", account.spec.account_id),
+        )
     }
 
     fn in_sync(&self, account: &AwsAccount, observed: Option<&ObservedRole>) -> Outcome {
@@ -440,22 +589,46 @@ impl<'a> Work<'a> {
         status.arn = observed.map(|o| o.arn.clone());
         status.role_id = observed.map(|o| o.role_id.clone());
         status.last_applied_generation = self.role.metadata.generation;
-        Outcome { status: Some(status), done: vec![] }
+        Outcome {
+            status: Some(status),
+            done: vec![],
+        }
     }
 
     /// What stays so until the spec or AWS changes.
-    fn settle(&self, account: &AwsAccount, reason: Reason, message: impl Into<String>, observed: Option<&ObservedRole>) -> Outcome {
+    fn settle(
+        &self,
+        account: &AwsAccount,
+        reason: Reason,
+        message: impl Into<String>,
+        observed: Option<&ObservedRole>,
+    ) -> Outcome {
         self.remember(account, observed);
         self.outcome(account, reason, message)
     }
 
-    fn settle_as(&self, account: &AwsAccount, reason: Reason, message: String, observed: Option<&ObservedRole>) -> Outcome {
-        if reason.is_stalled() { self.settle(account, reason, message, observed) } else { self.outcome(account, reason, message) }
+    fn settle_as(
+        &self,
+        account: &AwsAccount,
+        reason: Reason,
+        message: String,
+        observed: Option<&ObservedRole>,
+    ) -> Outcome {
+        if reason.is_stalled() {
+            self.settle(account, reason, message, observed)
+        } else {
+            self.outcome(account, reason, message)
+        }
     }
 
     fn remember(&self, account: &AwsAccount, observed: Option<&ObservedRole>) {
-        let settled = Settled { generation: self.role.metadata.generation, fingerprint: observed.map(ObservedRole::fingerprint) };
-        self.context.progress(&account.name_any(), |p| p.settled.insert(self.key.clone(), settled));
+        let settled = Settled {
+            generation: self.role.metadata.generation,
+            fingerprint: observed.map(ObservedRole::fingerprint),
+        };
+        self.context.progress(&account.name_any(), |p| {
+            p.settled.insert(self.key.clone(), settled)
+        });
     }
 
     /// When to look again by ourselves.
@@ -463,7 +636,9 @@ impl<'a> Work<'a> {
         if accounts.iter().any(|a| a.state.is_reconciling()) {
             let (count, _) = self.context.failed(&self.key);
             let (base, most) = BACKOFF;
-            let wait = base.saturating_mul(2_u32.saturating_pow(count.min(10).saturating_sub(1))).min(most);
+            let wait = base
+                .saturating_mul(2_u32.saturating_pow(count.min(10).saturating_sub(1)))
+                .min(most);
             return Action::requeue(wait.mul_f64(rand::random_range(0.7..1.3)));
         }
         self.context.succeeded(&self.key);
@@ -481,12 +656,23 @@ impl<'a> Work<'a> {
         }
         let mut accounts = self.resolve().0;
         accounts.extend(self.leaving(&accounts));
-        let outcomes = join_all(accounts.iter().map(|account| self.leave(account))).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let outcomes = join_all(accounts.iter().map(|account| self.leave(account)))
+            .await
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()?;
         let done: Vec<String> = outcomes.iter().flat_map(|o| o.done.iter().cloned()).collect();
         let left: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
         if left.is_empty() {
             if !done.is_empty() {
-                events::publish(self.context, self.role, EventType::Normal, "Removed", "Apply", &done.join("; ")).await;
+                events::publish(
+                    self.context,
+                    self.role,
+                    EventType::Normal,
+                    "Removed",
+                    "Apply",
+                    &done.join("; "),
+                )
+                .await;
             }
             let api: Api<IamRole> = self.context.api_of(self.role);
             self.context.set_finalizer(&api, self.role, false).await?;
@@ -495,17 +681,24 @@ impl<'a> Work<'a> {
         }
         let left = left.into_iter().map(deleting).collect::<Vec<_>>();
         let action = self.next(&left);
-        let status = status(self.role.status.as_ref(), self.role.metadata.generation, left, Timestamp::now());
+        let status = status(
+            self.role.status.as_ref(),
+            self.role.metadata.generation,
+            left,
+            Timestamp::now(),
+        );
         self.report(status, &done).await?;
         Ok(action)
     }
 
     /// The object is gone: who waited for it may go on.
     fn gone(&self) {
-        self.context.forget_role(&self.key, self.role.metadata.uid.as_deref());
+        self.context
+            .forget_role(&self.key, self.role.metadata.uid.as_deref());
         for other in self.context.stores.roles.state_filter(|other| {
             let name = other.metadata.name.as_deref().unwrap_or_default();
-            role_name(&other.spec, name).eq_ignore_ascii_case(self.role_name()) && other.uid() != self.role.uid()
+            role_name(&other.spec, name).eq_ignore_ascii_case(self.role_name())
+                && other.uid() != self.role.uid()
         }) {
             self.context.wake_role(ObjectRef::from_obj(&*other));
         }
@@ -520,13 +713,22 @@ impl<'a> Work<'a> {
         let prior = self.role.status.as_ref();
         let api: Api<IamRole> = self.context.api_of(self.role);
         let before = prior.and_then(|p| ready_reason(&p.conditions)).map(str::to_owned);
-        let corrected = prior.and_then(|p| p.observed_generation) == self.role.metadata.generation && before.as_deref() == Some(Reason::InSync.as_str());
+        let corrected = prior.and_then(|p| p.observed_generation) == self.role.metadata.generation
+            && before.as_deref() == Some(Reason::InSync.as_str());
         if self.context.patch_status(&api, self.role, prior, &status).await? {
             events::publish_stalled(self.context, self.role, before.as_deref(), &status.conditions).await;
         }
         if !done.is_empty() {
             let reason = if corrected { "DriftCorrected" } else { "Applied" };
-            events::publish(self.context, self.role, EventType::Normal, reason, "Apply", &done.join("; ")).await;
+            events::publish(
+                self.context,
+                self.role,
+                EventType::Normal,
+                reason,
+                "Apply",
+                &done.join("; "),
+            )
+            .await;
         }
         Ok(())
     }
@@ -543,7 +745,12 @@ fn deleting(mut status: AccountStatus) -> AccountStatus {
 }
 
 fn shown(plan: &Plan) -> Vec<String> {
-    let mut lines: Vec<String> = plan.changes.iter().take(SHOWN_CHANGES).map(ToString::to_string).collect();
+    let mut lines: Vec<String> = plan
+        .changes
+        .iter()
+        .take(SHOWN_CHANGES)
+        .map(ToString::to_string)
+        .collect();
     if let Some(more) = plan.changes.len().checked_sub(SHOWN_CHANGES).filter(|n| *n > 0) {
         lines.push(format!("and {more} more"));
     }

@@ -34,8 +34,18 @@ struct Standing {
 
 impl Standing {
     fn closed(phase: Phase, message: impl Into<String>) -> Self {
-        let reason = if phase == Phase::Expired { Reason::Expired } else { Reason::SessionLocked };
-        Self { phase, open: None, reason, message: message.into(), again: None }
+        let reason = if phase == Phase::Expired {
+            Reason::Expired
+        } else {
+            Reason::SessionLocked
+        };
+        Self {
+            phase,
+            open: None,
+            reason,
+            message: message.into(),
+            again: None,
+        }
     }
 }
 
@@ -72,7 +82,8 @@ fn watch_secret(session: &MfaSession, context: &Shared) {
     if before.as_ref() == Some(&secret) {
         return;
     }
-    let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(context.client.clone(), &context.options.namespace);
+    let api: Api<PartialObjectMeta<Secret>> =
+        Api::namespaced(context.client.clone(), &context.options.namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={secret}"));
     let context = context.clone();
     tokio::spawn(async move {
@@ -100,11 +111,20 @@ async fn stand(session: &MfaSession, context: &Context) -> Result<Standing, Erro
     let name = session.name_any();
     let secret_name = session.secret_name();
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &context.options.namespace);
-    let Some(secret) = api.get_opt(&secret_name).await.map_err(Error::kube("could not read the session Secret"))? else {
-        return Ok(Standing::closed(Phase::Locked, "no session: run `rolectl unlock`"));
+    let Some(secret) = api
+        .get_opt(&secret_name)
+        .await
+        .map_err(Error::kube("could not read the session Secret"))?
+    else {
+        return Ok(Standing::closed(
+            Phase::Locked,
+            "no session: run `rolectl unlock`",
+        ));
     };
     if secret.type_.as_deref() != Some(SESSION_SECRET_TYPE) {
-        let message = format!("Secret {secret_name} is not of type {SESSION_SECRET_TYPE}: delete it and run `rolectl unlock`");
+        let message = format!(
+            "Secret {secret_name} is not of type {SESSION_SECRET_TYPE}: delete it and run `rolectl unlock`"
+        );
         return Ok(Standing::closed(Phase::Locked, message));
     }
     let material = match Material::from_secret(secret) {
@@ -113,13 +133,23 @@ async fn stand(session: &MfaSession, context: &Context) -> Result<Standing, Erro
     };
     let now = Timestamp::now();
     if material.expires_at <= now {
-        let message = format!("the session ended at {}: run `rolectl unlock`", material.expires_at);
+        let message = format!(
+            "the session ended at {}: run `rolectl unlock`",
+            material.expires_at
+        );
         return Ok(Standing::closed(Phase::Expired, message));
     }
     if let Some(why) = context.sessions.rejection(&name, material.fingerprint()) {
-        return Ok(Standing::closed(Phase::Expired, format!("{why}: run `rolectl unlock`")));
+        return Ok(Standing::closed(
+            Phase::Expired,
+            format!("{why}: run `rolectl unlock`"),
+        ));
     }
-    let open = match context.sessions.current(&name).filter(|o| o.material.fingerprint() == material.fingerprint()) {
+    let open = match context
+        .sessions
+        .current(&name)
+        .filter(|o| o.material.fingerprint() == material.fingerprint())
+    {
         Some(open) => match fits(session, &open.principal_arn) {
             Ok(()) => open,
             Err(message) => return Ok(Standing::closed(Phase::Locked, message)),
@@ -133,26 +163,48 @@ async fn stand(session: &MfaSession, context: &Context) -> Result<Standing, Erro
 }
 
 /// Asks AWS whose session it is: the Secret's word is not enough, since who may write it may not be who may unlock.
-async fn confirm(session: &MfaSession, context: &Context, material: Material) -> Result<Arc<OpenSession>, Standing> {
+async fn confirm(
+    session: &MfaSession,
+    context: &Context,
+    material: Material,
+) -> Result<Arc<OpenSession>, Standing> {
     let name = session.name_any();
-    let sts = sts_client(&context.base, material.credentials(), arn_partition(&material.principal_arn));
+    let sts = sts_client(
+        &context.base,
+        material.credentials(),
+        arn_partition(&material.principal_arn),
+    );
     let identity = match sts.get_caller_identity().send().await {
         Ok(identity) => identity,
         Err(error) => {
             let failure = AwsFailure::new("GetCallerIdentity", &error);
-            if matches!(failure.class, Class::Expired | Class::AccessDenied | Class::Invalid) {
+            if matches!(
+                failure.class,
+                Class::Expired | Class::AccessDenied | Class::Invalid
+            ) {
                 let why = format!("AWS does not accept the session ({failure})");
-                context.sessions.reject_material(&name, material.fingerprint(), &why);
-                return Err(Standing::closed(Phase::Expired, format!("{why}: run `rolectl unlock`")));
+                context
+                    .sessions
+                    .reject_material(&name, material.fingerprint(), &why);
+                return Err(Standing::closed(
+                    Phase::Expired,
+                    format!("{why}: run `rolectl unlock`"),
+                ));
             }
             let message = format!("waiting to confirm the session with AWS: {failure}");
             let again = Some(Duration::from_secs(5));
-            return Err(Standing { reason: failure.reason(), again, ..Standing::closed(Phase::Locked, message) });
+            return Err(Standing {
+                reason: failure.reason(),
+                again,
+                ..Standing::closed(Phase::Locked, message)
+            });
         }
     };
     let principal = identity.arn.unwrap_or_default();
     fits(session, &principal).map_err(|message| Standing::closed(Phase::Locked, message))?;
-    Ok(context.sessions.open(&name, material, principal, sts, Timestamp::now()))
+    Ok(context
+        .sessions
+        .open(&name, material, principal, sts, Timestamp::now()))
 }
 
 /// Is this the account, and the user, that the object asks for?
@@ -165,9 +217,9 @@ fn fits(session: &MfaSession, principal: &str) -> Result<(), String> {
         ));
     }
     match &spec.user_arn {
-        Some(user) if user != principal => {
-            Err(format!("the session is of {principal}, only {user} may unlock this one (spec.userArn)"))
-        }
+        Some(user) if user != principal => Err(format!(
+            "the session is of {principal}, only {user} may unlock this one (spec.userArn)"
+        )),
         _ => Ok(()),
     }
 }
@@ -200,7 +252,8 @@ fn opened(session: &MfaSession, open: Arc<OpenSession>, now: Timestamp) -> Stand
 fn take_up(name: &str, standing: &Standing, context: &Context) -> bool {
     match &standing.open {
         Some(open) => context.stores.accounts.state().iter().any(|account| {
-            account.spec.session_ref == name && context.progress(&account.name_any(), |p| p.session) != Some(open.number)
+            account.spec.session_ref == name
+                && context.progress(&account.name_any(), |p| p.session) != Some(open.number)
         }),
         None => context.sessions.lock(name, standing.message.clone()),
     }
@@ -221,7 +274,11 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
         Phase::Locked | Phase::Expired => Truth::False,
     };
     let generation = session.metadata.generation;
-    let verdict = Verdict { ready: Some(ready), reason: standing.reason, message: standing.message.clone() };
+    let verdict = Verdict {
+        ready: Some(ready),
+        reason: standing.reason,
+        message: standing.message.clone(),
+    };
     let open = standing.open.as_deref();
     let expires_at = open.map(|o| Time(o.expires_at));
     let same_session = |p: &&MfaSessionStatus| p.expires_at.is_some() && p.expires_at == expires_at;
@@ -231,9 +288,17 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
         unlocked_by: open.map(|o| o.principal_arn.clone()),
         // A restart takes the same session up again; it was unlocked when it was unlocked.
         unlocked_at: open.map(|o| {
-            prior.filter(same_session).and_then(|p| p.unlocked_at.clone()).unwrap_or(Time(o.opened_at))
+            prior
+                .filter(same_session)
+                .and_then(|p| p.unlocked_at.clone())
+                .unwrap_or(Time(o.opened_at))
         }),
-        conditions: conditions(prior.map_or(&[][..], |p| &p.conditions), generation, verdict, Timestamp::now()),
+        conditions: conditions(
+            prior.map_or(&[][..], |p| &p.conditions),
+            generation,
+            verdict,
+            Timestamp::now(),
+        ),
         expires_at,
     };
     let api: Api<MfaSession> = Api::all(context.client.clone());
@@ -245,7 +310,12 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
             Phase::Expired => (EventType::Warning, "Expired"),
             Phase::Locked => (EventType::Normal, "Locked"),
         };
-        tracing::info!(session = session.name_any(), phase = reason, message = standing.message, "session");
+        tracing::info!(
+            session = session.name_any(),
+            phase = reason,
+            message = standing.message,
+            "session"
+        );
         events::publish(context, session, type_, reason, "Session", &standing.message).await;
     }
     Ok(())

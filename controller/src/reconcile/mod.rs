@@ -62,7 +62,12 @@ impl Error {
 const API_RETRY: Duration = Duration::from_secs(3);
 
 /// Runs the three controllers until `shutdown`, and then until all that was begun has come to its next safe point.
-pub async fn run(client: Client, options: Options, shutdown: CancellationToken, ready: impl FnOnce() + Send + 'static) {
+pub async fn run(
+    client: Client,
+    options: Options,
+    shutdown: CancellationToken,
+    ready: impl FnOnce() + Send + 'static,
+) {
     let (role_queue, role_wakes) = unbounded_channel();
     let (account_queue, account_wakes) = unbounded_channel();
     let (session_queue, session_wakes) = unbounded_channel();
@@ -71,10 +76,10 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken, 
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let (roles, role_stream) = store::watch(role_api, |_: &IamRole| {});
-    let (accounts, account_stream) = store::watch(Api::all(client.clone()), |_: &AwsAccount| {});
+    let roles = store::watched(role_api, |_: &IamRole| {});
+    let accounts = store::watched(Api::all(client.clone()), |_: &AwsAccount| {});
     let gone_queue = session_queue.clone();
-    let (sessions, session_stream) = store::watch(Api::all(client.clone()), move |gone: &MfaSession| {
+    let sessions = store::watched(Api::all(client.clone()), move |gone: &MfaSession| {
         let _ = gone_queue.send(ObjectRef::from_obj(gone));
     });
 
@@ -82,8 +87,17 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken, 
     let context = Context::new(
         client,
         options,
-        context::Stores { roles: roles.clone(), accounts: accounts.clone(), sessions: sessions.clone() },
-        context::Queues { roles: role_queue, accounts: account_queue, sessions: session_queue },
+        context::Stores {
+            roles: roles.store.clone(),
+            accounts: accounts.store.clone(),
+            sessions: sessions.store.clone(),
+            filled: [roles.filled, accounts.filled, sessions.filled],
+        },
+        context::Queues {
+            roles: role_queue,
+            accounts: account_queue,
+            sessions: session_queue,
+        },
         shutdown.clone(),
     )
     .await;
@@ -103,24 +117,42 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken, 
         futures::future::ready(true)
     });
 
-    let changed = predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
-    let account_changed = predicates::generation.combine(predicates::finalizers).combine(predicates::labels);
+    let changed = predicates::generation
+        .combine(predicates::finalizers)
+        .combine(predicates::annotations);
+    let account_changed = predicates::generation
+        .combine(predicates::finalizers)
+        .combine(predicates::labels);
 
-    let session_controller = Controller::for_stream(filtered(session_stream, predicates::generation), sessions)
-        .with_config(Config::default().concurrency(16))
-        .reconcile_on(session_wakes)
-        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-        .run(mfa_session::reconcile, |_, error, _| retry("MfaSession", error), context.clone());
-    let account_controller = Controller::for_stream(filtered(account_stream, account_changed), accounts)
-        .with_config(Config::default().concurrency(64))
-        .reconcile_on(queue(account_wakes))
-        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-        .run(aws_account::reconcile, |_, error, _| retry("AwsAccount", error), context.clone());
-    let role_controller = Controller::for_stream(filtered(role_stream, changed), roles)
+    let session_controller =
+        Controller::for_stream(filtered(sessions.stream, predicates::generation), sessions.store)
+            .with_config(Config::default().concurrency(16))
+            .reconcile_on(session_wakes)
+            .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+            .run(
+                mfa_session::reconcile,
+                |_, error, _| retry("MfaSession", error),
+                context.clone(),
+            );
+    let account_controller =
+        Controller::for_stream(filtered(accounts.stream, account_changed), accounts.store)
+            .with_config(Config::default().concurrency(64))
+            .reconcile_on(queue(account_wakes))
+            .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+            .run(
+                aws_account::reconcile,
+                |_, error, _| retry("AwsAccount", error),
+                context.clone(),
+            );
+    let role_controller = Controller::for_stream(filtered(roles.stream, changed), roles.store)
         .with_config(Config::default().concurrency(concurrency))
         .reconcile_on(queue(role_wakes))
         .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(iam_role::reconcile, |_, error, _| retry("IamRole", error), context);
+        .run(
+            iam_role::reconcile,
+            |_, error, _| retry("IamRole", error),
+            context,
+        );
 
     tokio::spawn(becomes_ready);
     // A task each: accounts and sessions are not starved while many roles are busy.
@@ -143,8 +175,12 @@ where
     stream.predicate_filter(predicate, kube::runtime::PredicateConfig::default())
 }
 
-fn queue<T: Send + 'static>(receiver: tokio::sync::mpsc::UnboundedReceiver<T>) -> impl futures::Stream<Item = T> + Send {
-    futures::stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) })
+fn queue<T: Send + 'static>(
+    receiver: tokio::sync::mpsc::UnboundedReceiver<T>,
+) -> impl futures::Stream<Item = T> + Send {
+    futures::stream::unfold(receiver, |mut receiver| async move {
+        Some((receiver.recv().await?, receiver))
+    })
 }
 
 fn retry(kind: &'static str, error: &Error) -> Action {

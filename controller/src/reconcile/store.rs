@@ -8,21 +8,31 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch_api};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 /// Objects as they are added and changed.
 pub type ObjectStream<K> = BoxStream<'static, Result<K, watcher::Error>>;
 
-/// A cache of the objects behind `api`, and the stream that fills it. The stream must be polled.
+/// A cache with the stream that fills it.
+pub struct Watched<K: Resource<DynamicType = ()> + Clone + 'static> {
+    /// The cache.
+    pub store: Store<K>,
+    /// Fills the cache. It must be polled.
+    pub stream: ObjectStream<K>,
+    /// Turns true once the first list is in the cache. (The store's own wait wakes only the last of several
+    /// waiters, and its controller is one already.)
+    pub filled: watch::Receiver<bool>,
+}
+
+/// A cache of the objects behind `api`.
 ///
 /// An object that does not parse is left out with a warning; it does not stall the watch.
-pub fn watch<K>(
-    api: Api<DeserializeGuard<K>>,
-    deleted: impl Fn(&K) + Send + Sync + 'static,
-) -> (Store<K>, ObjectStream<K>)
+pub fn watched<K>(api: Api<DeserializeGuard<K>>, deleted: impl Fn(&K) + Send + Sync + 'static) -> Watched<K>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let (reader, writer) = reflector::store();
+    let (store, writer) = reflector::store();
+    let (fill, filled) = watch::channel(false);
     let stream = watch_api(api, watcher::Config::default().streaming_lists())
         .default_backoff()
         .try_filter_map(|event| futures::future::ready(Ok(parsed(event))))
@@ -34,8 +44,19 @@ where
         })
         .inspect_err(|error| tracing::warn!(kind = %K::kind(&()), %error, "watch failed, trying again"))
         .reflect(writer)
-        .applied_objects();
-    (reader, stream.boxed())
+        // Behind `reflect`, so that the cache has it already.
+        .inspect_ok(move |event| {
+            if matches!(event, Event::InitDone) {
+                fill.send_replace(true);
+            }
+        })
+        .applied_objects()
+        .boxed();
+    Watched {
+        store,
+        stream,
+        filled,
+    }
 }
 
 fn parsed<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {

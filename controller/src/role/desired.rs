@@ -71,7 +71,10 @@ pub struct SpecError {
 
 impl SpecError {
     fn new(field: impl Into<String>, problem: impl ToString) -> Self {
-        Self { field: field.into(), problem: problem.to_string() }
+        Self {
+            field: field.into(),
+            problem: problem.to_string(),
+        }
     }
 
     /// The reason that a status gives for it.
@@ -127,7 +130,10 @@ pub fn desired(
     } = spec;
     let name = role_name(spec, object_name).to_owned();
     if is_reserved_path(path) {
-        return Err(SpecError::new("path", format!("{path} is reserved by AWS: choose another")));
+        return Err(SpecError::new(
+            "path",
+            format!("{path} is reserved by AWS: choose another"),
+        ));
     }
     let variables = Variables::new(
         &context.account_id,
@@ -138,38 +144,73 @@ pub fn desired(
     );
     let fill = |field: &str, text: &str| variables.fill(text).map_err(|e| SpecError::new(field, e));
     let document = |field: String, value| -> Result<Document, SpecError> {
-        let filled = variables.fill_value(value).map_err(|e: VariableError| SpecError::new(field.clone(), e))?;
+        let filled = variables
+            .fill_value(value)
+            .map_err(|e: VariableError| SpecError::new(field.clone(), e))?;
         Document::from_value(&filled).map_err(|e: PolicyError| SpecError::new(field, e))
     };
-    let policy = |field: &str, reference: &str| Ok::<_, SpecError>(policy_arn(&fill(field, reference)?, &context.partition));
+    let policy = |field: &str, reference: &str| {
+        Ok::<_, SpecError>(policy_arn(&fill(field, reference)?, &context.partition))
+    };
 
-    let trust = assume_role_policy.as_ref().map(|v| document("assumeRolePolicy".into(), v)).transpose()?;
+    let trust = assume_role_policy
+        .as_ref()
+        .map(|v| document("assumeRolePolicy".into(), v))
+        .transpose()?;
     if trust.is_none() && *ensure == Ensure::Present {
-        return Err(SpecError::new("assumeRolePolicy", "is missing: a role needs a trust policy"));
+        return Err(SpecError::new(
+            "assumeRolePolicy",
+            "is missing: a role needs a trust policy",
+        ));
     }
-    if let Some(statement) = trust.as_ref().and_then(|t| t.canonical().statements.iter().find(|s| s.resource.is_some())) {
+    if let Some(statement) = trust
+        .as_ref()
+        .and_then(|t| t.canonical().statements.iter().find(|s| s.resource.is_some()))
+    {
         let sid = statement.sid.as_deref().unwrap_or_default();
-        return Err(SpecError::new("assumeRolePolicy", format!("statement {sid} has a Resource, which a trust policy must not have: remove it")));
+        return Err(SpecError::new(
+            "assumeRolePolicy",
+            format!("statement {sid} has a Resource, which a trust policy must not have: remove it"),
+        ));
     }
-    let mut tags: BTreeMap<String, String> =
-        tags.iter().map(|(key, value)| Ok((fill("tags", key)?, fill(&format!("tags.{key}"), value)?))).collect::<Result<_, SpecError>>()?;
+    let mut tags: BTreeMap<String, String> = tags
+        .iter()
+        .map(|(key, value)| Ok((fill("tags", key)?, fill(&format!("tags.{key}"), value)?)))
+        .collect::<Result<_, SpecError>>()?;
     if let Some((key, _)) = tags.iter().find(|(_, value)| value.chars().count() > 256) {
-        return Err(SpecError::new(format!("tags.{key}"), "is longer than 256 characters once its variables are filled in"));
+        return Err(SpecError::new(
+            format!("tags.{key}"),
+            "is longer than 256 characters once its variables are filled in",
+        ));
     }
     tags.insert(OWNER_TAG.to_owned(), owner.to_owned());
     let description = fill("description", description)?;
     if description.chars().count() > 1000 {
-        return Err(SpecError::new("description", "is longer than 1000 characters once its variables are filled in"));
+        return Err(SpecError::new(
+            "description",
+            "is longer than 1000 characters once its variables are filled in",
+        ));
     }
     let inline_policies = inline_policies
         .iter()
         .map(|(name, value)| {
             let parsed = document(format!("inlinePolicies.{name}"), value)?;
-            if parsed.canonical().statements.iter().any(|s| s.principal.is_some()) {
-                return Err(SpecError::new(format!("inlinePolicies.{name}"), "has a Principal, which an inline policy must not have: remove it"));
+            if parsed
+                .canonical()
+                .statements
+                .iter()
+                .any(|s| s.principal.is_some())
+            {
+                return Err(SpecError::new(
+                    format!("inlinePolicies.{name}"),
+                    "has a Principal, which an inline policy must not have: remove it",
+                ));
             }
             if parsed.canonical().statements.iter().any(|s| s.resource.is_none()) {
-                return Err(SpecError::new(format!("inlinePolicies.{name}"), "has a statement without Resource: write one, \"*\" for every resource"));
+                return Err(SpecError::new(
+                    format!("inlinePolicies.{name}"),
+                    "has a statement without Resource: write one, \"*\" for every resource",
+                ));
             }
             Ok((name.clone(), parsed))
         })
@@ -181,11 +222,19 @@ pub fn desired(
         description,
         max_session_duration: *max_session_duration,
         trust,
-        managed_policies: managed_policies.iter().map(|p| policy("managedPolicies", p)).collect::<Result<_, _>>()?,
+        managed_policies: managed_policies
+            .iter()
+            .map(|p| policy("managedPolicies", p))
+            .collect::<Result<_, _>>()?,
         inline_policies,
-        permissions_boundary: permissions_boundary.as_deref().map(|p| policy("permissionsBoundary", p)).transpose()?,
+        permissions_boundary: permissions_boundary
+            .as_deref()
+            .map(|p| policy("permissionsBoundary", p))
+            .transpose()?,
         tags,
-        instance_profile: instance_profile.as_ref().map(|p| p.name.clone().unwrap_or_else(|| name.clone())),
+        instance_profile: instance_profile
+            .as_ref()
+            .map(|p| p.name.clone().unwrap_or_else(|| name.clone())),
         exclusive: *exclusive,
         adoption: *adoption,
         drift: *drift,
@@ -216,15 +265,34 @@ mod tests {
     #[test]
     fn names_become_arns_and_variables_are_filled_in_for_the_account() {
         let mut s = spec();
-        s.managed_policies = vec!["AdministratorAccess".into(), "service-role/X".into(), "arn:aws:iam::$(account.id):policy/mine".into()];
+        s.managed_policies = vec![
+            "AdministratorAccess".into(),
+            "service-role/X".into(),
+            "arn:aws:iam::$(account.id):policy/mine".into(),
+        ];
         s.tags = BTreeMap::from([("account".into(), "$(account.name)".into())]);
         let d = of(&s).unwrap();
         assert_eq!(
             d.managed_policies.iter().map(String::as_str).collect::<Vec<_>>(),
-            ["arn:aws:iam::222222222222:policy/mine", "arn:aws:iam::aws:policy/AdministratorAccess", "arn:aws:iam::aws:policy/service-role/X"]
+            [
+                "arn:aws:iam::222222222222:policy/mine",
+                "arn:aws:iam::aws:policy/AdministratorAccess",
+                "arn:aws:iam::aws:policy/service-role/X"
+            ]
         );
-        assert_eq!(d.tags, BTreeMap::from([("account".into(), "dev".into()), (OWNER_TAG.into(), "c/ns/app".into())]));
-        assert!(d.trust.unwrap().as_str().contains("arn:aws:iam::111111111111:root"));
+        assert_eq!(
+            d.tags,
+            BTreeMap::from([
+                ("account".into(), "dev".into()),
+                (OWNER_TAG.into(), "c/ns/app".into())
+            ])
+        );
+        assert!(
+            d.trust
+                .unwrap()
+                .as_str()
+                .contains("arn:aws:iam::111111111111:root")
+        );
     }
 
     #[test]
@@ -234,15 +302,31 @@ mod tests {
             change(&mut s);
             of(&s).unwrap_err()
         };
-        assert_eq!(with(|s| s.assume_role_policy = None), "spec.assumeRolePolicy: is missing: a role needs a trust policy");
-        assert_eq!(with(|s| s.path = "/aws-service-role/x/".into()), "spec.path: /aws-service-role/x/ is reserved by AWS: choose another");
-        assert!(with(|s| s.description = "$(nope)".into()).starts_with("spec.description: unknown variable $(nope)"));
         assert_eq!(
-            with(|s| { s.inline_policies.insert("x".into(), json!({"Statement": {"Effect": "Allow", "Action": "a:b"}})); }),
+            with(|s| s.assume_role_policy = None),
+            "spec.assumeRolePolicy: is missing: a role needs a trust policy"
+        );
+        assert_eq!(
+            with(|s| s.path = "/aws-service-role/x/".into()),
+            "spec.path: /aws-service-role/x/ is reserved by AWS: choose another"
+        );
+        assert!(
+            with(|s| s.description = "$(nope)".into())
+                .starts_with("spec.description: unknown variable $(nope)")
+        );
+        assert_eq!(
+            with(|s| {
+                s.inline_policies.insert(
+                    "x".into(),
+                    json!({"Statement": {"Effect": "Allow", "Action": "a:b"}}),
+                );
+            }),
             "spec.inlinePolicies.x: has a statement without Resource: write one, \"*\" for every resource"
         );
         assert_eq!(
-            with(|s| { s.inline_policies.insert("x".into(), json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*", "Principal": "*"}})); }),
+            with(|s| {
+                s.inline_policies.insert("x".into(), json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*", "Principal": "*"}}));
+            }),
             "spec.inlinePolicies.x: has a Principal, which an inline policy must not have: remove it"
         );
     }
@@ -250,7 +334,10 @@ mod tests {
     #[test]
     fn an_owner_longer_than_a_tag_ends_in_a_hash_and_stays_unique() {
         assert_eq!(owner("c", "ns", "app"), "c/ns/app");
-        let (a, b) = (owner("c", "ns", &format!("{}a", "x".repeat(260))), owner("c", "ns", &format!("{}b", "x".repeat(260))));
+        let (a, b) = (
+            owner("c", "ns", &format!("{}a", "x".repeat(260))),
+            owner("c", "ns", &format!("{}b", "x".repeat(260))),
+        );
         assert_eq!(a.chars().count(), 256);
         assert_ne!(a, b);
     }

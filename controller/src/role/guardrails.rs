@@ -15,20 +15,40 @@ pub fn violation(guardrails: &Guardrails, role: &DesiredRole, partition: &str) -
         max_roles: _,
     } = guardrails;
     if let Some(pattern) = role_name_pattern.as_deref().filter(|p| !matches(p, &role.name)) {
-        return Some(format!("the account wants role names like {pattern}, this one is {}", role.name));
+        return Some(format!(
+            "the account wants role names like {pattern}, this one is {}",
+            role.name
+        ));
     }
     if let Some(pattern) = path_pattern.as_deref().filter(|p| !matches(p, &role.path)) {
-        return Some(format!("the account wants paths like {pattern}, this one is {}", role.path));
+        return Some(format!(
+            "the account wants paths like {pattern}, this one is {}",
+            role.path
+        ));
     }
     if !require_permissions_boundary.is_empty() {
-        let allowed: Vec<String> = require_permissions_boundary.iter().map(|p| policy_arn(p, partition)).collect();
-        if !role.permissions_boundary.as_ref().is_some_and(|b| allowed.contains(b)) {
-            return Some(format!("the account wants permissionsBoundary to be one of {}", allowed.join(", ")));
+        let allowed: Vec<String> = require_permissions_boundary
+            .iter()
+            .map(|p| policy_arn(p, partition))
+            .collect();
+        if !role
+            .permissions_boundary
+            .as_ref()
+            .is_some_and(|b| allowed.contains(b))
+        {
+            return Some(format!(
+                "the account wants permissionsBoundary to be one of {}",
+                allowed.join(", ")
+            ));
         }
     }
     role.managed_policies
         .iter()
-        .find(|arn| denied_managed_policies.iter().any(|denied| matches(&policy_arn(denied, partition), arn)))
+        .find(|arn| {
+            denied_managed_policies
+                .iter()
+                .any(|denied| matches(&policy_arn(denied, partition), arn))
+        })
         .map(|arn| format!("the account denies the managed policy {arn}"))
 }
 
@@ -46,7 +66,9 @@ pub fn matches(pattern: &str, text: &str) -> bool {
         for (i, slot) in next.iter_mut().enumerate() {
             let here = reach.get(i).copied().unwrap_or_default();
             any |= here;
-            let before = i.checked_sub(1).and_then(|j| Some((reach.get(j).copied()?, text.get(j).copied()?)));
+            let before = i
+                .checked_sub(1)
+                .and_then(|j| Some((reach.get(j).copied()?, text.get(j).copied()?)));
             *slot = match p {
                 '*' => any,
                 '?' => before.is_some_and(|(ok, _)| ok),
@@ -65,9 +87,16 @@ mod tests {
 
     #[test]
     fn patterns_match_as_in_iam() {
-        for (pattern, text, matched) in
-            [("app-*", "app-x", true), ("app-*", "ap", false), ("*", "", true), ("a?c", "abc", true), ("a?c", "ac", false), ("*b*", "abc", true), ("", "a", false), ("a*b*c", "a1b2c", true)]
-        {
+        for (pattern, text, matched) in [
+            ("app-*", "app-x", true),
+            ("app-*", "ap", false),
+            ("*", "", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*b*", "abc", true),
+            ("", "a", false),
+            ("a*b*c", "a1b2c", true),
+        ] {
             assert_eq!(matches(pattern, text), matched, "{pattern} {text}");
         }
     }
@@ -81,11 +110,27 @@ mod tests {
         });
         let none = Guardrails::default();
         assert_eq!(violation(&none, &role, "aws"), None);
-        let name = Guardrails { role_name_pattern: Some("team-*".into()), ..none.clone() };
-        assert_eq!(violation(&name, &role, "aws").unwrap(), "the account wants role names like team-*, this one is app");
-        let denied = Guardrails { denied_managed_policies: vec!["Administrator*".into()], ..none.clone() };
-        assert!(violation(&denied, &role, "aws").unwrap().ends_with("AdministratorAccess"));
-        let boundary = Guardrails { require_permissions_boundary: vec!["Bound".into()], ..none };
+        let name = Guardrails {
+            role_name_pattern: Some("team-*".into()),
+            ..none.clone()
+        };
+        assert_eq!(
+            violation(&name, &role, "aws").unwrap(),
+            "the account wants role names like team-*, this one is app"
+        );
+        let denied = Guardrails {
+            denied_managed_policies: vec!["Administrator*".into()],
+            ..none.clone()
+        };
+        assert!(
+            violation(&denied, &role, "aws")
+                .unwrap()
+                .ends_with("AdministratorAccess")
+        );
+        let boundary = Guardrails {
+            require_permissions_boundary: vec!["Bound".into()],
+            ..none
+        };
         assert!(violation(&boundary, &role, "aws").is_some());
     }
 }

@@ -74,7 +74,9 @@ impl Plan {
 
     /// Whether the plan writes to a role that exists already.
     pub fn touches_existing(&self) -> bool {
-        self.changes.first().is_some_and(|c| !matches!(c, Change::CreateRole(_)))
+        self.changes
+            .first()
+            .is_some_and(|c| !matches!(c, Change::CreateRole(_)))
     }
 }
 
@@ -133,7 +135,8 @@ pub fn plan_removal(
     known_role_id: Option<&str>,
     policy: DeletionPolicy,
 ) -> Plan {
-    let Some(observed) = observed.filter(|role| is_ours(role, owner, known_role_id) && !role.is_reserved()) else {
+    let Some(observed) = observed.filter(|role| is_ours(role, owner, known_role_id) && !role.is_reserved())
+    else {
         return Plan::default();
     };
     let changes = match policy {
@@ -153,7 +156,10 @@ fn claim(desired: &DesiredRole, observed: &ObservedRole, known_role_id: Option<&
     if observed.is_reserved() {
         return refuse(
             Reason::AlreadyExists,
-            format!("role {name} at path {} belongs to AWS and is never touched: choose another roleName", observed.path),
+            format!(
+                "role {name} at path {} belongs to AWS and is never touched: choose another roleName",
+                observed.path
+            ),
         );
     }
     if !is_ours(observed, &desired.owner, known_role_id) {
@@ -162,13 +168,17 @@ fn claim(desired: &DesiredRole, observed: &ObservedRole, known_role_id: Option<&
             (Some(other), Adoption::Never | Adoption::IfUnowned) => {
                 return refuse(
                     Reason::OwnedByOther,
-                    format!("role {name} belongs to {other}: delete it there, choose another roleName, or take it with adoption: Always"),
+                    format!(
+                        "role {name} belongs to {other}: delete it there, choose another roleName, or take it with adoption: Always"
+                    ),
                 );
             }
             (None, Adoption::Never) => {
                 return refuse(
                     Reason::AlreadyExists,
-                    format!("role {name} exists and was not made by rolectl: take it with adoption: IfUnowned, or choose another roleName"),
+                    format!(
+                        "role {name} exists and was not made by rolectl: take it with adoption: IfUnowned, or choose another roleName"
+                    ),
                 );
             }
         }
@@ -176,7 +186,10 @@ fn claim(desired: &DesiredRole, observed: &ObservedRole, known_role_id: Option<&
     if observed.path != desired.path && desired.ensure == Ensure::Present {
         return refuse(
             Reason::AlreadyExists,
-            format!("role {name} exists at path {}, spec.path is {}: IAM cannot move a role; make a new IamRole with that path", observed.path, desired.path),
+            format!(
+                "role {name} exists at path {}, spec.path is {}: IAM cannot move a role; make a new IamRole with that path",
+                observed.path, desired.path
+            ),
         );
     }
     Ok(())
@@ -186,9 +199,17 @@ fn creation(desired: &DesiredRole) -> Vec<Change> {
     let mut changes = vec![Change::CreateRole(Box::new(desired.clone()))];
     changes.extend(desired.managed_policies.iter().cloned().map(Change::AttachPolicy));
     changes.extend(
-        desired.inline_policies.iter().map(|(name, d)| Change::PutInlinePolicy(name.clone(), d.clone(), Verb::Add)),
+        desired
+            .inline_policies
+            .iter()
+            .map(|(name, d)| Change::PutInlinePolicy(name.clone(), d.clone(), Verb::Add)),
     );
-    changes.extend(desired.instance_profile.iter().map(|p| Change::AddInstanceProfile(p.clone(), desired.owner.clone())));
+    changes.extend(
+        desired
+            .instance_profile
+            .iter()
+            .map(|p| Change::AddInstanceProfile(p.clone(), desired.owner.clone())),
+    );
     changes
 }
 
@@ -214,24 +235,39 @@ fn difference(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Change> {
     } = desired;
     let mut changes = vec![];
 
-    let new_tags: BTreeMap<String, String> =
-        tags.iter().filter(|(k, v)| observed.tags.get(*k) != Some(*v)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let new_tags: BTreeMap<String, String> = tags
+        .iter()
+        .filter(|(k, v)| observed.tags.get(*k) != Some(*v))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
     if !new_tags.is_empty() {
         changes.push(Change::Tag(new_tags));
     }
     if let Some(trust) = trust.as_ref().filter(|t| !observed.trust.is(t)) {
-        changes.push(Change::UpdateTrustPolicy(trust.clone(), deleted_principals(&observed.trust)));
+        changes.push(Change::UpdateTrustPolicy(
+            trust.clone(),
+            deleted_principals(&observed.trust),
+        ));
     }
-    if let Some(boundary) = permissions_boundary.as_ref().filter(|b| observed.permissions_boundary.as_ref() != Some(b)) {
+    if let Some(boundary) = permissions_boundary
+        .as_ref()
+        .filter(|b| observed.permissions_boundary.as_ref() != Some(b))
+    {
         changes.push(Change::PutBoundary(boundary.clone()));
     }
     if (description, max_session_duration) != (&observed.description, &observed.max_session_duration) {
         let mut what = vec![];
         if *description != observed.description {
-            what.push(format!("description {:?} -> {description:?}", observed.description));
+            what.push(format!(
+                "description {:?} -> {description:?}",
+                observed.description
+            ));
         }
         if *max_session_duration != observed.max_session_duration {
-            what.push(format!("max session duration {}s -> {max_session_duration}s", observed.max_session_duration));
+            what.push(format!(
+                "max session duration {}s -> {max_session_duration}s",
+                observed.max_session_duration
+            ));
         }
         changes.push(Change::UpdateRole {
             description: description.clone(),
@@ -239,19 +275,37 @@ fn difference(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Change> {
             what: what.join(", "),
         });
     }
-    changes.extend(managed_policies.difference(&observed.managed_policies).cloned().map(Change::AttachPolicy));
+    changes.extend(
+        managed_policies
+            .difference(&observed.managed_policies)
+            .cloned()
+            .map(Change::AttachPolicy),
+    );
     for (name, document) in inline_policies {
         match observed.inline_policies.get(name) {
             Some(there) if there.is(document) => {}
-            Some(_) => changes.push(Change::PutInlinePolicy(name.clone(), document.clone(), Verb::Change)),
+            Some(_) => changes.push(Change::PutInlinePolicy(
+                name.clone(),
+                document.clone(),
+                Verb::Change,
+            )),
             None => changes.push(Change::PutInlinePolicy(name.clone(), document.clone(), Verb::Add)),
         }
     }
     if exclusive.managed_policies {
-        changes.extend(observed.managed_policies.difference(managed_policies).cloned().map(Change::DetachPolicy));
+        changes.extend(
+            observed
+                .managed_policies
+                .difference(managed_policies)
+                .cloned()
+                .map(Change::DetachPolicy),
+        );
     }
     if exclusive.inline_policies {
-        let extra = observed.inline_policies.keys().filter(|name| !inline_policies.contains_key(*name));
+        let extra = observed
+            .inline_policies
+            .keys()
+            .filter(|name| !inline_policies.contains_key(*name));
         changes.extend(extra.cloned().map(Change::DeleteInlinePolicy));
     }
     if permissions_boundary.is_none() && observed.permissions_boundary.is_some() {
@@ -259,13 +313,20 @@ fn difference(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Change> {
     }
     if exclusive.tags {
         let reserved = |key: &str| key.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("aws:"));
-        let extra: BTreeSet<String> =
-            observed.tags.keys().filter(|k| !tags.contains_key(*k) && !reserved(k)).cloned().collect();
+        let extra: BTreeSet<String> = observed
+            .tags
+            .keys()
+            .filter(|k| !tags.contains_key(*k) && !reserved(k))
+            .cloned()
+            .collect();
         if !extra.is_empty() {
             changes.push(Change::Untag(extra));
         }
     }
-    if let Some(profile) = instance_profile.as_ref().filter(|p| !observed.instance_profiles.contains(*p)) {
+    if let Some(profile) = instance_profile
+        .as_ref()
+        .filter(|p| !observed.instance_profiles.contains(*p))
+    {
         changes.push(Change::AddInstanceProfile(profile.clone(), owner.clone()));
     }
     changes
@@ -274,9 +335,26 @@ fn difference(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Change> {
 /// In the order in which IAM lets a role go.
 fn removal(observed: &ObservedRole, owner: &str) -> Vec<Change> {
     let mut changes = vec![];
-    changes.extend(observed.inline_policies.keys().cloned().map(Change::DeleteInlinePolicy));
-    changes.extend(observed.managed_policies.iter().cloned().map(Change::DetachPolicy));
-    changes.extend(observed.instance_profiles.iter().map(|p| Change::RemoveInstanceProfile(p.clone(), owner.to_owned())));
+    changes.extend(
+        observed
+            .inline_policies
+            .keys()
+            .cloned()
+            .map(Change::DeleteInlinePolicy),
+    );
+    changes.extend(
+        observed
+            .managed_policies
+            .iter()
+            .cloned()
+            .map(Change::DetachPolicy),
+    );
+    changes.extend(
+        observed
+            .instance_profiles
+            .iter()
+            .map(|p| Change::RemoveInstanceProfile(p.clone(), owner.to_owned())),
+    );
     changes.push(Change::DeleteRole);
     changes
 }
@@ -321,10 +399,10 @@ impl Change {
                     path: desired.path.clone(),
                     description: desired.description.clone(),
                     max_session_duration: desired.max_session_duration,
-                    trust: desired
-                        .trust
-                        .clone()
-                        .map_or_else(|| ObservedDocument::Unreadable(String::new()), ObservedDocument::Parsed),
+                    trust: desired.trust.clone().map_or_else(
+                        || ObservedDocument::Unreadable(String::new()),
+                        ObservedDocument::Parsed,
+                    ),
                     managed_policies: BTreeSet::new(),
                     inline_policies: BTreeMap::new(),
                     permissions_boundary: desired.permissions_boundary.clone(),
@@ -340,7 +418,11 @@ impl Change {
             Self::Tag(tags) => role.tags.extend(tags.clone()),
             Self::UpdateTrustPolicy(document, _) => role.trust = ObservedDocument::Parsed(document.clone()),
             Self::PutBoundary(arn) => role.permissions_boundary = Some(arn.clone()),
-            Self::UpdateRole { description, max_session_duration, .. } => {
+            Self::UpdateRole {
+                description,
+                max_session_duration,
+                ..
+            } => {
                 role.description.clone_from(description);
                 role.max_session_duration = *max_session_duration;
             }
@@ -348,7 +430,8 @@ impl Change {
                 role.managed_policies.insert(arn.clone());
             }
             Self::PutInlinePolicy(name, document, _) => {
-                role.inline_policies.insert(name.clone(), ObservedDocument::Parsed(document.clone()));
+                role.inline_policies
+                    .insert(name.clone(), ObservedDocument::Parsed(document.clone()));
             }
             Self::DetachPolicy(arn) => {
                 role.managed_policies.remove(arn);
@@ -375,10 +458,21 @@ impl fmt::Display for Change {
         let join = |keys: Vec<&str>| keys.join(", ");
         match self {
             Self::CreateRole(role) => write!(f, "+ role {}{}", role.path, role.name),
-            Self::Tag(tags) => write!(f, "+ tags {}", tags.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(", ")),
+            Self::Tag(tags) => write!(
+                f,
+                "+ tags {}",
+                tags.iter()
+                    .map(|(k, v)| format!("{k}={v}"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
             Self::UpdateTrustPolicy(_, deleted) if deleted.is_empty() => f.write_str("~ trust policy"),
             Self::UpdateTrustPolicy(_, deleted) => {
-                write!(f, "~ trust policy (names deleted principals: {})", deleted.join(", "))
+                write!(
+                    f,
+                    "~ trust policy (names deleted principals: {})",
+                    deleted.join(", ")
+                )
             }
             Self::PutBoundary(arn) => write!(f, "~ permissions boundary {arn}"),
             Self::UpdateRole { what, .. } => write!(f, "~ {what}"),
@@ -405,7 +499,10 @@ mod tests {
 
     fn run(plan: &Plan, mut role: Option<ObservedRole>) -> Option<ObservedRole> {
         for change in &plan.changes {
-            let identity = Identity { arn: "arn:aws:iam::222222222222:role/app".into(), role_id: "AROA1".into() };
+            let identity = Identity {
+                arn: "arn:aws:iam::222222222222:role/app".into(),
+                role_id: "AROA1".into(),
+            };
             role = change.after(role, Some(identity));
         }
         role
@@ -419,11 +516,28 @@ mod tests {
     fn a_new_role_with_two_managed_and_one_inline_policies_costs_four_calls() {
         let mut s = spec();
         s.managed_policies = vec!["A".into(), "B".into()];
-        s.inline_policies = [("in".to_owned(), json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*"}}))].into();
+        s.inline_policies = [(
+            "in".to_owned(),
+            json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*"}}),
+        )]
+        .into();
         s.description = "d".into();
         s.permissions_boundary = Some("Bound".into());
-        let ops: Vec<_> = plan(&wanted(&s), None, None).unwrap().changes.iter().map(Change::operation).collect();
-        assert_eq!(ops, ["CreateRole", "AttachRolePolicy", "AttachRolePolicy", "PutRolePolicy"]);
+        let ops: Vec<_> = plan(&wanted(&s), None, None)
+            .unwrap()
+            .changes
+            .iter()
+            .map(Change::operation)
+            .collect();
+        assert_eq!(
+            ops,
+            [
+                "CreateRole",
+                "AttachRolePolicy",
+                "AttachRolePolicy",
+                "PutRolePolicy"
+            ]
+        );
     }
 
     #[test]
@@ -442,8 +556,16 @@ mod tests {
             (&unowned, Adoption::Always, None),
         ] {
             for ensure in [Ensure::Present, Ensure::Absent] {
-                let desired = DesiredRole { adoption, ensure, ..desired.clone() };
-                assert_eq!(plan(&desired, Some(role), None).err().map(|r| r.reason), outcome, "{adoption:?} {ensure:?}");
+                let desired = DesiredRole {
+                    adoption,
+                    ensure,
+                    ..desired.clone()
+                };
+                assert_eq!(
+                    plan(&desired, Some(role), None).err().map(|r| r.reason),
+                    outcome,
+                    "{adoption:?} {ensure:?}"
+                );
             }
         }
         for role in [&foreign, &unowned] {
@@ -457,15 +579,32 @@ mod tests {
         let mut untagged = made(&desired);
         untagged.tags.remove(OWNER_TAG);
         let mended = plan(&desired, Some(&untagged), Some("AROA1")).unwrap();
-        assert_eq!(mended.changes, [Change::Tag([(OWNER_TAG.to_owned(), desired.owner.clone())].into())]);
-        assert_eq!(plan(&desired, Some(&untagged), Some("AROA2")).unwrap_err().reason, Reason::AlreadyExists);
+        assert_eq!(
+            mended.changes,
+            [Change::Tag(
+                [(OWNER_TAG.to_owned(), desired.owner.clone())].into()
+            )]
+        );
+        assert_eq!(
+            plan(&desired, Some(&untagged), Some("AROA2")).unwrap_err().reason,
+            Reason::AlreadyExists
+        );
     }
 
     #[test]
     fn service_linked_roles_are_refused_even_with_adoption_always() {
-        let desired = DesiredRole { adoption: Adoption::Always, ..wanted(&spec()) };
-        for path in ["/aws-service-role/ec2.amazonaws.com/", "/aws-reserved/sso.amazonaws.com/"] {
-            let reserved = ObservedRole { path: path.into(), ..made(&desired) };
+        let desired = DesiredRole {
+            adoption: Adoption::Always,
+            ..wanted(&spec())
+        };
+        for path in [
+            "/aws-service-role/ec2.amazonaws.com/",
+            "/aws-reserved/sso.amazonaws.com/",
+        ] {
+            let reserved = ObservedRole {
+                path: path.into(),
+                ..made(&desired)
+            };
             assert!(plan(&desired, Some(&reserved), None).is_err());
             assert!(plan_removal(Some(&reserved), &desired.owner, None, DeletionPolicy::Delete).is_empty());
         }
@@ -475,31 +614,81 @@ mod tests {
     fn each_hand_made_change_is_mended_by_its_own_call() {
         let mut s = spec();
         s.managed_policies = vec!["A".into()];
-        s.inline_policies = [("in".to_owned(), json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*"}}))].into();
+        s.inline_policies = [(
+            "in".to_owned(),
+            json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*"}}),
+        )]
+        .into();
         s.tags = [("team".to_owned(), "x".to_owned())].into();
         let desired = wanted(&s);
         let broken = |change: fn(&mut ObservedRole)| {
             let mut role = made(&desired);
             change(&mut role);
-            plan(&desired, Some(&role), None).unwrap().changes.iter().map(ToString::to_string).collect::<Vec<_>>()
+            plan(&desired, Some(&role), None)
+                .unwrap()
+                .changes
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
         };
         assert_eq!(broken(|_| {}), Vec::<String>::new());
-        assert_eq!(broken(|r| r.managed_policies.clear()), ["+ managed policy arn:aws:iam::aws:policy/A"]);
-        assert_eq!(broken(|r| { r.managed_policies.insert("arn:x:policy/Z".into()); }), ["- managed policy arn:x:policy/Z"]);
+        assert_eq!(
+            broken(|r| r.managed_policies.clear()),
+            ["+ managed policy arn:aws:iam::aws:policy/A"]
+        );
+        assert_eq!(
+            broken(|r| {
+                r.managed_policies.insert("arn:x:policy/Z".into());
+            }),
+            ["- managed policy arn:x:policy/Z"]
+        );
         assert_eq!(broken(|r| r.inline_policies.clear()), ["+ inline policy in"]);
-        assert_eq!(broken(|r| { r.inline_policies.insert("z".into(), ObservedDocument::read("{")); }), ["- inline policy z"]);
-        assert_eq!(broken(|r| r.trust = ObservedDocument::read("{}")), ["~ trust policy"]);
-        assert_eq!(broken(|r| r.description = "by hand".into()), ["~ description \"by hand\" -> \"\""]);
-        assert_eq!(broken(|r| r.max_session_duration = 7200), ["~ max session duration 7200s -> 3600s"]);
-        assert_eq!(broken(|r| r.permissions_boundary = Some("arn:b".into())), ["- permissions boundary"]);
-        assert_eq!(broken(|r| { r.tags.insert("extra".into(), "1".into()); r.tags.insert("aws:x".into(), "1".into()); }), ["- tags extra"]);
-        assert_eq!(broken(|r| { r.tags.remove("team"); }), ["+ tags team=x"]);
+        assert_eq!(
+            broken(|r| {
+                r.inline_policies.insert("z".into(), ObservedDocument::read("{"));
+            }),
+            ["- inline policy z"]
+        );
+        assert_eq!(
+            broken(|r| r.trust = ObservedDocument::read("{}")),
+            ["~ trust policy"]
+        );
+        assert_eq!(
+            broken(|r| r.description = "by hand".into()),
+            ["~ description \"by hand\" -> \"\""]
+        );
+        assert_eq!(
+            broken(|r| r.max_session_duration = 7200),
+            ["~ max session duration 7200s -> 3600s"]
+        );
+        assert_eq!(
+            broken(|r| r.permissions_boundary = Some("arn:b".into())),
+            ["- permissions boundary"]
+        );
+        assert_eq!(
+            broken(|r| {
+                r.tags.insert("extra".into(), "1".into());
+                r.tags.insert("aws:x".into(), "1".into());
+            }),
+            ["- tags extra"]
+        );
+        assert_eq!(
+            broken(|r| {
+                r.tags.remove("team");
+            }),
+            ["+ tags team=x"]
+        );
     }
 
     #[test]
     fn retain_takes_only_our_owner_tag_off() {
         let desired = wanted(&spec());
-        let left = plan_removal(Some(&made(&desired)), &desired.owner, None, DeletionPolicy::Retain);
+        let left = plan_removal(
+            Some(&made(&desired)),
+            &desired.owner,
+            None,
+            DeletionPolicy::Retain,
+        );
         assert_eq!(left.changes, [Change::Untag([OWNER_TAG.to_owned()].into())]);
     }
 

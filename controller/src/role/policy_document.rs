@@ -19,13 +19,17 @@ pub struct Document {
 impl Document {
     /// Parses a document given as JSON text.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
-        let value: Value = serde_json::from_str(text).map_err(|e| PolicyError::new("", format!("is not JSON: {e}")))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|e| PolicyError::new("", format!("is not JSON: {e}")))?;
         Self::from_value(&value)
     }
 
     /// Parses a document given as a JSON value, as it stands in an `IamRole`.
     pub fn from_value(value: &Value) -> Result<Self, PolicyError> {
-        Ok(Self { canonical: PolicyDocument::from_value(value)?, text: value.to_string() })
+        Ok(Self {
+            canonical: PolicyDocument::from_value(value)?,
+            text: value.to_string(),
+        })
     }
 
     /// The document as AWS is to get it: the author's own words without white space.
@@ -62,7 +66,10 @@ pub struct PolicyError {
 impl PolicyError {
     fn new(at: impl Into<String>, problem: impl Into<String>) -> Self {
         let at: String = at.into();
-        Self { at: if at.is_empty() { at } else { format!("{at} ") }, problem: problem.into() }
+        Self {
+            at: if at.is_empty() { at } else { format!("{at} ") },
+            problem: problem.into(),
+        }
     }
 }
 
@@ -135,7 +142,12 @@ impl PolicyDocument {
             match key.as_str() {
                 "Version" => match value.as_str() {
                     Some(v @ ("2012-10-17" | "2008-10-17")) => version = v.to_owned(),
-                    _ => return Err(PolicyError::new("Version", format!("is {value}: write \"2012-10-17\""))),
+                    _ => {
+                        return Err(PolicyError::new(
+                            "Version",
+                            format!("is {value}: write \"2012-10-17\""),
+                        ));
+                    }
                 },
                 "Id" => id = text("Id", value)?,
                 "Statement" => {
@@ -151,9 +163,16 @@ impl PolicyDocument {
             return Err(PolicyError::new("", "has no Statement"));
         }
         if statements.is_empty() {
-            return Err(PolicyError::new("Statement", "is empty: write at least one statement"));
+            return Err(PolicyError::new(
+                "Statement",
+                "is empty: write at least one statement",
+            ));
         }
-        Ok(Self { version, id, statements })
+        Ok(Self {
+            version,
+            id,
+            statements,
+        })
     }
 
     /// Unique ids (`AIDA...`, `AROA...`) that stand where a principal's ARN stood before it was deleted.
@@ -161,17 +180,33 @@ impl PolicyDocument {
         self.statements
             .iter()
             .filter_map(|s| match &s.principal {
-                Some(Scope::Only(Principals::Named(kinds)) | Scope::AllBut(Principals::Named(kinds))) => kinds.get("AWS"),
+                Some(Scope::Only(Principals::Named(kinds)) | Scope::AllBut(Principals::Named(kinds))) => {
+                    kinds.get("AWS")
+                }
                 _ => None,
             })
             .flatten()
             .map(String::as_str)
-            .filter(|p| p.len() >= 16 && ["AIDA", "AROA", "ASIA"].iter().any(|prefix| p.starts_with(prefix)) && !p.contains(':'))
+            .filter(|p| {
+                p.len() >= 16
+                    && ["AIDA", "AROA", "ASIA"]
+                        .iter()
+                        .any(|prefix| p.starts_with(prefix))
+                    && !p.contains(':')
+            })
     }
 }
 
 const ELEMENTS: &[&str] = &[
-    "Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition",
+    "Sid",
+    "Effect",
+    "Principal",
+    "NotPrincipal",
+    "Action",
+    "NotAction",
+    "Resource",
+    "NotResource",
+    "Condition",
 ];
 
 impl Statement {
@@ -191,7 +226,11 @@ impl Statement {
                 "Sid" => sid = text(&here, value)?,
                 "Effect" => effect = Some(parse_effect(&here, value)?),
                 "Principal" => once(&here, &mut principal, principals(&here, value)?.map(Scope::Only))?,
-                "NotPrincipal" => once(&here, &mut principal, principals(&here, value)?.map(Scope::AllBut))?,
+                "NotPrincipal" => once(
+                    &here,
+                    &mut principal,
+                    principals(&here, value)?.map(Scope::AllBut),
+                )?,
                 "Action" => once(&here, &mut action, Some(Scope::Only(actions(&here, value)?)))?,
                 "NotAction" => once(&here, &mut action, Some(Scope::AllBut(actions(&here, value)?)))?,
                 "Resource" => once(&here, &mut resource, Some(Scope::Only(strings(&here, value)?)))?,
@@ -213,7 +252,10 @@ impl Statement {
 
 fn once<T>(at: &str, slot: &mut Option<T>, value: Option<T>) -> Result<(), PolicyError> {
     if slot.is_some() && value.is_some() {
-        return Err(PolicyError::new(at, "stands beside its opposite: keep one of the two"));
+        return Err(PolicyError::new(
+            at,
+            "stands beside its opposite: keep one of the two",
+        ));
     }
     if value.is_some() {
         *slot = value;
@@ -223,9 +265,14 @@ fn once<T>(at: &str, slot: &mut Option<T>, value: Option<T>) -> Result<(), Polic
 
 fn unknown(at: &str, key: &str, known: &[&str]) -> PolicyError {
     let near = known.iter().find(|k| {
-        k.eq_ignore_ascii_case(key) || k.eq_ignore_ascii_case(key.trim_end_matches('s')) || format!("{k}s").eq_ignore_ascii_case(key)
+        k.eq_ignore_ascii_case(key)
+            || k.eq_ignore_ascii_case(key.trim_end_matches('s'))
+            || format!("{k}s").eq_ignore_ascii_case(key)
     });
-    let hint = near.map_or_else(|| format!("IAM knows {}", known.join(", ")), |k| format!("did you mean {k}?"));
+    let hint = near.map_or_else(
+        || format!("IAM knows {}", known.join(", ")),
+        |k| format!("did you mean {k}?"),
+    );
     PolicyError::new(at, format!("has the unknown element {key}: {hint}"))
 }
 
@@ -255,14 +302,24 @@ fn parse_effect(at: &str, value: &Value) -> Result<Effect, PolicyError> {
 
 fn strings(at: &str, value: &Value) -> Result<BTreeSet<String>, PolicyError> {
     list(value)
-        .map(|v| v.as_str().map(str::to_owned).ok_or_else(|| PolicyError::new(at, format!("holds {v}, which is not a string"))))
+        .map(|v| {
+            v.as_str()
+                .map(str::to_owned)
+                .ok_or_else(|| PolicyError::new(at, format!("holds {v}, which is not a string")))
+        })
         .collect()
 }
 
 fn actions(at: &str, value: &Value) -> Result<BTreeSet<String>, PolicyError> {
-    let actions: BTreeSet<String> = strings(at, value)?.iter().map(|a| a.to_ascii_lowercase()).collect();
+    let actions: BTreeSet<String> = strings(at, value)?
+        .iter()
+        .map(|a| a.to_ascii_lowercase())
+        .collect();
     match actions.iter().find(|a| a.as_str() != "*" && !a.contains(':')) {
-        Some(bad) => Err(PolicyError::new(at, format!("holds \"{bad}\": write it as service:Action"))),
+        Some(bad) => Err(PolicyError::new(
+            at,
+            format!("holds \"{bad}\": write it as service:Action"),
+        )),
         None => Ok(actions),
     }
 }
@@ -272,7 +329,10 @@ fn principals(at: &str, value: &Value) -> Result<Option<Principals>, PolicyError
         return Ok(Some(Principals::Everybody));
     }
     let Some(map) = value.as_object() else {
-        return Err(PolicyError::new(at, "is neither \"*\" nor an object such as {\"AWS\": \"arn:...\"}"));
+        return Err(PolicyError::new(
+            at,
+            "is neither \"*\" nor an object such as {\"AWS\": \"arn:...\"}",
+        ));
     };
     let mut kinds = BTreeMap::new();
     for (kind, value) in map {
@@ -309,15 +369,23 @@ fn account_root(principal: String) -> String {
     principal
 }
 
-fn conditions(at: &str, value: &Value) -> Result<BTreeMap<String, BTreeMap<String, BTreeSet<String>>>, PolicyError> {
+fn conditions(
+    at: &str,
+    value: &Value,
+) -> Result<BTreeMap<String, BTreeMap<String, BTreeSet<String>>>, PolicyError> {
     let object = |at: &str, value: &Value| -> Result<Map<String, Value>, PolicyError> {
-        value.as_object().cloned().ok_or_else(|| PolicyError::new(at, "is not an object"))
+        value
+            .as_object()
+            .cloned()
+            .ok_or_else(|| PolicyError::new(at, "is not an object"))
     };
     let mut operators: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
     for (operator, keys) in object(at, value)? {
         let here = format!("{at}.{operator}");
         let operator = operator.to_ascii_lowercase();
-        let ignores_case = operator.contains("bool") || operator.contains("equalsignorecase") || operator.starts_with("null");
+        let ignores_case = operator.contains("bool")
+            || operator.contains("equalsignorecase")
+            || operator.starts_with("null");
         for (key, values) in object(&here, &keys)? {
             let mut set = BTreeSet::new();
             for value in list(&values) {
@@ -325,11 +393,25 @@ fn conditions(at: &str, value: &Value) -> Result<BTreeMap<String, BTreeMap<Strin
                     Value::String(s) => s.clone(),
                     Value::Bool(b) => b.to_string(),
                     Value::Number(n) => n.to_string(),
-                    other => return Err(PolicyError::new(format!("{here}.{key}"), format!("holds {other}, which is no value"))),
+                    other => {
+                        return Err(PolicyError::new(
+                            format!("{here}.{key}"),
+                            format!("holds {other}, which is no value"),
+                        ));
+                    }
                 };
-                set.insert(if ignores_case { value.to_ascii_lowercase() } else { value });
+                set.insert(if ignores_case {
+                    value.to_ascii_lowercase()
+                } else {
+                    value
+                });
             }
-            operators.entry(operator.clone()).or_default().entry(key.to_ascii_lowercase()).or_default().append(&mut set);
+            operators
+                .entry(operator.clone())
+                .or_default()
+                .entry(key.to_ascii_lowercase())
+                .or_default()
+                .append(&mut set);
         }
     }
     Ok(operators)
@@ -362,17 +444,36 @@ mod tests {
         let base = json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "arn:aws:iam::111111111111:root"}});
         for (what, same) in [
             ("a list of one statement", json!([base])),
-            ("a list of one action", json!({"Effect": "Allow", "Action": ["sts:AssumeRole"], "Principal": {"AWS": "111111111111"}})),
-            ("another case of the action", json!({"Effect": "allow", "Action": "STS:assumerole", "Principal": {"AWS": ["111111111111"]}})),
+            (
+                "a list of one action",
+                json!({"Effect": "Allow", "Action": ["sts:AssumeRole"], "Principal": {"AWS": "111111111111"}}),
+            ),
+            (
+                "another case of the action",
+                json!({"Effect": "allow", "Action": "STS:assumerole", "Principal": {"AWS": ["111111111111"]}}),
+            ),
             ("a statement twice", json!([base, base])),
-            ("an empty condition", json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "111111111111"}, "Condition": {}})),
-            ("an empty Sid", json!({"Sid": "", "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "111111111111"}})),
+            (
+                "an empty condition",
+                json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "111111111111"}, "Condition": {}}),
+            ),
+            (
+                "an empty Sid",
+                json!({"Sid": "", "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "111111111111"}}),
+            ),
         ] {
             assert_eq!(doc(&base), doc(&same), "{what}");
         }
-        let condition = |c: Value| doc(&json!({"Effect": "Allow", "Action": "a:b", "Resource": "*", "Condition": c}));
-        assert_eq!(condition(json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}})), condition(json!({"bool": {"AWS:multifactorauthpresent": [true]}})));
-        assert_eq!(condition(json!({"NumericLessThan": {"k": 5}})), condition(json!({"NumericLessThan": {"k": ["5"]}})));
+        let condition =
+            |c: Value| doc(&json!({"Effect": "Allow", "Action": "a:b", "Resource": "*", "Condition": c}));
+        assert_eq!(
+            condition(json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}})),
+            condition(json!({"bool": {"AWS:multifactorauthpresent": [true]}}))
+        );
+        assert_eq!(
+            condition(json!({"NumericLessThan": {"k": 5}})),
+            condition(json!({"NumericLessThan": {"k": ["5"]}}))
+        );
         let missing = PolicyDocument::from_value(&json!({"Statement": base})).unwrap();
         let old = PolicyDocument::from_value(&json!({"Version": "2008-10-17", "Statement": base})).unwrap();
         assert_eq!(missing, old);
@@ -381,11 +482,26 @@ mod tests {
     #[test]
     fn documents_that_differ_in_meaning_are_not_equal() {
         let of = |p: Value| doc(&json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": p}));
-        assert_ne!(of(json!("*")), of(json!({"AWS": "*"})), "everybody is more than every AWS principal");
-        assert_ne!(of(json!({"AWS": "111111111111"})), of(json!({"AWS": "222222222222"})));
+        assert_ne!(
+            of(json!("*")),
+            of(json!({"AWS": "*"})),
+            "everybody is more than every AWS principal"
+        );
+        assert_ne!(
+            of(json!({"AWS": "111111111111"})),
+            of(json!({"AWS": "222222222222"}))
+        );
         let resource = |r: &str| doc(&json!({"Effect": "Allow", "Action": "s3:GetObject", "Resource": r}));
-        assert_ne!(resource("arn:aws:s3:::a"), resource("arn:aws:s3:::A"), "resources keep their case");
-        let value = |v: &str| doc(&json!({"Effect": "Allow", "Action": "a:b", "Resource": "*", "Condition": {"StringEquals": {"k": v}}}));
+        assert_ne!(
+            resource("arn:aws:s3:::a"),
+            resource("arn:aws:s3:::A"),
+            "resources keep their case"
+        );
+        let value = |v: &str| {
+            doc(
+                &json!({"Effect": "Allow", "Action": "a:b", "Resource": "*", "Condition": {"StringEquals": {"k": v}}}),
+            )
+        };
         assert_ne!(value("a"), value("A"), "values keep their case");
     }
 
@@ -395,17 +511,50 @@ mod tests {
         for (bad, says) in [
             (json!([]), "is not a JSON object"),
             (json!({"Version": "2012-10-17"}), "has no Statement"),
-            (json!({"Version": "2012", "Statement": []}), "Version is \"2012\": write \"2012-10-17\""),
-            (json!({"Version": "2012-10-17", "Statement": []}), "Statement is empty: write at least one statement"),
-            (json!({"Statements": []}), "has the unknown element Statements: did you mean Statement?"),
-            (with(json!({"Action": "a:b"})), "Statement[0] has no Effect: write Allow or Deny"),
-            (with(json!({"Effect": "Maybe", "Action": "a:b"})), "Statement[0].Effect is \"Maybe\": write Allow or Deny"),
-            (with(json!({"Effect": "Allow"})), "Statement[0] has neither Action nor NotAction"),
-            (with(json!({"Effect": "Allow", "Actions": "a:b"})), "Statement[0] has the unknown element Actions: did you mean Action?"),
-            (with(json!({"Effect": "Allow", "Action": "AssumeRole"})), "Statement[0].Action holds \"assumerole\": write it as service:Action"),
-            (with(json!({"Effect": "Allow", "Action": "a:b", "NotAction": "a:c"})), "Statement[0].NotAction stands beside its opposite: keep one of the two"),
-            (with(json!({"Effect": "Allow", "Action": "a:b", "Principal": "me"})), "Statement[0].Principal is neither \"*\" nor an object such as {\"AWS\": \"arn:...\"}"),
-            (with(json!({"Effect": "Allow", "Action": "a:b", "Principal": {"Aws": "1"}})), "Statement[0].Principal has the unknown element Aws: did you mean AWS?"),
+            (
+                json!({"Version": "2012", "Statement": []}),
+                "Version is \"2012\": write \"2012-10-17\"",
+            ),
+            (
+                json!({"Version": "2012-10-17", "Statement": []}),
+                "Statement is empty: write at least one statement",
+            ),
+            (
+                json!({"Statements": []}),
+                "has the unknown element Statements: did you mean Statement?",
+            ),
+            (
+                with(json!({"Action": "a:b"})),
+                "Statement[0] has no Effect: write Allow or Deny",
+            ),
+            (
+                with(json!({"Effect": "Maybe", "Action": "a:b"})),
+                "Statement[0].Effect is \"Maybe\": write Allow or Deny",
+            ),
+            (
+                with(json!({"Effect": "Allow"})),
+                "Statement[0] has neither Action nor NotAction",
+            ),
+            (
+                with(json!({"Effect": "Allow", "Actions": "a:b"})),
+                "Statement[0] has the unknown element Actions: did you mean Action?",
+            ),
+            (
+                with(json!({"Effect": "Allow", "Action": "AssumeRole"})),
+                "Statement[0].Action holds \"assumerole\": write it as service:Action",
+            ),
+            (
+                with(json!({"Effect": "Allow", "Action": "a:b", "NotAction": "a:c"})),
+                "Statement[0].NotAction stands beside its opposite: keep one of the two",
+            ),
+            (
+                with(json!({"Effect": "Allow", "Action": "a:b", "Principal": "me"})),
+                "Statement[0].Principal is neither \"*\" nor an object such as {\"AWS\": \"arn:...\"}",
+            ),
+            (
+                with(json!({"Effect": "Allow", "Action": "a:b", "Principal": {"Aws": "1"}})),
+                "Statement[0].Principal has the unknown element Aws: did you mean AWS?",
+            ),
         ] {
             assert_eq!(error(&bad), says);
         }
@@ -413,8 +562,13 @@ mod tests {
 
     #[test]
     fn a_deleted_principal_is_known_by_its_unique_id() {
-        let d = doc(&json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": ["AROAEXAMPLEEXAMPLE12", "111111111111"]}}));
-        assert_eq!(d.deleted_principals().collect::<Vec<_>>(), ["AROAEXAMPLEEXAMPLE12"]);
+        let d = doc(
+            &json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": ["AROAEXAMPLEEXAMPLE12", "111111111111"]}}),
+        );
+        assert_eq!(
+            d.deleted_principals().collect::<Vec<_>>(),
+            ["AROAEXAMPLEEXAMPLE12"]
+        );
     }
 
     proptest! {

@@ -34,7 +34,11 @@ pub fn without_accounts(
     message: String,
     now: Timestamp,
 ) -> IamRoleStatus {
-    let verdict = Verdict { ready: truth(reason), reason, message };
+    let verdict = Verdict {
+        ready: truth(reason),
+        reason,
+        message,
+    };
     let prior_conditions = prior.map_or(&[][..], |p| &p.conditions);
     IamRoleStatus {
         observed_generation: generation,
@@ -45,7 +49,11 @@ pub fn without_accounts(
 
 /// The most pressing state speaks for the role, the message for all of them.
 fn verdict(accounts: &[AccountStatus]) -> Verdict {
-    let Some(worst) = accounts.iter().map(|a| a.state).max_by_key(|state| weight(*state)) else {
+    let Some(worst) = accounts
+        .iter()
+        .map(|a| a.state)
+        .max_by_key(|state| weight(*state))
+    else {
         return Verdict {
             ready: Some(Truth::True),
             reason: Reason::InSync,
@@ -65,7 +73,11 @@ fn verdict(accounts: &[AccountStatus]) -> Verdict {
             lines.join("; ")
         }
     };
-    Verdict { ready: truth(worst), reason: worst, message }
+    Verdict {
+        ready: truth(worst),
+        reason: worst,
+        message,
+    }
 }
 
 /// What a reason says of `Ready`. `None`: as it was.
@@ -114,16 +126,53 @@ mod tests {
     #[test]
     fn the_most_pressing_account_speaks_for_the_role_and_none_is_hidden() {
         for (states, ready, reason, summary, message) in [
-            (vec![Reason::InSync, Reason::InSync], "True", "InSync", "2/2", "in sync in 2 accounts"),
-            (vec![Reason::InSync, Reason::Progressing], "False", "Progressing", "1/2", "b: Progressing here"),
-            (vec![Reason::Progressing, Reason::AccessDenied], "False", "AccessDenied", "0/2", "a: Progressing here; b: AccessDenied here"),
-            (vec![Reason::SessionLocked, Reason::InSync], "Unknown", "SessionLocked", "1/2", "a: SessionLocked here"),
-            (vec![Reason::Drifted, Reason::InSync], "False", "Drifted", "1/2", "a: Drifted here"),
+            (
+                vec![Reason::InSync, Reason::InSync],
+                "True",
+                "InSync",
+                "2/2",
+                "in sync in 2 accounts",
+            ),
+            (
+                vec![Reason::InSync, Reason::Progressing],
+                "False",
+                "Progressing",
+                "1/2",
+                "b: Progressing here",
+            ),
+            (
+                vec![Reason::Progressing, Reason::AccessDenied],
+                "False",
+                "AccessDenied",
+                "0/2",
+                "a: Progressing here; b: AccessDenied here",
+            ),
+            (
+                vec![Reason::SessionLocked, Reason::InSync],
+                "Unknown",
+                "SessionLocked",
+                "1/2",
+                "a: SessionLocked here",
+            ),
+            (
+                vec![Reason::Drifted, Reason::InSync],
+                "False",
+                "Drifted",
+                "1/2",
+                "a: Drifted here",
+            ),
         ] {
-            let accounts = states.iter().zip(["a", "b"]).map(|(s, n)| account(n, *s)).collect();
+            let accounts = states
+                .iter()
+                .zip(["a", "b"])
+                .map(|(s, n)| account(n, *s))
+                .collect();
             let status = status(None, Some(1), accounts, Timestamp::UNIX_EPOCH);
             let c = &status.conditions[0];
-            assert_eq!((c.status.as_str(), c.reason.as_str(), c.message.as_str()), (ready, reason, message));
+            assert_eq!(
+                (c.status.as_str(), c.reason.as_str(), c.message.as_str()),
+                (ready, reason, message)
+            );
             assert_eq!(status.summary.as_deref(), Some(summary));
         }
     }
@@ -132,7 +181,12 @@ mod tests {
     fn the_same_facts_in_any_order_give_the_same_status() {
         let (a, b) = (account("a", Reason::InSync), account("b", Reason::Drifted));
         let one = status(None, Some(1), vec![a.clone(), b.clone()], Timestamp::UNIX_EPOCH);
-        let two = status(Some(&one), Some(1), vec![b, a], Timestamp::from_second(9).unwrap());
+        let two = status(
+            Some(&one),
+            Some(1),
+            vec![b, a],
+            Timestamp::from_second(9).unwrap(),
+        );
         assert_eq!(one, two);
     }
 }

@@ -39,7 +39,11 @@ impl Variables {
             ("session.accountId".to_owned(), session_account_id.to_owned()),
             ("aws.partition".to_owned(), partition.to_owned()),
         ]);
-        all.extend(labels.iter().map(|(key, value)| (format!("account.labels.{key}"), value.clone())));
+        all.extend(
+            labels
+                .iter()
+                .map(|(key, value)| (format!("account.labels.{key}"), value.clone())),
+        );
         Self(all)
     }
 
@@ -48,7 +52,9 @@ impl Variables {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("$(") {
-            let (name, after) = after.split_once(')').ok_or_else(|| VariableError::Unclosed(text.to_owned()))?;
+            let (name, after) = after
+                .split_once(')')
+                .ok_or_else(|| VariableError::Unclosed(text.to_owned()))?;
             let value = self.0.get(name).ok_or_else(|| VariableError::Unknown {
                 name: name.to_owned(),
                 known: self.0.keys().cloned().collect::<Vec<_>>().join(", "),
@@ -65,9 +71,16 @@ impl Variables {
     pub fn fill_value(&self, value: &Value) -> Result<Value, VariableError> {
         Ok(match value {
             Value::String(s) => Value::String(self.fill(s)?),
-            Value::Array(items) => Value::Array(items.iter().map(|v| self.fill_value(v)).collect::<Result<_, _>>()?),
+            Value::Array(items) => Value::Array(
+                items
+                    .iter()
+                    .map(|v| self.fill_value(v))
+                    .collect::<Result<_, _>>()?,
+            ),
             Value::Object(map) => Value::Object(
-                map.iter().map(|(k, v)| Ok((self.fill(k)?, self.fill_value(v)?))).collect::<Result<_, VariableError>>()?,
+                map.iter()
+                    .map(|(k, v)| Ok((self.fill(k)?, self.fill_value(v)?)))
+                    .collect::<Result<_, VariableError>>()?,
             ),
             other => other.clone(),
         })
@@ -87,7 +100,10 @@ mod tests {
     #[test]
     fn variables_are_filled_in_wherever_they_stand() {
         for (text, filled) in [
-            ("arn:$(aws.partition):iam::$(session.accountId):root", "arn:aws:iam::111111111111:root"),
+            (
+                "arn:$(aws.partition):iam::$(session.accountId):root",
+                "arn:aws:iam::111111111111:root",
+            ),
             ("$(account.name)-$(account.labels.tier)", "dev-prod"),
             ("${aws:username} and $5", "${aws:username} and $5"),
             ("", ""),
@@ -95,7 +111,9 @@ mod tests {
             assert_eq!(variables().fill(text).unwrap(), filled);
         }
         assert_eq!(
-            variables().fill_value(&json!({"a": ["$(account.id)", true], "$(account.name)": 1})).unwrap(),
+            variables()
+                .fill_value(&json!({"a": ["$(account.id)", true], "$(account.name)": 1}))
+                .unwrap(),
             json!({"a": ["222222222222", true], "dev": 1})
         );
     }
@@ -103,7 +121,13 @@ mod tests {
     #[test]
     fn a_variable_that_cannot_be_filled_in_is_an_error_that_names_it() {
         let unknown = variables().fill("x $(account.ID)").unwrap_err().to_string();
-        assert!(unknown.starts_with("unknown variable $(account.ID): known here are account.id,"), "{unknown}");
-        assert_eq!(variables().fill("$(account.id").unwrap_err(), VariableError::Unclosed("$(account.id".into()));
+        assert!(
+            unknown.starts_with("unknown variable $(account.ID): known here are account.id,"),
+            "{unknown}"
+        );
+        assert_eq!(
+            variables().fill("$(account.id").unwrap_err(),
+            VariableError::Unclosed("$(account.id".into())
+        );
     }
 }

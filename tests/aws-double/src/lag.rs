@@ -2,6 +2,7 @@
 //!
 //! Reads are answered by a second IAM service over a second state, to which the state of an account is
 //! copied a while after each write. Authentication and rules always see the newest state.
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,39 +32,37 @@ impl View {
 /// How far reads trail, and what they see.
 pub struct Lag {
     new_service: NewService,
-    on: Mutex<Option<(Duration, View)>>,
+    /// By account.
+    on: Mutex<HashMap<String, (Duration, View)>>,
 }
 
 impl Lag {
     pub fn new(new_service: NewService) -> Self {
         Self {
             new_service,
-            on: Mutex::new(None),
+            on: Mutex::default(),
         }
     }
 
-    /// From now on reads trail by `by`; zero ends it.
-    pub fn set(&self, newest: &SharedIamState, by: Duration) {
-        *self.on.lock() = (!by.is_zero()).then(|| {
-            let copy = newest.read().clone();
-            let state: SharedIamState = Arc::new(parking_lot::RwLock::new(copy));
-            (
-                by,
-                View {
-                    service: (self.new_service)(state.clone()),
-                    state,
-                },
-            )
-        });
+    /// From now on reads in the account trail by `by`; zero ends it.
+    pub fn set(&self, newest: &SharedIamState, account: &str, by: Duration) {
+        if by.is_zero() {
+            self.on.lock().remove(account);
+            return;
+        }
+        let copy = newest.read().clone();
+        let state: SharedIamState = Arc::new(parking_lot::RwLock::new(copy));
+        let view = View { service: (self.new_service)(state.clone()), state };
+        self.on.lock().insert(account.to_owned(), (by, view));
     }
 
-    pub fn view(&self) -> Option<View> {
-        self.on.lock().as_ref().map(|(_, view)| view.clone())
+    pub fn view(&self, account: &str) -> Option<View> {
+        self.on.lock().get(account).map(|(_, view)| view.clone())
     }
 
     /// Something in the account was written: reads will see it in a while.
     pub fn wrote(&self, newest: &SharedIamState, account: &str) {
-        let Some((by, view)) = self.on.lock().clone() else {
+        let Some((by, view)) = self.on.lock().get(account).cloned() else {
             return;
         };
         let Some(copy) = newest.read().get(account).cloned() else {

@@ -13,6 +13,8 @@ use rolectl_tests::wait::until;
 const MAIN: &str = "111111111111";
 const TARGETS: [(&str, &str); 2] = [("dev", "222222222222"), ("prod", "333333333333")];
 
+const ADMIN: &str = "arn:aws:iam::aws:policy/AdministratorAccess";
+
 /// Runs rolectl on a real control plane and an AWS double, shows the main job, and stays up.
 #[derive(Parser)]
 #[command(name = "cargo demo", bin_name = "cargo demo")]
@@ -28,7 +30,11 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let done = if args.code { print_code() } else { run(args.once).await };
+    let done = if args.code {
+        print_code()
+    } else {
+        run(args.once).await
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -43,7 +49,8 @@ fn home() -> PathBuf {
 }
 
 fn print_code() -> Result<()> {
-    let seed = std::fs::read_to_string(home().join("seed")).context("no demo runs: start it with `cargo demo`")?;
+    let seed =
+        std::fs::read_to_string(home().join("seed")).context("no demo runs: start it with `cargo demo`")?;
     println!("{}", totp(seed.trim())?.generate_current());
     Ok(())
 }
@@ -106,32 +113,54 @@ impl Demo {
         self.operator.write_profile(&dir, &double.endpoint)?;
         for (name, id) in TARGETS {
             let root = double.root(id).await?;
-            append(&dir.join("aws/credentials"), &format!(
-                "[{name}-root]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
-                root.access_key_id(),
-                root.secret_access_key()
-            ))?;
-            append(&dir.join("aws/config"), &format!(
-                "[profile {name}-root]\nregion = us-east-1\nendpoint_url = {}\n",
-                double.endpoint
-            ))?;
+            append(
+                &dir.join("aws/credentials"),
+                &format!(
+                    "[{name}-root]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+                    root.access_key_id(),
+                    root.secret_access_key()
+                ),
+            )?;
+            append(
+                &dir.join("aws/config"),
+                &format!(
+                    "[profile {name}-root]\nregion = us-east-1\nendpoint_url = {}\n",
+                    double.endpoint
+                ),
+            )?;
         }
         std::fs::write(dir.join("seed"), &self.operator.seed)?;
         let bin = dir.join("bin");
         std::fs::create_dir_all(&bin)?;
         let demo = std::env::current_exe()?;
         let helper = bin.join("mfa-code");
-        std::fs::write(&helper, format!("#!/bin/sh\n# The current code of the demo's MFA device.\nexec '{}' --code\n", demo.display()))?;
+        std::fs::write(
+            &helper,
+            format!(
+                "#!/bin/sh\n# The current code of the demo's MFA device.\nexec '{}' --code\n",
+                demo.display()
+            ),
+        )?;
         std::fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-        for tool in [&self.world.tools.rolectl, &self.world.tools.controller, &self.world.tools.kubectl] {
+        for tool in [
+            &self.world.tools.rolectl,
+            &self.world.tools.controller,
+            &self.world.tools.kubectl,
+        ] {
             let link = bin.join(tool.file_name().context("tool")?);
             std::os::unix::fs::symlink(tool, link)?;
         }
         let exports = [
-            ("KUBECONFIG", self.world.plane.kubeconfig("admin").display().to_string()),
+            (
+                "KUBECONFIG",
+                self.world.plane.kubeconfig("admin").display().to_string(),
+            ),
             ("AWS_ENDPOINT_URL", double.endpoint.clone()),
             ("AWS_CONFIG_FILE", dir.join("aws/config").display().to_string()),
-            ("AWS_SHARED_CREDENTIALS_FILE", dir.join("aws/credentials").display().to_string()),
+            (
+                "AWS_SHARED_CREDENTIALS_FILE",
+                dir.join("aws/credentials").display().to_string(),
+            ),
             ("AWS_PROFILE", "operator".to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
         ];
@@ -146,7 +175,14 @@ impl Demo {
 
     fn start_controller(&self) -> Result<Process> {
         let env = [
-            ("KUBECONFIG", self.world.plane.kubeconfig("rolectl-controller").display().to_string()),
+            (
+                "KUBECONFIG",
+                self.world
+                    .plane
+                    .kubeconfig("rolectl-controller")
+                    .display()
+                    .to_string(),
+            ),
             ("AWS_ENDPOINT_URL", self.world.double.endpoint.clone()),
             ("ROLECTL_CLUSTER_NAME", "demo".to_owned()),
             ("ROLECTL_HEALTH_ADDRESS", "127.0.0.1:0".to_owned()),
@@ -165,55 +201,113 @@ impl Demo {
 
     async fn tour(&self) -> Result<()> {
         step("Unlocking: an MFA code buys one session, for all accounts");
-        self.show("kubectl apply -k deploy/samples", self.kubectl(&["apply", "-k", &samples()]).await?);
+        self.show(
+            "kubectl apply -k deploy/samples",
+            self.kubectl(&["apply", "-k", &samples()]).await?,
+        );
         self.unlock().await?;
 
         step("Three roles of the old playbook, in two accounts");
-        self.kubectl(&["wait", "--for=condition=Ready", "iamrole", "--all", "-n", "platform", "--timeout=90s"]).await?;
-        self.show("kubectl get iamroles -n platform", self.kubectl(&["get", "iamroles", "-n", "platform"]).await?);
+        self.kubectl(&[
+            "wait",
+            "--for=condition=Ready",
+            "iamrole",
+            "--all",
+            "-n",
+            "platform",
+            "--timeout=90s",
+        ])
+        .await?;
+        self.show(
+            "kubectl get iamroles -n platform",
+            self.kubectl(&["get", "iamroles", "-n", "platform"]).await?,
+        );
         for (name, id) in TARGETS {
             let iam = self.hands(id).await?;
             for role in ["role-1", "role-2"] {
-                let found = iam.get_role().role_name(role).send().await.with_context(|| format!("{role} is not in {name}"))?;
+                let found = iam
+                    .get_role()
+                    .role_name(role)
+                    .send()
+                    .await
+                    .with_context(|| format!("{role} is not in {name}"))?;
                 let arn = found.role.map(|r| r.arn).unwrap_or_default();
-                let policies = iam.list_attached_role_policies().role_name(role).send().await?.attached_policies.unwrap_or_default();
+                let policies = iam
+                    .list_attached_role_policies()
+                    .role_name(role)
+                    .send()
+                    .await?
+                    .attached_policies
+                    .unwrap_or_default();
                 let names: Vec<String> = policies.into_iter().filter_map(|p| p.policy_name).collect();
                 ensure!(names == ["AdministratorAccess"], "{arn} has {names:?}");
                 println!("  in AWS: {arn} with {}", names.join(", "));
             }
-            ensure!(iam.get_role().role_name("role-3").send().await.is_err(), "role-3 is in {name}");
+            ensure!(
+                iam.get_role().role_name("role-3").send().await.is_err(),
+                "role-3 is in {name}"
+            );
             println!("  in AWS: no role-3 in {name}");
         }
 
         step("Somebody detaches AdministratorAccess from role-1 in dev, by hand");
         let iam = self.hands(TARGETS[0].1).await?;
-        let arn = "arn:aws:iam::aws:policy/AdministratorAccess";
-        iam.detach_role_policy().role_name("role-1").policy_arn(arn).send().await?;
-        let annotate = ["annotate", "iamrole", "role-1", "-n", "platform", "iam.rolectl.dev/reconcile=now", "--overwrite"];
-        self.show("kubectl annotate iamrole role-1 -n platform iam.rolectl.dev/reconcile=now", self.kubectl(&annotate).await?);
-        until("role-1 to be mended", || async {
-            let there = iam.list_attached_role_policies().role_name("role-1").send().await.map_err(|e| e.to_string())?;
-            let attached = there.attached_policies.unwrap_or_default();
-            if attached.iter().any(|p| p.policy_arn.as_deref() == Some(arn)) { Ok(()) } else { Err("still detached".to_owned()) }
-        })
-        .await?;
-        println!("  mended: AdministratorAccess is attached again (without a request: within driftInterval, 5 minutes)");
+        iam.detach_role_policy()
+            .role_name("role-1")
+            .policy_arn(ADMIN)
+            .send()
+            .await?;
+        let annotate = [
+            "annotate",
+            "iamrole",
+            "role-1",
+            "-n",
+            "platform",
+            "iam.rolectl.dev/reconcile=now",
+            "--overwrite",
+        ];
+        self.show(
+            "kubectl annotate iamrole role-1 -n platform iam.rolectl.dev/reconcile=now",
+            self.kubectl(&annotate).await?,
+        );
+        self.wait_for_mended(&iam).await?;
+        println!(
+            "  mended: AdministratorAccess is attached again (without a request: within driftInterval, 5 minutes)"
+        );
 
         step("Locking: the controller parks, and calls AWS no more");
         self.show("rolectl lock", self.rolectl(&["lock"]).await?);
         self.wait_for_reason("SessionLocked").await?;
         let before = self.calls().await?;
-        iam.detach_role_policy().role_name("role-1").policy_arn(arn).send().await?;
-        self.kubectl(&["annotate", "iamrole", "role-1", "-n", "platform", "iam.rolectl.dev/reconcile=locked", "--overwrite"]).await?;
+        iam.detach_role_policy()
+            .role_name("role-1")
+            .policy_arn(ADMIN)
+            .send()
+            .await?;
+        self.kubectl(&[
+            "annotate",
+            "iamrole",
+            "role-1",
+            "-n",
+            "platform",
+            "iam.rolectl.dev/reconcile=locked",
+            "--overwrite",
+        ])
+        .await?;
         tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-        ensure!(self.calls().await? == before, "the controller called AWS while it was locked");
-        self.show("kubectl get iamroles -n platform", self.kubectl(&["get", "iamroles", "-n", "platform"]).await?);
+        ensure!(
+            self.calls().await? == before,
+            "the controller called AWS while it was locked"
+        );
+        self.show(
+            "kubectl get iamroles -n platform",
+            self.kubectl(&["get", "iamroles", "-n", "platform"]).await?,
+        );
 
         step("Unlocking again: what changed meanwhile is mended, without a restart");
         self.unlock().await?;
         self.wait_for_reason("InSync").await?;
-        let there = iam.list_attached_role_policies().role_name("role-1").send().await?.attached_policies.unwrap_or_default();
-        ensure!(there.len() == 1, "role-1 was not mended after the unlock");
+        self.wait_for_mended(&iam).await?;
         self.show("rolectl status", self.rolectl(&["status"]).await?);
         Ok(())
     }
@@ -228,8 +322,34 @@ impl Demo {
     async fn wait_for_reason(&self, reason: &str) -> Result<()> {
         let path = r#"-o=jsonpath={.items[*].status.conditions[?(@.type=="Ready")].reason}"#;
         until(&format!("all roles to be {reason}"), || async {
-            let reasons = self.kubectl(&["get", "iamroles", "-n", "platform", path]).await.map_err(|e| e.to_string())?;
-            if reasons.split_whitespace().filter(|r| *r == reason).count() == 3 { Ok(()) } else { Err(reasons) }
+            let reasons = self
+                .kubectl(&["get", "iamroles", "-n", "platform", path])
+                .await
+                .map_err(|e| e.to_string())?;
+            if reasons.split_whitespace().filter(|r| *r == reason).count() == 3 {
+                Ok(())
+            } else {
+                Err(reasons)
+            }
+        })
+        .await
+    }
+
+    async fn wait_for_mended(&self, iam: &aws_sdk_iam::Client) -> Result<()> {
+        until("role-1 to be mended", || async {
+            let there = iam
+                .list_attached_role_policies()
+                .role_name("role-1")
+                .send()
+                .await
+                .map_err(|e| e.to_string())?;
+            let attached = there.attached_policies.unwrap_or_default();
+            if attached.iter().any(|p| p.policy_arn.as_deref() == Some(ADMIN)) {
+                Ok(())
+            } else {
+                Err("still detached")
+            }
+            .map_err(str::to_owned)
         })
         .await
     }
@@ -240,7 +360,12 @@ impl Demo {
         for account in [MAIN, TARGETS[0].1, TARGETS[1].1] {
             let calls = self.world.double.calls(account, 0).await?;
             // The demo's own hands detach, the controller attaches and reads.
-            total += calls.total - calls.by_action().get("DetachRolePolicy").copied().unwrap_or_default();
+            total += calls.total
+                - calls
+                    .by_action()
+                    .get("DetachRolePolicy")
+                    .copied()
+                    .unwrap_or_default();
         }
         Ok(total)
     }
@@ -268,7 +393,12 @@ impl Demo {
             .env_remove("AWS_SESSION_TOKEN")
             .output()
             .await?;
-        ensure!(output.status.success(), "rolectl {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "rolectl {}: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(String::from_utf8(output.stdout)?)
     }
 
@@ -290,5 +420,9 @@ fn step(text: &str) {
 
 fn append(path: &Path, text: &str) -> Result<()> {
     use std::io::Write as _;
-    Ok(std::fs::OpenOptions::new().append(true).create(true).open(path)?.write_all(text.as_bytes())?)
+    Ok(std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)?
+        .write_all(text.as_bytes())?)
 }

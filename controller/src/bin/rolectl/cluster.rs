@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use rolectl_crds::MfaSession;
@@ -17,7 +19,13 @@ pub struct Flags {
     #[arg(long, global = true)]
     context: Option<String>,
     /// Namespace of the controller, in which session Secrets live
-    #[arg(long, short = 'n', global = true, env = "ROLECTL_NAMESPACE", default_value = "rolectl-system")]
+    #[arg(
+        long,
+        short = 'n',
+        global = true,
+        env = "ROLECTL_NAMESPACE",
+        default_value = "rolectl-system"
+    )]
     pub namespace: String,
 }
 
@@ -34,8 +42,13 @@ impl Flags {
             None => Config::infer().await.map_err(|e| no_config(e.to_string()))?,
             Some(context) => {
                 let kubeconfig = Kubeconfig::read().map_err(|e| no_config(e.to_string()))?;
-                let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
-                Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| no_config(e.to_string()))?
+                let options = KubeConfigOptions {
+                    context: Some(context.clone()),
+                    ..KubeConfigOptions::default()
+                };
+                Config::from_custom_kubeconfig(kubeconfig, &options)
+                    .await
+                    .map_err(|e| no_config(e.to_string()))?
             }
         };
         config.default_retry = false;
@@ -56,12 +69,18 @@ pub fn failed(what: &str, error: &kube::Error) -> Failure {
             format!("could not {what}: {}", status.message),
             "install the CRDs (`kubectl apply -k deploy/crd`) or correct the name",
         ),
-        kube::Error::Api(status) if status.code == 401 => {
-            Failure::new(format!("could not {what}: the cluster does not know you"), "log in to the cluster, then try again")
+        kube::Error::Api(status) if status.code == 401 => Failure::new(
+            format!("could not {what}: the cluster does not know you"),
+            "log in to the cluster, then try again",
+        ),
+        kube::Error::Api(status) => {
+            Failure::new(format!("could not {what}: {}", status.message), "try again")
         }
-        kube::Error::Api(status) => Failure::new(format!("could not {what}: {}", status.message), "try again"),
         other => Failure::new(
-            format!("could not {what}: the cluster does not answer ({})", rolectl::reconcile::error_chain(other)),
+            format!(
+                "could not {what}: the cluster does not answer ({})",
+                rolectl::reconcile::error_chain(other)
+            ),
             "check that `kubectl get mfasessions` works (KUBECONFIG, --context), then try again",
         ),
     }
@@ -70,7 +89,11 @@ pub fn failed(what: &str, error: &kube::Error) -> Failure {
 /// The session of this name.
 pub async fn session(client: &Client, name: &str) -> Result<MfaSession, Failure> {
     let api: Api<MfaSession> = Api::all(client.clone());
-    match api.get_opt(name).await.map_err(|e| failed(&format!("read MfaSession {name}"), &e))? {
+    match api
+        .get_opt(name)
+        .await
+        .map_err(|e| failed(&format!("read MfaSession {name}"), &e))?
+    {
         Some(session) => Ok(session),
         None => Err(Failure::new(
             format!("there is no MfaSession {name} in the cluster"),
@@ -96,7 +119,10 @@ pub async fn may_on_secret(client: &Client, namespace: &str, name: &str, verb: &
     };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let answer = api.create(&kube::api::PostParams::default(), &review).await;
-    let allowed = answer.map_err(|e| failed("ask for your permissions", &e))?.status.is_some_and(|s| s.allowed);
+    let allowed = answer
+        .map_err(|e| failed("ask for your permissions", &e))?
+        .status
+        .is_some_and(|s| s.allowed);
     if allowed {
         return Ok(());
     }

@@ -11,7 +11,10 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { what: what.into(), next: next.into() }
+        Self {
+            what: what.into(),
+            next: next.into(),
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
-use aws_config::provider_config::ProviderConfig;
 use aws_config::profile::{self, ProfileFileCredentialsProvider};
+use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_runtime::env_config::file::EnvConfigFiles;
@@ -30,14 +30,24 @@ pub async fn long_term_key(profile: Option<&str>) -> Result<Credentials, Failure
                 .await
         }
     };
-    let next = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile that has a key with --profile";
+    let next =
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile that has a key with --profile";
     let credentials = found.map_err(|error| {
-        let whence = profile.map_or_else(|| "in the environment or the default profile".to_owned(), |p| format!("in profile {p}"));
-        Failure::new(format!("no AWS key {whence}: {}", rolectl::reconcile::error_chain(&error)), next)
+        let whence = profile.map_or_else(
+            || "in the environment or the default profile".to_owned(),
+            |p| format!("in profile {p}"),
+        );
+        Failure::new(
+            format!("no AWS key {whence}: {}", rolectl::reconcile::error_chain(&error)),
+            next,
+        )
     })?;
     if credentials.session_token().is_some() {
         return Err(Failure::new(
-            format!("the AWS key {} is itself a session, and a session cannot buy another", credentials.access_key_id()),
+            format!(
+                "the AWS key {} is itself a session, and a session cannot buy another",
+                credentials.access_key_id()
+            ),
             "use the long-term key of your IAM user (AKIA...): unset AWS_SESSION_TOKEN, or name its profile with --profile",
         ));
     }
@@ -48,6 +58,8 @@ pub async fn long_term_key(profile: Option<&str>) -> Result<Credentials, Failure
 pub async fn profile_serial(profile: Option<&str>) -> Option<String> {
     let files = EnvConfigFiles::default();
     let name = profile.map(|p| Cow::Owned(p.to_owned()));
-    let profiles = profile::load(&Fs::real(), &Env::real(), &files, name).await.ok()?;
+    let profiles = profile::load(&Fs::real(), &Env::real(), &files, name)
+        .await
+        .ok()?;
     profiles.get("mfa_serial").map(str::to_owned)
 }

@@ -21,10 +21,17 @@ pub enum Format {
 
 /// Prints a value for programs.
 pub fn machine<T: Serialize>(format: Format, value: &T) -> Result<(), Failure> {
-    let broken = |e: String| Failure::new(format!("could not write the output: {e}"), "report this as a defect");
+    let broken = |e: String| {
+        Failure::new(
+            format!("could not write the output: {e}"),
+            "report this as a defect",
+        )
+    };
     let text = match format {
         Format::Yaml => serde_saphyr::to_string(value).map_err(|e| broken(e.to_string()))?,
-        Format::Json | Format::Table => serde_json::to_string_pretty(value).map_err(|e| broken(e.to_string()))?,
+        Format::Json | Format::Table => {
+            serde_json::to_string_pretty(value).map_err(|e| broken(e.to_string()))?
+        }
     };
     println!("{}", text.trim_end());
     Ok(())
@@ -39,12 +46,20 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A moment, absolute and from now: `2026-01-02 03:04:05 UTC (in 11h 59m)`.
 pub fn moment(at: Timestamp, now: Timestamp) -> String {
-    format!("{} ({})", at.strftime("%Y-%m-%d %H:%M:%S UTC"), from_now(at.duration_since(now)))
+    format!(
+        "{} ({})",
+        at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        from_now(at.duration_since(now))
+    )
 }
 
 fn from_now(distance: SignedDuration) -> String {
@@ -55,7 +70,11 @@ fn from_now(distance: SignedDuration) -> String {
         (0, m) => format!("{m}m"),
         (h, m) => format!("{h}h {m}m"),
     };
-    if distance.is_negative() { format!("{text} ago") } else { format!("in {text}") }
+    if distance.is_negative() {
+        format!("{text} ago")
+    } else {
+        format!("in {text}")
+    }
 }
 
 #[cfg(test)]

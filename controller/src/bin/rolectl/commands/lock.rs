@@ -27,11 +27,19 @@ impl Lock {
         let secret = session.secret_name();
         let api: Api<Secret> = Api::namespaced(client, &flags.namespace);
         match api.delete(&secret, &DeleteParams::default()).await {
-            Ok(_) => println!("Locked session {}: the controller makes no further AWS call.", self.session),
+            Ok(_) => println!(
+                "Locked session {}: the controller makes no further AWS call.",
+                self.session
+            ),
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 println!("Session {} was locked already.", self.session);
             }
-            Err(error) => return Err(cluster::failed(&format!("delete Secret {}/{secret}", flags.namespace), &error)),
+            Err(error) => {
+                return Err(cluster::failed(
+                    &format!("delete Secret {}/{secret}", flags.namespace),
+                    &error,
+                ));
+            }
         }
         Ok(())
     }

@@ -14,7 +14,9 @@ use crate::output::{Format, machine, moment, table};
 
 /// Show the session, the accounts and the roles
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  rolectl status\n  rolectl status -o json | jq '.roles[] | select(.ready != \"True\")'")]
+#[command(
+    after_help = "Examples:\n  rolectl status\n  rolectl status -o json | jq '.roles[] | select(.ready != \"True\")'"
+)]
 pub struct Status {
     /// Form of the output
     #[arg(long, short, value_enum, default_value_t)]
@@ -74,9 +76,18 @@ impl Status {
             Api::<AwsAccount>::all(client.clone()),
             Api::<IamRole>::all(client),
         );
-        let sessions = sessions.list(&all).await.map_err(|e| cluster::failed("list MfaSessions", &e))?;
-        let accounts = accounts.list(&all).await.map_err(|e| cluster::failed("list AwsAccounts", &e))?;
-        let roles = roles.list(&all).await.map_err(|e| cluster::failed("list IamRoles", &e))?;
+        let sessions = sessions
+            .list(&all)
+            .await
+            .map_err(|e| cluster::failed("list MfaSessions", &e))?;
+        let accounts = accounts
+            .list(&all)
+            .await
+            .map_err(|e| cluster::failed("list AwsAccounts", &e))?;
+        let roles = roles
+            .list(&all)
+            .await
+            .map_err(|e| cluster::failed("list IamRoles", &e))?;
         let overview = Overview {
             sessions: sessions.into_iter().map(session_line).collect(),
             accounts: accounts.into_iter().map(account_line).collect(),
@@ -97,7 +108,13 @@ fn ready(conditions: &[Condition]) -> (String, String, String) {
         .iter()
         .find(|c| c.type_ == ConditionType::Ready.as_str())
         .map_or_else(
-            || ("Unknown".to_owned(), "NotSeen".to_owned(), "the controller has not looked yet".to_owned()),
+            || {
+                (
+                    "Unknown".to_owned(),
+                    "NotSeen".to_owned(),
+                    "the controller has not looked yet".to_owned(),
+                )
+            },
             |c| (c.status.clone(), c.reason.clone(), c.message.clone()),
         )
 }
@@ -151,20 +168,66 @@ impl Overview {
         let when = |t: Option<Timestamp>| t.map_or_else(|| "-".to_owned(), |t| moment(t, now));
         let number = |n: Option<u32>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
         let sessions = self.sessions.into_iter().map(|s| {
-            vec![s.name, format!("{:?}", s.phase), when(s.expires_at), s.unlocked_by.unwrap_or_else(|| "-".to_owned())]
+            vec![
+                s.name,
+                format!("{:?}", s.phase),
+                when(s.expires_at),
+                s.unlocked_by.unwrap_or_else(|| "-".to_owned()),
+            ]
         });
-        section("SESSION", table(&["SESSION", "PHASE", "EXPIRES", "BY"], sessions.collect()));
+        section(
+            "SESSION",
+            table(&["SESSION", "PHASE", "EXPIRES", "BY"], sessions.collect()),
+        );
         let accounts = self.accounts.into_iter().map(|a| {
-            let why = if a.ready == "True" { String::new() } else { a.message };
-            vec![a.name, a.account_id, a.ready, a.reason, number(a.managed), number(a.drifted), when(a.last_sweep), why]
+            let why = if a.ready == "True" {
+                String::new()
+            } else {
+                a.message
+            };
+            vec![
+                a.name,
+                a.account_id,
+                a.ready,
+                a.reason,
+                number(a.managed),
+                number(a.drifted),
+                when(a.last_sweep),
+                why,
+            ]
         });
-        let header = ["ACCOUNT", "ID", "READY", "REASON", "MANAGED", "DRIFTED", "LAST SWEEP", "MESSAGE"];
+        let header = [
+            "ACCOUNT",
+            "ID",
+            "READY",
+            "REASON",
+            "MANAGED",
+            "DRIFTED",
+            "LAST SWEEP",
+            "MESSAGE",
+        ];
         section("ACCOUNT", table(&header, accounts.collect()));
         let roles = self.roles.into_iter().map(|r| {
-            let why = if r.ready == "True" { String::new() } else { r.message };
-            vec![format!("{}/{}", r.namespace, r.name), r.ready, r.summary, r.reason, why]
+            let why = if r.ready == "True" {
+                String::new()
+            } else {
+                r.message
+            };
+            vec![
+                format!("{}/{}", r.namespace, r.name),
+                r.ready,
+                r.summary,
+                r.reason,
+                why,
+            ]
         });
-        println!("{}", table(&["ROLE", "READY", "ACCOUNTS", "REASON", "MESSAGE"], roles.collect()));
+        println!(
+            "{}",
+            table(
+                &["ROLE", "READY", "ACCOUNTS", "REASON", "MESSAGE"],
+                roles.collect()
+            )
+        );
     }
 }
 

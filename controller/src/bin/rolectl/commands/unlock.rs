@@ -34,7 +34,9 @@ const CODE_LIFE_SECONDS: i64 = 120;
 /// Buys a session from AWS with your key and the code, stores it for the controller, and shows which accounts
 /// answer to it. The code is used once. Whatever fails before that changes nothing.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  rolectl unlock --mfa 123456\n  rolectl unlock --mfa 123456 --profile main --duration 8h")]
+#[command(
+    after_help = "Examples:\n  rolectl unlock --mfa 123456\n  rolectl unlock --mfa 123456 --profile main --duration 8h"
+)]
 pub struct Unlock {
     /// The 6 digits that your MFA device shows
     #[arg(long, value_name = "CODE", value_parser = code)]
@@ -62,7 +64,9 @@ fn code(text: &str) -> Result<String, String> {
 }
 
 fn duration_seconds(text: &str) -> Result<i32, String> {
-    let parsed: kube::core::Duration = text.parse().map_err(|_| "write it as 45m, 8h or 1h30m".to_owned())?;
+    let parsed: kube::core::Duration = text
+        .parse()
+        .map_err(|_| "write it as 45m, 8h or 1h30m".to_owned())?;
     let seconds = std::time::Duration::from(parsed).as_secs();
     match i32::try_from(seconds) {
         Ok(s) if (900..=129_600).contains(&s) && !parsed.is_negative() => Ok(s),
@@ -99,7 +103,13 @@ impl Unlock {
     }
 
     /// The device: as told, else as configured, else the user's only one that shows codes.
-    async fn serial(&self, session: &MfaSession, base: &SdkConfig, key: &Credentials, user: &str) -> Result<String, Failure> {
+    async fn serial(
+        &self,
+        session: &MfaSession,
+        base: &SdkConfig,
+        key: &Credentials,
+        user: &str,
+    ) -> Result<String, Failure> {
         if let Some(serial) = &self.serial {
             return Ok(serial.clone());
         }
@@ -110,20 +120,36 @@ impl Unlock {
             return Ok(serial.clone());
         }
         let name_it = "name the device with --serial, AWS_MFA_SERIAL, mfa_serial in your profile, or spec.mfaSerial of the MfaSession";
-        let answer = iam_client(base, key.clone(), arn_partition(user)).list_mfa_devices().send().await;
+        let answer = iam_client(base, key.clone(), arn_partition(user))
+            .list_mfa_devices()
+            .send()
+            .await;
         let devices = answer.map_err(|error| {
-            Failure::new(format!("could not look up your MFA device: {}", AwsFailure::new("ListMFADevices", &error)), name_it)
+            Failure::new(
+                format!(
+                    "could not look up your MFA device: {}",
+                    AwsFailure::new("ListMFADevices", &error)
+                ),
+                name_it,
+            )
         })?;
         // A FIDO key shows no code.
-        let serials: Vec<String> =
-            devices.mfa_devices.into_iter().map(|d| d.serial_number).filter(|s| !s.contains(":u2f/")).collect();
+        let serials: Vec<String> = devices
+            .mfa_devices
+            .into_iter()
+            .map(|d| d.serial_number)
+            .filter(|s| !s.contains(":u2f/"))
+            .collect();
         match serials.as_slice() {
             [only] => Ok(only.clone()),
             [] => Err(Failure::new(
                 format!("{user} has no MFA device that shows codes"),
                 "register a virtual or hardware TOTP device for this user in IAM (a FIDO key cannot be used here)",
             )),
-            several => Err(Failure::new(format!("{user} has several MFA devices: {}", several.join(", ")), name_it)),
+            several => Err(Failure::new(
+                format!("{user} has several MFA devices: {}", several.join(", ")),
+                name_it,
+            )),
         }
     }
 
@@ -135,11 +161,19 @@ impl Unlock {
     /// Says "used" where AWS would only say "no".
     async fn refuse_used_code(&self, secrets: &Api<Secret>, name: &str, serial: &str) -> Result<(), Failure> {
         // Who may write the Secret need not be allowed to read it; then AWS has the only word.
-        let Ok(Some(secret)) = secrets.get_metadata_opt(name).await else { return Ok(()) };
-        let Some((at, digest)) = secret.annotations().get(USED_CODE).and_then(|v| v.split_once(' ')) else {
+        let Ok(Some(secret)) = secrets.get_metadata_opt(name).await else {
             return Ok(());
         };
-        let age = at.parse::<Timestamp>().map_or(i64::MAX, |at| Timestamp::now().duration_since(at).as_secs());
+        let Some((at, digest)) = secret
+            .annotations()
+            .get(USED_CODE)
+            .and_then(|v| v.split_once(' '))
+        else {
+            return Ok(());
+        };
+        let age = at
+            .parse::<Timestamp>()
+            .map_or(i64::MAX, |at| Timestamp::now().duration_since(at).as_secs());
         if age > CODE_LIFE_SECONDS || digest != self.code_digest(serial) {
             return Ok(());
         }
@@ -176,7 +210,10 @@ impl Unlock {
             Failure::new(format!("AWS gave no session: {failure}"), "check the key, --serial and --duration, then try again with the next code")
         })?;
         let Some(c) = answer.credentials else {
-            return Err(Failure::new("AWS answered GetSessionToken without credentials", "try again with the next code"));
+            return Err(Failure::new(
+                "AWS answered GetSessionToken without credentials",
+                "try again with the next code",
+            ));
         };
         Ok(Material {
             access_key_id: c.access_key_id.into(),
@@ -187,7 +224,13 @@ impl Unlock {
         })
     }
 
-    async fn store(&self, secrets: &Api<Secret>, name: &str, serial: &str, material: &Material) -> Result<(), Failure> {
+    async fn store(
+        &self,
+        secrets: &Api<Secret>,
+        name: &str,
+        serial: &str,
+        material: &Material,
+    ) -> Result<(), Failure> {
         let used = format!("{} {}", Timestamp::now(), self.code_digest(serial));
         let secret = json!({
             "apiVersion": "v1",
@@ -201,7 +244,10 @@ impl Unlock {
             Ok(_) => Ok(()),
             // The error may quote the object; only its own message is shown, never what we sent.
             Err(kube::Error::Api(status)) => Err(Failure::new(
-                format!("could not store the session in Secret {name}: {} (code {})", status.reason, status.code),
+                format!(
+                    "could not store the session in Secret {name}: {} (code {})",
+                    status.reason, status.code
+                ),
                 "mend the cause and unlock with the next code; this session is lost and ends by itself",
             )),
             Err(_) => Err(Failure::new(
@@ -211,7 +257,12 @@ impl Unlock {
         }
     }
 
-    async fn show_accounts(&self, client: Client, base: &SdkConfig, open: &OpenSession) -> Result<(), Failure> {
+    async fn show_accounts(
+        &self,
+        client: Client,
+        base: &SdkConfig,
+        open: &OpenSession,
+    ) -> Result<(), Failure> {
         let accounts = match Api::<AwsAccount>::all(client).list(&ListParams::default()).await {
             Ok(accounts) => accounts,
             Err(error) => {
@@ -220,7 +271,9 @@ impl Unlock {
                 return Ok(());
             }
         };
-        let ours = accounts.into_iter().filter(|a| a.spec.session_ref == self.session && !a.spec.suspend);
+        let ours = accounts
+            .into_iter()
+            .filter(|a| a.spec.session_ref == self.session && !a.spec.suspend);
         let mut answers: Vec<Vec<String>> = futures::stream::iter(ours)
             .map(|account| async {
                 let name = account.name_any();
@@ -246,10 +299,18 @@ impl Unlock {
 }
 
 async fn who(base: &SdkConfig, key: &Credentials) -> Result<String, Failure> {
-    match sts_client(base, key.clone(), "aws").get_caller_identity().send().await {
+    match sts_client(base, key.clone(), "aws")
+        .get_caller_identity()
+        .send()
+        .await
+    {
         Ok(identity) => Ok(identity.arn.unwrap_or_default()),
         Err(error) => Err(Failure::new(
-            format!("AWS does not take the key {}: {}", key.access_key_id(), AwsFailure::new("GetCallerIdentity", &error)),
+            format!(
+                "AWS does not take the key {}: {}",
+                key.access_key_id(),
+                AwsFailure::new("GetCallerIdentity", &error)
+            ),
             "check the key and its secret, or name another profile with --profile",
         )),
     }
@@ -259,7 +320,10 @@ fn fits(session: &MfaSession, principal: &str) -> Result<(), Failure> {
     let name = session.name_any();
     if arn_account(principal) != session.spec.account_id {
         return Err(Failure::new(
-            format!("your key is of {principal}, MfaSession {name} is of account {}", session.spec.account_id),
+            format!(
+                "your key is of {principal}, MfaSession {name} is of account {}",
+                session.spec.account_id
+            ),
             "use a key of that account (--profile), or name another session with --session",
         ));
     }

@@ -1,0 +1,198 @@
+//! Kills, shutdowns and outages leave nothing half-made.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use rolectl_tests::scenario::{Scenario, World};
+use rolectl_tests::wait::until;
+use serde_json::{Value, json};
+
+const ROLES: usize = 50;
+
+fn many(s: &Scenario<'_>) -> Value {
+    let roles: Vec<_> = (0..ROLES)
+        .map(|n| {
+            s.role(
+                &format!("app-{n:02}"),
+                json!({"managedPolicies": ["ReadOnlyAccess", "AdministratorAccess"]}),
+            )
+        })
+        .collect();
+    json!({"apiVersion": "v1", "kind": "List", "items": roles})
+}
+
+async fn all_correct(s: &Scenario<'_>) -> Result<()> {
+    for n in 0..ROLES {
+        s.role_is(&format!("app-{n:02}"), "True", "InSync").await?;
+    }
+    let owned = s.owned_roles(0).await?;
+    ensure!(owned.len() == ROLES, "{} roles are ours", owned.len());
+    let iam = s.hands(0).await?;
+    for name in owned {
+        let attached = iam
+            .list_attached_role_policies()
+            .role_name(&name)
+            .send()
+            .await?
+            .attached_policies
+            .unwrap_or_default();
+        ensure!(attached.len() == 2, "{name} has {attached:?}");
+    }
+    Ok(())
+}
+
+/// Waits until some roles are begun and not all are done.
+async fn midway(s: &Scenario<'_>) -> Result<()> {
+    until("the work to be under way", || async {
+        let made = s
+            .calls(0, 0)
+            .await
+            .map_err(|e| e.to_string())?
+            .by_action()
+            .get("CreateRole")
+            .copied()
+            .unwrap_or_default();
+        if made >= 10 { Ok(()) } else { Err(made.to_string()) }
+    })
+    .await
+}
+
+fn slow(a: &mut Value) {
+    a["spec"]["requestsPerSecond"] = json!(40);
+    a["spec"]["burst"] = json!(1);
+}
+
+#[tokio::test]
+async fn a_controller_killed_midway_leaves_fifty_correct_roles_and_no_orphan_once_it_runs_again() -> Result<()>
+{
+    let s = Scenario::with(crate::world().await?, "kill", 1, slow).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&many(&s)).await?;
+    midway(&s).await?;
+    s.end_controller("KILL").await?;
+    let half = s.owned_roles(0).await?.len();
+    ensure!(half < ROLES, "killed too late to show anything");
+    s.start_controller()?;
+    all_correct(&s).await?;
+    // And none is left behind when the objects go while nobody runs.
+    s.end_controller("KILL").await?;
+    s.world
+        .plane
+        .kubectl(&["delete", "iamroles", "--all", "-n", "kill", "--wait=false"])
+        .await?;
+    s.start_controller()?;
+    until("all roles to be gone", || async {
+        let left = s.owned_roles(0).await.map_err(|e| e.to_string())?;
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(left.len().to_string())
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn sigterm_ends_in_ten_seconds_and_the_next_start_goes_on() -> Result<()> {
+    let s = Scenario::with(crate::world().await?, "term", 1, slow).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&many(&s)).await?;
+    midway(&s).await?;
+    let start = Instant::now();
+    let status = s.end_controller("TERM").await?;
+    ensure!(
+        status.success() && start.elapsed() < Duration::from_secs(10),
+        "{status} after {:?}",
+        start.elapsed()
+    );
+    // Every role that was begun is known to its object: the finalizer is on it, and the owner's tag on the role.
+    let roles = s.roles().list(&kube::api::ListParams::default()).await?;
+    for name in s.owned_roles(0).await? {
+        let object = roles
+            .iter()
+            .find(|r| r.metadata.name.as_ref() == Some(&name))
+            .unwrap();
+        ensure!(
+            object
+                .metadata
+                .finalizers
+                .iter()
+                .flatten()
+                .any(|f| f == rolectl_crds::FINALIZER),
+            "{name}"
+        );
+    }
+    s.start_controller()?;
+    all_correct(&s).await
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_not_a_lost_role() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "lost", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.account_is(0, "InSync").await?;
+    // AWS does it, and says that it failed.
+    s.world.double.faults(&s.targets[0].1, json!([
+        {"action": "CreateRole", "times": 1, "code": "ServiceFailure", "status": 500, "after": true},
+        {"action": "AttachRolePolicy", "times": 1, "code": "ServiceFailure", "status": 500, "after": true},
+    ])).await?;
+    s.apply(&s.role("app", json!({"managedPolicies": ["ReadOnlyAccess"]})))
+        .await?;
+    s.role_is("app", "True", "InSync").await?;
+    ensure!(s.owned_roles(0).await? == ["app"]);
+    Ok(())
+}
+
+/// In a world of its own, because it takes the API server away.
+#[tokio::test]
+async fn an_api_server_that_comes_back_finds_the_controller_at_work() -> Result<()> {
+    crate::world().await?;
+    let world = World::start("e2e-outage").await?;
+    let s = Scenario::new(&world, "outage", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role("before", json!({}))).await?;
+    s.role_is("before", "True", "InSync").await?;
+    world.plane.stop_apiserver()?;
+    let iam = s.hands(0).await?;
+    iam.update_role()
+        .role_name("before")
+        .description("by hand")
+        .max_session_duration(3600)
+        .send()
+        .await?;
+    world.plane.start_apiserver()?;
+    world.plane.ready().await?;
+    s.apply(&s.role("after", json!({}))).await?;
+    s.role_is("after", "True", "InSync").await?;
+    s.world
+        .plane
+        .kubectl(&[
+            "annotate",
+            "iamrole",
+            "before",
+            "-n",
+            "outage",
+            "iam.rolectl.dev/reconcile=1",
+        ])
+        .await?;
+    until("the drift to be mended", || async {
+        let role = iam
+            .get_role()
+            .role_name("before")
+            .send()
+            .await
+            .map_err(|e| format!("{e:?}"))?
+            .role
+            .unwrap();
+        if role.description.unwrap_or_default().is_empty() {
+            Ok(())
+        } else {
+            Err("not yet".to_owned())
+        }
+    })
+    .await
+}

@@ -1,0 +1,295 @@
+//! `rolectl unlock`, `lock` and `status`: each failure has its own message, and changes nothing.
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use rolectl_tests::scenario::{Operator, Scenario};
+
+async fn version(s: &Scenario<'_>) -> Result<Option<String>> {
+    let api: Api<Secret> = Api::namespaced(s.client.clone(), &s.system());
+    Ok(api
+        .get_opt(&s.secret())
+        .await?
+        .and_then(|secret| secret.metadata.resource_version))
+}
+
+/// Runs `unlock` where it must fail with `says`, and shows that nothing was changed.
+async fn fails(s: &Scenario<'_>, user: &str, args: &[&str], env: &[(&str, &str)], says: &str) -> Result<()> {
+    let before = version(s).await?;
+    let output = s.rolectl_as(user, args, env).await?;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(
+        !output.status.success() && error.contains(says),
+        "wanted {says:?}, got {:?}: {error}",
+        output.status
+    );
+    ensure!(
+        output.status.code() == Some(2) || error.contains("next: "),
+        "a failure says what to do next: {error}"
+    );
+    s.assert_no_secret("the error", &error)?;
+    ensure!(version(s).await? == before, "the Secret was changed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_failure_of_unlock_has_its_own_message_and_changes_nothing() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "unlock", 1).await?;
+    let session = ["--session", "unlock"];
+    let unlock = |code: &'static str| ["unlock", "--mfa", code, "--session", "unlock"];
+    fails(
+        &s,
+        "operator",
+        &["unlock", "--mfa", "12345"],
+        &[],
+        "exactly 6 digits",
+    )
+    .await?;
+    fails(
+        &s,
+        "operator",
+        &["unlock", "--mfa", "123456", "--duration", "5m"],
+        &[],
+        "15m to 36h",
+    )
+    .await?;
+    fails(
+        &s,
+        "operator",
+        &["unlock", "--mfa", "123456", "--session", "nope"],
+        &[],
+        "there is no MfaSession nope",
+    )
+    .await?;
+    fails(
+        &s,
+        "stranger",
+        &unlock("123456"),
+        &[],
+        "you may not create Secret",
+    )
+    .await?;
+    fails(
+        &s,
+        "operator",
+        &unlock("123456"),
+        &[("KUBECONFIG", "/nonexistent")],
+        "no way to a cluster",
+    )
+    .await?;
+    let gone = s.dir.join("gone.kubeconfig");
+    std::fs::write(
+        &gone,
+        std::fs::read_to_string(s.world.plane.kubeconfig("operator"))?
+            .replace(&s.world.plane.url, "https://127.0.0.1:1"),
+    )?;
+    fails(
+        &s,
+        "operator",
+        &unlock("123456"),
+        &[("KUBECONFIG", &gone.display().to_string())],
+        "the cluster does not answer",
+    )
+    .await?;
+    fails(
+        &s,
+        "operator",
+        &unlock("123456"),
+        &[("AWS_PROFILE", "nobody")],
+        "no AWS key",
+    )
+    .await?;
+    let temporary = [
+        ("AWS_ACCESS_KEY_ID", "ASIAXXXXXXXXXXXXXXXX"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+        ("AWS_SESSION_TOKEN", "x"),
+    ];
+    fails(
+        &s,
+        "operator",
+        &unlock("123456"),
+        &temporary,
+        "is itself a session",
+    )
+    .await?;
+    let wrong_key = [
+        ("AWS_ACCESS_KEY_ID", "AKIAXXXXXXXXXXXXXXXX"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+    ];
+    fails(
+        &s,
+        "operator",
+        &unlock("123456"),
+        &wrong_key,
+        "AWS does not take the key AKIAXXXXXXXXXXXXXXXX",
+    )
+    .await?;
+
+    // A code that is wrong, and one that was used.
+    let right = s.operator.code().await?;
+    let wrong = format!("{:06}", (right.parse::<u32>()? + 1) % 1_000_000);
+    fails(
+        &s,
+        "operator",
+        &["unlock", "--mfa", &wrong, session[0], session[1]],
+        &[],
+        "AWS refused the code",
+    )
+    .await?;
+    let output = s
+        .rolectl_as(
+            "operator",
+            &["unlock", "--mfa", &right, session[0], session[1]],
+            &[],
+        )
+        .await?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    fails(
+        &s,
+        "operator",
+        &["unlock", "--mfa", &right, session[0], session[1]],
+        &[],
+        "already used",
+    )
+    .await?;
+
+    // No device, and a second one.
+    let root = s.world.double.iam(s.world.double.root(&s.main).await?);
+    root.create_user().user_name("bare").send().await?;
+    let key = root
+        .create_access_key()
+        .user_name("bare")
+        .send()
+        .await?
+        .access_key
+        .unwrap();
+    let may = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:ListMFADevices","Resource":"*"}]}"#;
+    root.put_user_policy()
+        .user_name("bare")
+        .policy_name("x")
+        .policy_document(may)
+        .send()
+        .await?;
+    let bare = [
+        ("AWS_ACCESS_KEY_ID", key.access_key_id.as_str()),
+        ("AWS_SECRET_ACCESS_KEY", key.secret_access_key.as_str()),
+    ];
+    fails(
+        &s,
+        "operator",
+        &unlock("123456"),
+        &bare,
+        "has no MFA device that shows codes",
+    )
+    .await?;
+    let second = root
+        .create_virtual_mfa_device()
+        .virtual_mfa_device_name("second")
+        .send()
+        .await?
+        .virtual_mfa_device
+        .unwrap();
+    let seed = String::from_utf8(second.base32_string_seed.unwrap().into_inner())?;
+    let now = u64::try_from(jiff::Timestamp::now().as_second())?;
+    let totp = rolectl_tests::scenario::totp(&seed)?;
+    root.enable_mfa_device()
+        .user_name("operator")
+        .serial_number(&second.serial_number)
+        .authentication_code1(totp.generate(now - 30).to_string())
+        .authentication_code2(totp.generate(now).to_string())
+        .send()
+        .await?;
+    fails(&s, "operator", &unlock("123456"), &[], "several MFA devices").await?;
+    // Named, it works.
+    let code = s.operator.code().await?;
+    let named = [
+        "unlock",
+        "--mfa",
+        &code,
+        session[0],
+        session[1],
+        "--serial",
+        &s.operator.serial,
+    ];
+    let output = s.rolectl_as("operator", &named, &[]).await?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+
+    // A key of another account.
+    let stranger = Operator::enroll(&s.world.double, &s.targets[0].1, "alien").await?;
+    let alien = [
+        ("AWS_ACCESS_KEY_ID", stranger.key.access_key_id()),
+        ("AWS_SECRET_ACCESS_KEY", stranger.key.secret_access_key()),
+    ];
+    fails(
+        &s,
+        "operator",
+        &unlock("123456"),
+        &alien,
+        "MfaSession unlock is of account",
+    )
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn status_tells_people_and_programs_the_same() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "status", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role("app", serde_json::json!({}))).await?;
+    s.role_is("app", "True", "InSync").await?;
+    let output = s.rolectl_as("operator", &["status"], &[]).await?;
+    let table = String::from_utf8(output.stdout)?;
+    let line = |starts: &str| {
+        table
+            .lines()
+            .find(|l| l.starts_with(starts))
+            .map(|l| l.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    ensure!(
+        line("status/app").as_deref() == Some("status/app True 1/1 InSync"),
+        "{table}"
+    );
+    ensure!(
+        line("status ").is_some_and(|l| l.starts_with("status Unlocked")),
+        "{table}"
+    );
+    ensure!(
+        line("status-0").is_some_and(|l| l.contains("True InSync")),
+        "{table}"
+    );
+    let output = s.rolectl_as("operator", &["status", "-o", "json"], &[]).await?;
+    let all: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let role = all["roles"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|r| r["name"] == "app" && r["namespace"] == "status")
+        .cloned()
+        .unwrap_or_default();
+    ensure!(
+        role["ready"] == "True" && role["accounts"][0]["accountId"] == s.targets[0].1.as_str(),
+        "{role}"
+    );
+    let output = s.rolectl_as("operator", &["status", "-o", "yaml"], &[]).await?;
+    ensure!(String::from_utf8(output.stdout)?.contains("phase: Unlocked"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn lock_takes_the_session_away_and_again_is_no_error() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "lock", 1).await?;
+    s.unlock().await?;
+    ensure!(version(&s).await?.is_some());
+    s.lock().await?;
+    ensure!(version(&s).await?.is_none());
+    s.lock().await
+}
