@@ -50,7 +50,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         concurrency: args.concurrency,
     };
     let controllers = tokio::spawn(reconcile::run(client, options, shutdown.clone(), move || {
-        readiness.set()
+        readiness.set();
     }));
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
@@ -58,9 +58,10 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         _ = tokio::signal::ctrl_c() => tracing::info!("interrupted: finishing the calls under way"),
     }
     shutdown.cancel();
-    match tokio::time::timeout(DRAIN, controllers).await {
-        Ok(_) => tracing::info!("ended; what is unfinished goes on at the next start"),
-        Err(_) => tracing::warn!("some calls did not end in time; the next start looks at their roles anew"),
+    if tokio::time::timeout(DRAIN, controllers).await.is_ok() {
+        tracing::info!("ended; what is unfinished goes on at the next start")
+    } else {
+        tracing::warn!("some calls did not end in time; the next start looks at their roles anew")
     }
     Ok(())
 }

@@ -131,7 +131,7 @@ pub struct AssumeRole {
     #[serde(default = "default_assume_duration")]
     #[schemars(range(min = 900, max = 3600))]
     pub duration_seconds: i32,
-    /// Set the operator's user name as `SourceIdentity`, for CloudTrail. The role's trust policy must allow `sts:SetSourceIdentity`.
+    /// Set the operator's user name as `SourceIdentity`, for `CloudTrail`. The role's trust policy must allow `sts:SetSourceIdentity`.
     #[serde(default)]
     pub source_identity: bool,
 }

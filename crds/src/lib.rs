@@ -4,6 +4,9 @@
 //! (`cargo crds`); a test fails when the two differ. Every rule that the schema can express
 //! (lengths, patterns, CEL) stands here, so that a mistake is refused at `kubectl apply`.
 
+// Each printer column has a `type_` of its own.
+#![allow(clippy::duplicated_attributes)]
+
 mod aws_account;
 mod iam_role;
 mod mfa_session;

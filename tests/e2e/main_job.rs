@@ -386,10 +386,10 @@ async fn while_locked_no_call_is_made_and_an_unlock_wakes_all() -> Result<()> {
     s.role_is("app-1", "Unknown", "SessionLocked").await?;
     // Longer than the drift interval.
     holds_for("silence while locked", Duration::from_secs(13), || async {
-        for n in 0..2 {
+        for (n, before) in before.iter().enumerate() {
             let now = s.calls(n, 0).await.map_err(|e| e.to_string())?.total;
-            if now != before[n] {
-                return Err(format!("{now} calls, not {}", before[n]));
+            if now != *before {
+                return Err(format!("{now} calls, not {before}"));
             }
         }
         let now = s

@@ -82,7 +82,8 @@ pub async fn apply(
             applied.failed = Some((change, failure));
             return applied;
         }
-        match execute(account, iam, name, &change).await {
+        // Boxed: the futures of the SDK are large, and thousands of these may wait.
+        match Box::pin(execute(account, iam, name, &change)).await {
             Ok(created) => {
                 applied.role = change.after(applied.role, created);
                 account
@@ -223,7 +224,7 @@ async fn execute(
         }
         Change::AddInstanceProfile(profile, owner) => add_profile(account, iam, name, profile, owner).await?,
         Change::RemoveInstanceProfile(profile, owner) => {
-            remove_profile(account, iam, name, profile, owner).await?
+            remove_profile(account, iam, name, profile, owner).await?;
         }
         Change::DeleteRole => {
             gone_is_done(account.call(op, iam.delete_role().role_name(name).send()).await)?;

@@ -75,9 +75,8 @@ impl Snapshot {
             return Lookup::Unknown;
         }
         match self.entries.get(&name.to_lowercase()) {
-            None => Lookup::Absent,
             Some(entry) if entry.doubtful => Lookup::Unknown,
-            Some(Entry { role: None, .. }) => Lookup::Absent,
+            None | Some(Entry { role: None, .. }) => Lookup::Absent,
             Some(Entry {
                 role: Some(role),
                 seen,
@@ -88,11 +87,11 @@ impl Snapshot {
 
     /// Names of the roles that carry this owner tag.
     pub fn owned_by(&self, owner: &str) -> Vec<String> {
-        let owned = |role: &&Arc<ObservedRole>| role.tags.get(OWNER_TAG).is_some_and(|tag| tag == owner);
+        let carries = |role: &&Arc<ObservedRole>| role.tags.get(OWNER_TAG).is_some_and(|tag| tag == owner);
         self.entries
             .values()
             .filter_map(|e| e.role.as_ref())
-            .filter(owned)
+            .filter(carries)
             .map(|r| r.name.clone())
             .collect()
     }

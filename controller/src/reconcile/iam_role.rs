@@ -293,9 +293,8 @@ impl<'a> Work<'a> {
             return Ok(outcome);
         }
         self.hold().await?;
-        let applied = self
-            .carry_out(&live, &session, desired.name.as_str(), plan, observed, seen)
-            .await;
+        let applied =
+            Box::pin(self.carry_out(&live, &session, desired.name.as_str(), plan, observed, seen)).await;
         Ok(self.applied(account, &live, &session, applied).await)
     }
 
@@ -349,7 +348,7 @@ impl<'a> Work<'a> {
         let name = observed
             .as_ref()
             .map_or_else(|| self.role_name().to_owned(), |o| o.name.clone());
-        let applied = self.carry_out(&live, &session, &name, plan, observed, seen).await;
+        let applied = Box::pin(self.carry_out(&live, &session, &name, plan, observed, seen)).await;
         let failed = matches!(&applied, Err(_) | Ok(Applied { failed: Some(_), .. }));
         let mut outcome = self.applied(account, &live, &session, applied).await;
         if !failed {
@@ -475,7 +474,6 @@ impl<'a> Work<'a> {
         self.finalizer
             .get_or_try_init(|| self.context.set_finalizer(&api, self.role, true))
             .await
-            .map(|_| ())
     }
 
     async fn hold_unless_deleted(&self) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! The role that a spec wants in one account: variables filled in, names made ARNs, documents parsed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use rolectl_crds::{Adoption, DriftPolicy, Ensure, Exclusive, IamRoleSpec, OWNER_TAG, Reason};
 use sha2::{Digest as _, Sha256};
@@ -70,7 +71,7 @@ pub struct SpecError {
 }
 
 impl SpecError {
-    fn new(field: impl Into<String>, problem: impl ToString) -> Self {
+    fn new(field: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self {
             field: field.into(),
             problem: problem.to_string(),
@@ -95,8 +96,8 @@ pub fn owner(cluster: &str, namespace: &str, name: &str) -> String {
     if full.chars().count() <= LIMIT {
         return full;
     }
-    let digest = Sha256::digest(full.as_bytes());
-    let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("{:x}", Sha256::digest(full.as_bytes()));
+    let hash: String = digest.chars().take(16).collect();
     let kept: String = full.chars().take(LIMIT - hash.len() - 1).collect();
     format!("{kept}-{hash}")
 }

@@ -390,7 +390,6 @@ impl Change {
     /// The role once this change is made. `created` is what AWS answered to `CreateRole`.
     pub fn after(&self, before: Option<ObservedRole>, created: Option<Identity>) -> Option<ObservedRole> {
         let mut role = match (self, before) {
-            (Self::DeleteRole, _) => return None,
             (Self::CreateRole(desired), _) => {
                 return created.map(|Identity { arn, role_id }| ObservedRole {
                     name: desired.name.clone(),
@@ -410,7 +409,7 @@ impl Change {
                     instance_profiles: BTreeSet::new(),
                 });
             }
-            (_, None) => return None,
+            (Self::DeleteRole, _) | (_, None) => return None,
             (_, Some(role)) => role,
         };
         match self {
@@ -557,8 +556,8 @@ mod tests {
         ] {
             for ensure in [Ensure::Present, Ensure::Absent] {
                 let desired = DesiredRole {
-                    adoption,
                     ensure,
+                    adoption,
                     ..desired.clone()
                 };
                 assert_eq!(

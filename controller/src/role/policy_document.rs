@@ -141,7 +141,7 @@ impl PolicyDocument {
         for (key, value) in map {
             match key.as_str() {
                 "Version" => match value.as_str() {
-                    Some(v @ ("2012-10-17" | "2008-10-17")) => version = v.to_owned(),
+                    Some(v @ ("2012-10-17" | "2008-10-17")) => v.clone_into(&mut version),
                     _ => {
                         return Err(PolicyError::new(
                             "Version",

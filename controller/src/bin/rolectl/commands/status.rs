@@ -175,9 +175,9 @@ impl Overview {
                 s.unlocked_by.unwrap_or_else(|| "-".to_owned()),
             ]
         });
-        section(
-            "SESSION",
-            table(&["SESSION", "PHASE", "EXPIRES", "BY"], sessions.collect()),
+        println!(
+            "{}\n",
+            table(&["SESSION", "PHASE", "EXPIRES", "BY"], sessions.collect())
         );
         let accounts = self.accounts.into_iter().map(|a| {
             let why = if a.ready == "True" {
@@ -206,7 +206,7 @@ impl Overview {
             "LAST SWEEP",
             "MESSAGE",
         ];
-        section("ACCOUNT", table(&header, accounts.collect()));
+        println!("{}\n", table(&header, accounts.collect()));
         let roles = self.roles.into_iter().map(|r| {
             let why = if r.ready == "True" {
                 String::new()
@@ -229,9 +229,4 @@ impl Overview {
             )
         );
     }
-}
-
-fn section(kind: &str, text: String) {
-    debug_assert!(text.starts_with(kind));
-    println!("{text}\n");
 }

@@ -41,7 +41,7 @@ pub struct Unlock {
     /// The 6 digits that your MFA device shows
     #[arg(long, value_name = "CODE", value_parser = code)]
     mfa: String,
-    /// Serial number or ARN of the MFA device. Default: the profile's mfa_serial, then the MfaSession's, then your only device
+    /// Serial number or ARN of the MFA device. Default: the profile's `mfa_serial`, then the MfaSession's, then your only device
     #[arg(long, env = "AWS_MFA_SERIAL")]
     serial: Option<String>,
     /// Profile with your key, in place of the usual chain
@@ -154,8 +154,7 @@ impl Unlock {
     }
 
     fn code_digest(&self, serial: &str) -> String {
-        let digest = Sha256::digest(format!("{serial}:{}", self.mfa));
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        format!("{:x}", Sha256::digest(format!("{serial}:{}", self.mfa)))
     }
 
     /// Says "used" where AWS would only say "no".

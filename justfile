@@ -1,0 +1,31 @@
+# Common tasks. `just` alone lists them.
+
+default:
+    @just --list
+
+# The tour on real parts, and then a playground
+demo *args:
+    cargo demo {{args}}
+
+# Everything, unit to end to end
+test *args:
+    cargo test {{args}}
+
+# End-to-end tests whose names hold a word
+e2e *words:
+    cargo test --package rolectl-tests --test e2e -- {{words}}
+
+# What CI looks at before it tests
+lint:
+    cargo fmt --all -- --check
+    cargo fmt --manifest-path tests/aws-double/Cargo.toml -- --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo deny check bans licenses sources
+
+# Writes crds/yaml from the types
+crds:
+    cargo crds
+
+# The whole of CI
+ci:
+    .ci/run
