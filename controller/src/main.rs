@@ -59,9 +59,9 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     }
     shutdown.cancel();
     if tokio::time::timeout(DRAIN, controllers).await.is_ok() {
-        tracing::info!("ended; what is unfinished goes on at the next start")
+        tracing::info!("ended; what is unfinished goes on at the next start");
     } else {
-        tracing::warn!("some calls did not end in time; the next start looks at their roles anew")
+        tracing::warn!("some calls did not end in time; the next start looks at their roles anew");
     }
     Ok(())
 }

@@ -474,6 +474,7 @@ impl<'a> Work<'a> {
         self.finalizer
             .get_or_try_init(|| self.context.set_finalizer(&api, self.role, true))
             .await
+            .copied()
     }
 
     async fn hold_unless_deleted(&self) -> Result<(), Error> {
