@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use rolectl_crds::Reason;
 use rolectl_tests::scenario::{Scenario, World};
 use rolectl_tests::wait::until;
 use serde_json::{Value, json};
@@ -146,6 +147,37 @@ async fn a_lost_answer_is_not_a_lost_role() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn an_account_that_does_not_answer_does_not_keep_the_news_of_another_back() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "slow", 2).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.account_is(0, "InSync").await?;
+    s.account_is(1, "InSync").await?;
+    // Longer than a test waits for anything.
+    s.world
+        .double
+        .faults(
+            &s.targets[1].1,
+            json!([{"action": "CreateRole", "latency_ms": 300_000}]),
+        )
+        .await?;
+    s.apply(&s.role("app", json!({}))).await?;
+    let role = s.role_is("app", "False", "Progressing").await?;
+    let accounts = role.status.unwrap_or_default().accounts;
+    let state = |n: usize| {
+        accounts
+            .iter()
+            .find(|a| a.name == s.targets[n].0)
+            .map(|a| a.state)
+    };
+    ensure!(
+        state(0) == Some(Reason::InSync) && state(1) == Some(Reason::Progressing),
+        "{accounts:?}"
+    );
+    Ok(())
+}
+
 /// In a world of its own, because it takes the API server away.
 #[tokio::test]
 async fn an_api_server_that_comes_back_finds_the_controller_at_work() -> Result<()> {
@@ -195,4 +227,35 @@ async fn an_api_server_that_comes_back_finds_the_controller_at_work() -> Result<
         }
     })
     .await
+}
+
+#[tokio::test]
+async fn what_the_harness_started_ends_when_it_is_told_or_dropped() -> Result<()> {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use rolectl_tests::process::{Process, Spawn};
+
+    let world = crate::world().await?;
+    let log = world.dir.join("supervised.log");
+    let spawn = || Spawn {
+        name: "sleeper",
+        program: std::path::Path::new("sleep"),
+        args: vec!["1000".to_owned()],
+        env: vec![],
+        log: &log,
+        remove_at_end: None,
+        pipe: false,
+    };
+    let (killed, _) = Process::spawn(spawn())?;
+    killed.signal("KILL")?;
+    let status = killed.wait().await?;
+    ensure!(
+        status.code() == Some(137) || status.signal() == Some(9),
+        "{status}"
+    );
+    let (dropped, _) = Process::spawn(spawn())?;
+    let start = Instant::now();
+    dropped.stop();
+    ensure!(dropped.ended().is_some() && start.elapsed() < Duration::from_secs(10));
+    Ok(())
 }

@@ -155,3 +155,36 @@ async fn what_the_secret_claims_is_checked_with_aws() -> Result<()> {
     s.account_is(0, "SessionLocked").await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn no_credential_shows_in_logs_statuses_or_events_even_at_trace() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "canary", 1).await?;
+    s.start_controller_with("trace")?;
+    let mut shown = s.unlock().await?;
+    let data = secrets(&s).get(&s.secret()).await?.data.unwrap_or_default();
+    let secret = |key: &str| {
+        data.get(key)
+            .map(|v| String::from_utf8_lossy(&v.0).into_owned())
+            .unwrap_or_default()
+    };
+    let credentials = [secret("secretAccessKey"), secret("sessionToken")];
+    ensure!(credentials.iter().all(|c| c.len() > 20), "the canary is alive");
+    s.apply(&s.role("app", json!({"managedPolicies": ["ReadOnlyAccess"]})))
+        .await?;
+    s.role_is("app", "True", "InSync").await?;
+    s.apply(&s.role("app", json!({"managedPolicies": ["Nope"]})))
+        .await?;
+    s.role_is("app", "False", "InvalidSpec").await?;
+    s.lock().await?;
+    s.role_is("app", "Unknown", "SessionLocked").await?;
+    shown += &std::fs::read_to_string(s.log())?;
+    for kind in ["iamroles,awsaccounts,mfasessions", "events"] {
+        shown += &s.world.plane.kubectl(&["get", kind, "-A", "-o", "yaml"]).await?;
+    }
+    ensure!(shown.contains("TRACE"), "the log is at trace");
+    ensure!(
+        !credentials.iter().any(|c| shown.contains(c.as_str())),
+        "a credential of the session shows"
+    );
+    s.assert_no_secret("all output", &shown)
+}

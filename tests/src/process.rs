@@ -14,8 +14,10 @@ const SUPERVISOR: &str = r#"
 exec 3<&0
 "$@" </dev/null &
 child=$!
-trap '' INT
+# A signal to the whole group (Ctrl-C, a test runner's time limit) must not take the watcher before its charge.
+trap : INT TERM HUP
 (
+  trap '' INT TERM HUP
   while read -r signal <&3; do kill -s "$signal" "$child" 2>/dev/null; done
   kill -s TERM "$child" 2>/dev/null
   n=0
@@ -23,9 +25,12 @@ trap '' INT
   kill -s KILL "$child" 2>/dev/null
 ) >/dev/null 2>&1 &
 watcher=$!
-wait "$child"
-status=$?
-kill "$watcher" 2>/dev/null
+while :; do
+  wait "$child"
+  status=$?
+  kill -0 "$child" 2>/dev/null || break
+done
+kill -s KILL "$watcher" 2>/dev/null
 [ -n "$REMOVE_AT_END" ] && rm -rf "$REMOVE_AT_END"
 exit $status
 "#;

@@ -341,6 +341,11 @@ impl<'a> Scenario<'a> {
 
     /// Starts the controller with the rights of its service account, for this scenario only.
     pub fn start_controller(&self) -> Result<()> {
+        self.start_controller_with("info,rolectl=debug")
+    }
+
+    /// The same, with a log filter.
+    pub fn start_controller_with(&self, log: &str) -> Result<()> {
         let plane = &self.world.plane;
         let env = [
             (
@@ -353,7 +358,7 @@ impl<'a> Scenario<'a> {
             ("ROLECTL_WATCH_NAMESPACE", self.name.clone()),
             ("ROLECTL_SESSIONS", self.name.clone()),
             ("ROLECTL_HEALTH_ADDRESS", "127.0.0.1:0".to_owned()),
-            ("RUST_LOG", "info,rolectl=debug".to_owned()),
+            ("RUST_LOG", log.to_owned()),
         ];
         let (process, _) = Process::spawn(Spawn {
             name: "rolectl-controller",

@@ -190,12 +190,21 @@ async fn sweep_failed(
         ),
         _ => format!("account {}: {error}", object.spec.account_id),
     };
-    let (failures, first) = context.progress(&name, |p| {
+    // A passing failure takes nothing from what is known already, and the roles need not hear of it.
+    let matters = !reason.is_reconciling() || !live.snapshot.lock().is_complete();
+    let (base, most) = BACKOFF;
+    let (wait, first) = context.progress(&name, |p| {
         p.failures += 1;
-        p.session = None;
-        let first = p.failure.as_ref().map(|(r, _)| *r) != Some(reason);
-        p.failure = Some((reason, message.clone()));
-        (p.failures, first)
+        let doubled = base
+            .saturating_mul(2_u32.saturating_pow(p.failures.min(10).saturating_sub(1)))
+            .min(most);
+        let wait = doubled.mul_f64(rand::random_range(0.8..1.2));
+        p.due = Some(Instant::now() + wait);
+        let first = matters && p.failure.as_ref().map(|(r, _)| *r) != Some(reason);
+        if matters {
+            p.failure = Some((reason, message.clone()));
+        }
+        (wait, first)
     });
     tracing::warn!(account = name, %reason, message, "sweep failed");
     report(object, context, reason, message, None).await?;
@@ -204,11 +213,7 @@ async fn sweep_failed(
             context.wake_role(ObjectRef::from_obj(&*role));
         }
     }
-    let (base, most) = BACKOFF;
-    let wait = base
-        .saturating_mul(2_u32.saturating_pow(failures.min(10).saturating_sub(1)))
-        .min(most);
-    Ok(Action::requeue(wait.mul_f64(rand::random_range(0.8..1.2))))
+    Ok(Action::requeue(wait))
 }
 
 /// A changed spec or label may bring roles in or out.

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 use rolectl_crds::{
-    AccountStatus, AwsAccount, DriftPolicy, FINALIZER, IamRole, IamRoleStatus, RECONCILE_ANNOTATION, Reason,
+    AccountStatus, AwsAccount, DriftPolicy, FINALIZER, IamRole, IamRoleStatus, OWNER_TAG,
+    RECONCILE_ANNOTATION, Reason,
 };
 use tokio::sync::OnceCell;
 
@@ -31,6 +34,8 @@ use crate::role::{AccountContext, DesiredRole, ObservedRole, Plan, guardrails, p
 const PRINCIPAL_PATIENCE: Duration = Duration::from_mins(10);
 /// How often what only a user can mend is looked at again: the cure may have come from outside Kubernetes.
 const STALLED_RETRY: Duration = Duration::from_mins(5);
+/// How long an account may take before the status tells of the others.
+const INTERIM: Duration = Duration::from_secs(3);
 /// How soon a failure is tried again, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
@@ -78,16 +83,7 @@ pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Er
     work.look_again_if_asked();
     let (wanted, unknown) = work.resolve();
     let leaving = work.leaving(&wanted);
-    let mut outcomes = join_all(wanted.iter().map(|account| work.ensure(account)))
-        .await
-        .into_iter()
-        .collect::<Result<Vec<_>, _>>()?;
-    outcomes.extend(
-        join_all(leaving.iter().map(|account| work.leave(account)))
-            .await
-            .into_iter()
-            .collect::<Result<Vec<_>, _>>()?,
-    );
+    let mut outcomes = work.in_all(&wanted, &leaving).await?;
     outcomes.extend(unknown.into_iter().map(|name| work.unknown_account(name)));
     let done: Vec<String> = outcomes.iter().flat_map(|o| o.done.iter().cloned()).collect();
     let accounts: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
@@ -163,6 +159,48 @@ impl<'a> Work<'a> {
             !wanted.iter().any(|w| w.name_any() == name)
                 && (stands_in(self.role, &name) || holding.contains(&name))
         })
+    }
+
+    /// Works on all accounts at the same time. One that takes long does not keep the others' news back.
+    async fn in_all(
+        &self,
+        wanted: &[Arc<AwsAccount>],
+        leaving: &[Arc<AwsAccount>],
+    ) -> Result<Vec<Outcome>, Error> {
+        let ensured = wanted
+            .iter()
+            .map(|account| async move { (account, self.ensure(account).await) }.boxed());
+        let left = leaving
+            .iter()
+            .map(|account| async move { (account, self.leave(account).await) }.boxed());
+        let mut running: FuturesUnordered<_> = ensured.chain(left).collect();
+        let mut slow: Vec<&Arc<AwsAccount>> = wanted.iter().chain(leaving).collect();
+        let (mut outcomes, mut failure) = (vec![], None);
+        let mut news = tokio::time::interval_at(tokio::time::Instant::now() + INTERIM, INTERIM);
+        loop {
+            tokio::select! {
+                next = running.next() => match next {
+                    None => break,
+                    Some((account, result)) => {
+                        slow.retain(|a| !Arc::ptr_eq(a, account));
+                        // Not returned at once: the others are in the middle of their calls.
+                        match result {
+                            Ok(outcome) => outcomes.push(outcome),
+                            Err(error) => failure = Some(error),
+                        }
+                    }
+                },
+                _ = news.tick() => {
+                    let mut accounts: Vec<AccountStatus> = outcomes.iter().filter_map(|o: &Outcome| o.status.clone()).collect();
+                    accounts.extend(slow.iter().filter_map(|account| self.unchanged(account, "under way").status));
+                    let interim = status(self.role.status.as_ref(), self.role.metadata.generation, accounts, Timestamp::now());
+                    if let Err(error) = self.report(interim, &[]).await {
+                        tracing::warn!(role = %self.key, %error, "interim status not written");
+                    }
+                }
+            }
+        }
+        failure.map_or(Ok(outcomes), Err)
     }
 
     fn prior(&self, account: &str) -> Option<&AccountStatus> {
@@ -242,12 +280,8 @@ impl<'a> Work<'a> {
             );
             return Ok(self.settle(account, Reason::NamespaceNotAllowed, message, None));
         }
-        if let Some(older) = self.older_namesake(account) {
-            let message = format!(
-                "IamRole {older} is older and manages role {} in this account: delete one of the two",
-                self.role_name()
-            );
-            return Ok(self.settle(account, Reason::Duplicate, message, None));
+        if let Some(other) = self.prevailing_namesake(account) {
+            return Ok(self.settle(account, Reason::Duplicate, self.duplicate_of(&other), None));
         }
         let desired = match self.desired(account) {
             Ok(desired) => desired,
@@ -265,7 +299,11 @@ impl<'a> Work<'a> {
         let plan = match plan(&desired, observed.as_deref(), known) {
             Ok(plan) => plan,
             Err(refusal) => {
-                let mut outcome = self.settle(account, refusal.reason, refusal.message, observed.as_deref());
+                let (reason, message) = match self.owning_namesake(account, observed.as_deref()) {
+                    Some(other) => (Reason::Duplicate, self.duplicate_of(&other)),
+                    None => (refusal.reason, refusal.message),
+                };
+                let mut outcome = self.settle(account, reason, message, observed.as_deref());
                 // Not ours, so nothing of it belongs in our status.
                 if let Some(status) = &mut outcome.status {
                     (status.arn, status.role_id) = (None, None);
@@ -362,22 +400,70 @@ impl<'a> Work<'a> {
         role_name(&self.role.spec, &self.name)
     }
 
-    /// Another `IamRole` that came first for the same role in the account.
-    fn older_namesake(&self, account: &AwsAccount) -> Option<String> {
-        let age = |role: &IamRole| (role.metadata.creation_timestamp.clone().map(|t| t.0), role.uid());
-        let mine = age(self.role);
-        let older = self.context.stores.roles.find(|other| {
-            other.uid() != self.role.uid()
-                && role_name(&other.spec, other.metadata.name.as_deref().unwrap_or_default())
-                    .eq_ignore_ascii_case(self.role_name())
-                && targets(other, account)
-                && age(other) < mine
-        })?;
+    /// Another `IamRole` that has the role in the account already, or, while neither has it, came first.
+    fn prevailing_namesake(&self, account: &AwsAccount) -> Option<String> {
+        // Who has the role comes before who is older: else neither could go on, since the role carries one
+        // owner's tag only. Creation times are whole seconds, so the uid settles ties.
+        let claim = |role: &IamRole| {
+            let name = account.metadata.name.as_ref();
+            let mut entries = role
+                .status
+                .iter()
+                .flat_map(|s| &s.accounts)
+                .filter(|a| Some(&a.name) == name);
+            let has_it = entries.any(|a| a.role_id.is_some());
+            (
+                !has_it,
+                role.metadata.creation_timestamp.clone().map(|t| t.0),
+                role.uid(),
+            )
+        };
+        let mine = claim(self.role);
+        let other = self
+            .context
+            .stores
+            .roles
+            .find(|other| self.is_namesake(other, account) && claim(other) < mine)?;
         Some(format!(
             "{}/{}",
-            older.namespace().unwrap_or_default(),
-            older.name_any()
+            other.namespace().unwrap_or_default(),
+            other.name_any()
         ))
+    }
+
+    /// Whether another object wants the same role in the account. IAM's names are unique without case.
+    fn is_namesake(&self, other: &IamRole, account: &AwsAccount) -> bool {
+        let name = other.metadata.name.as_deref().unwrap_or_default();
+        other.uid() != self.role.uid()
+            && role_name(&other.spec, name).eq_ignore_ascii_case(self.role_name())
+            && targets(other, account)
+    }
+
+    /// The namesake whose owner tag the role carries, if it is an object of this cluster.
+    fn owning_namesake(&self, account: &AwsAccount, observed: Option<&ObservedRole>) -> Option<String> {
+        let tag = observed?.tags.get(OWNER_TAG)?;
+        let owner = |other: &IamRole| {
+            let name = other.metadata.name.as_deref().unwrap_or_default();
+            self.context
+                .owner(other.metadata.namespace.as_deref().unwrap_or_default(), name)
+        };
+        let other = self
+            .context
+            .stores
+            .roles
+            .find(|other| self.is_namesake(other, account) && owner(other) == *tag)?;
+        Some(format!(
+            "{}/{}",
+            other.namespace().unwrap_or_default(),
+            other.name_any()
+        ))
+    }
+
+    fn duplicate_of(&self, other: &str) -> String {
+        format!(
+            "IamRole {other} manages role {} in this account already: delete one of the two",
+            self.role_name()
+        )
     }
 
     fn desired(&self, account: &AwsAccount) -> Result<DesiredRole, (Reason, String)> {

@@ -8,7 +8,7 @@ use clap::Parser;
 use rolectl_tests::process::{Process, Spawn};
 use rolectl_tests::scenario::{Operator, World, enroll_target, totp};
 use rolectl_tests::tools::{root, target};
-use rolectl_tests::wait::until;
+use rolectl_tests::wait::{holds_for, until};
 
 const MAIN: &str = "111111111111";
 const TARGETS: [(&str, &str); 2] = [("dev", "222222222222"), ("prod", "333333333333")];
@@ -294,11 +294,19 @@ impl Demo {
             "--overwrite",
         ])
         .await?;
-        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-        ensure!(
-            self.calls().await? == before,
-            "the controller called AWS while it was locked"
-        );
+        holds_for(
+            "silence while locked",
+            std::time::Duration::from_secs(3),
+            || async {
+                let now = self.calls().await.map_err(|e| e.to_string())?;
+                if now == before {
+                    Ok(())
+                } else {
+                    Err(format!("{} calls while locked", now - before))
+                }
+            },
+        )
+        .await?;
         self.show(
             "kubectl get iamroles -n platform",
             self.kubectl(&["get", "iamroles", "-n", "platform"]).await?,
