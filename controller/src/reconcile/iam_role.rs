@@ -736,7 +736,6 @@ impl<'a> Work<'a> {
     /// Ends our care everywhere, then lets the object go.
     async fn finalize(&self) -> Result<Action, Error> {
         if self.finalizer.get().is_none() {
-            self.gone();
             return Ok(Action::await_change());
         }
         let mut accounts = self.resolve().0;
@@ -761,7 +760,6 @@ impl<'a> Work<'a> {
             }
             let api: Api<IamRole> = self.context.api_of(self.role);
             self.context.set_finalizer(&api, self.role, false).await?;
-            self.gone();
             return Ok(Action::await_change());
         }
         let left = left.into_iter().map(deleting).collect::<Vec<_>>();
@@ -774,24 +772,6 @@ impl<'a> Work<'a> {
         );
         self.report(status, &done).await?;
         Ok(action)
-    }
-
-    /// The object is gone: who waited for it may go on.
-    fn gone(&self) {
-        self.context
-            .forget_role(&self.key, self.role.metadata.uid.as_deref());
-        for other in self.context.stores.roles.state_filter(|other| {
-            let name = other.metadata.name.as_deref().unwrap_or_default();
-            role_name(&other.spec, name).eq_ignore_ascii_case(self.role_name())
-                && other.uid() != self.role.uid()
-        }) {
-            self.context.wake_role(ObjectRef::from_obj(&*other));
-        }
-        for account in self.context.stores.accounts.state() {
-            if account.metadata.deletion_timestamp.is_some() {
-                self.context.wake_account(&account.name_any());
-            }
-        }
     }
 
     async fn report(&self, status: IamRoleStatus, done: &[String]) -> Result<(), Error> {
@@ -816,6 +796,22 @@ impl<'a> Work<'a> {
             .await;
         }
         Ok(())
+    }
+}
+
+/// The object has left the cache: who waited for it may go on.
+pub fn gone(context: &Context, role: &IamRole) {
+    context.forget_role(&ObjectRef::from_obj(role), role.metadata.uid.as_deref());
+    let of = |role: &IamRole| {
+        role_name(&role.spec, role.metadata.name.as_deref().unwrap_or_default()).to_lowercase()
+    };
+    for other in context.stores.roles.state_filter(|other| of(other) == of(role)) {
+        context.wake_role(ObjectRef::from_obj(&*other));
+    }
+    for account in context.stores.accounts.state() {
+        if account.metadata.deletion_timestamp.is_some() {
+            context.wake_account(&account.name_any());
+        }
     }
 }
 

@@ -76,7 +76,10 @@ pub async fn run(
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let roles = store::watched(role_api, |_: &IamRole| {});
+    let (gone_roles, mut roles_gone) = unbounded_channel();
+    let roles = store::watched(role_api, move |gone: &IamRole| {
+        let _ = gone_roles.send(gone.clone());
+    });
     let accounts = store::watched(Api::all(client.clone()), |_: &AwsAccount| {});
     let gone_queue = session_queue.clone();
     let sessions = store::watched(Api::all(client.clone()), move |gone: &MfaSession| {
@@ -109,6 +112,13 @@ pub async fn run(
             ready();
         }
     };
+
+    let mourner = context.clone();
+    tokio::spawn(async move {
+        while let Some(role) = roles_gone.recv().await {
+            iam_role::gone(&mourner, &role);
+        }
+    });
 
     // A session that is gone has no object to reconcile, so its end is taken from the queue itself.
     let watched = context.clone();

@@ -24,7 +24,7 @@ pub struct Watched<K: Resource<DynamicType = ()> + Clone + 'static> {
     pub filled: watch::Receiver<bool>,
 }
 
-/// A cache of the objects behind `api`.
+/// A cache of the objects behind `api`. `deleted` hears of each object that has left it.
 ///
 /// An object that does not parse is left out with a warning; it does not stall the watch.
 pub fn watched<K>(api: Api<DeserializeGuard<K>>, deleted: impl Fn(&K) + Send + Sync + 'static) -> Watched<K>
@@ -37,18 +37,15 @@ where
         .default_backoff()
         .try_filter_map(|event| futures::future::ready(Ok(parsed(event))))
         .modify(|object: &mut K| object.managed_fields_mut().clear())
-        .inspect_ok(move |event| {
-            if let Event::Delete(object) = event {
-                deleted(object);
-            }
-        })
         .inspect_err(|error| tracing::warn!(kind = %K::kind(&()), %error, "watch failed, trying again"))
         .reflect(writer)
         // Behind `reflect`, so that the cache has it already.
-        .inspect_ok(move |event| {
-            if matches!(event, Event::InitDone) {
+        .inspect_ok(move |event| match event {
+            Event::InitDone => {
                 fill.send_replace(true);
             }
+            Event::Delete(object) => deleted(object),
+            _ => {}
         })
         .applied_objects()
         .boxed();
