@@ -23,6 +23,8 @@ pub struct Args {
     #[arg(long, env = "ROLECTL_WATCH_NAMESPACE")]
     pub watch_namespace: Option<String>,
     /// Look after these MfaSessions, and the AwsAccounts that refer to them, only
+    ///
+    /// For several controllers in one cluster. An IamRole must not name accounts of two of them.
     #[arg(long, env = "ROLECTL_SESSIONS", value_delimiter = ',')]
     pub sessions: Vec<String>,
     /// Roles worked on at the same time, 1 to 10000

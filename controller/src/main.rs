@@ -49,11 +49,12 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         sessions: args.sessions,
         concurrency: args.concurrency,
     };
-    let controllers = tokio::spawn(reconcile::run(client, options, shutdown.clone(), move || {
+    let mut controllers = tokio::spawn(reconcile::run(client, options, shutdown.clone(), move || {
         readiness.set();
     }));
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
+        _ = &mut controllers => return Err("a controller ended by itself; this is a defect".into()),
         _ = terminate.recv() => tracing::info!("SIGTERM: finishing the calls under way"),
         _ = tokio::signal::ctrl_c() => tracing::info!("interrupted: finishing the calls under way"),
     }

@@ -261,3 +261,229 @@ async fn roles_are_checked_as_in_aws() -> Result<()> {
     ensure!(calls.by_action().get("DeleteRole") == Some(&3), "{calls:?}");
     Ok(())
 }
+
+/// A role that the main account may assume, with these permissions, and IAM on it.
+async fn limited(
+    double: &Double,
+    main: &Operator,
+    account: &str,
+    name: &str,
+    may: &serde_json::Value,
+) -> Result<aws_sdk_iam::Client> {
+    let root = double.iam(double.root(account).await?);
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
+        "Principal": {"AWS": format!("arn:aws:iam::{}:root", rolectl::aws::arn_account(&main.serial))}}]});
+    root.create_role()
+        .role_name(name)
+        .assume_role_policy_document(trust.to_string())
+        .send()
+        .await?;
+    let policy = json!({"Version": "2012-10-17", "Statement": may}).to_string();
+    root.put_role_policy()
+        .role_name(name)
+        .policy_name("p")
+        .policy_document(policy)
+        .send()
+        .await?;
+    let sts = double.sts(main.key.clone());
+    let c = sts
+        .assume_role()
+        .role_arn(format!("arn:aws:iam::{account}:role/{name}"))
+        .role_session_name("s1")
+        .send()
+        .await?;
+    let c = c.credentials.unwrap();
+    Ok(double.iam(Credentials::new(
+        c.access_key_id,
+        c.secret_access_key,
+        Some(c.session_token),
+        None,
+        "limited",
+    )))
+}
+
+#[tokio::test]
+async fn policies_are_enforced_with_their_conditions() -> Result<()> {
+    let double = &crate::world().await?.double;
+    let (main, target) = ("900000000031", "900000000032");
+    let operator = Operator::enroll(double, main, "op").await?;
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}]}).to_string();
+    let create = |iam: &aws_sdk_iam::Client, name: &str| {
+        iam.create_role()
+            .role_name(name)
+            .assume_role_policy_document(&trust)
+    };
+    let root = double.iam(double.root(target).await?);
+    create(&root, "full").send().await?;
+
+    let reader = limited(
+        double,
+        &operator,
+        target,
+        "reader",
+        &json!([{"Effect": "Allow", "Action": "iam:ListRoles", "Resource": "*"}]),
+    )
+    .await?;
+    ensure!(code(reader.list_roles().send().await) == "ok");
+    ensure!(code(create(&reader, "x").send().await) == "AccessDenied");
+
+    let deny = json!([{"Effect": "Allow", "Action": "iam:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "iam:DeleteRole", "Resource": format!("arn:aws:iam::{target}:role/full")}]);
+    let denied = limited(double, &operator, target, "denied", &deny).await?;
+    ensure!(
+        code(denied.delete_role().role_name("full").send().await) == "AccessDenied",
+        "an explicit deny wins"
+    );
+    ensure!(code(create(&denied, "y").send().await) == "ok");
+
+    let tagged = json!([{"Effect": "Allow", "Action": "iam:TagRole", "Resource": "*", "Condition": {"StringEquals": {"aws:RequestTag/owner": "me"}}}]);
+    let tagger = limited(double, &operator, target, "tagger", &tagged).await?;
+    let tag = |value: &str| {
+        aws_sdk_iam::types::Tag::builder()
+            .key("owner")
+            .value(value)
+            .build()
+    };
+    ensure!(code(tagger.tag_role().role_name("full").tags(tag("you")?).send().await) == "AccessDenied");
+    ensure!(code(tagger.tag_role().role_name("full").tags(tag("me")?).send().await) == "ok");
+
+    let boundary = "arn:aws:iam::aws:policy/ReadOnlyAccess";
+    let bound = json!([{"Effect": "Allow", "Action": "iam:CreateRole", "Resource": "*", "Condition": {"StringEquals": {"iam:PermissionsBoundary": boundary}}}]);
+    let bounder = limited(double, &operator, target, "bounder", &bound).await?;
+    ensure!(code(create(&bounder, "z").send().await) == "AccessDenied");
+    ensure!(code(create(&bounder, "z").permissions_boundary(boundary).send().await) == "ok");
+
+    // An external id, and the operator's own explicit deny.
+    let wants = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": main},
+        "Condition": {"StringEquals": {"sts:ExternalId": "s3cret"}}}]});
+    root.create_role()
+        .role_name("ext")
+        .assume_role_policy_document(wants.to_string())
+        .send()
+        .await?;
+    let sts = double.sts(operator.key.clone());
+    let assume = || {
+        sts.assume_role()
+            .role_arn(format!("arn:aws:iam::{target}:role/ext"))
+            .role_session_name("s1")
+    };
+    ensure!(code(assume().send().await) == "AccessDenied");
+    ensure!(code(assume().external_id("nope").send().await) == "AccessDenied");
+    ensure!(code(assume().external_id("s3cret").send().await) == "ok");
+    let never = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "sts:AssumeRole", "Resource": "*"}]});
+    let main_root = double.iam(double.root(main).await?);
+    main_root
+        .put_user_policy()
+        .user_name("op")
+        .policy_name("deny")
+        .policy_document(never.to_string())
+        .send()
+        .await?;
+    ensure!(code(assume().external_id("s3cret").send().await) == "AccessDenied");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_two_lists_of_roles_are_complete_only_together_and_come_in_pages() -> Result<()> {
+    let double = &crate::world().await?.double;
+    let iam = double.iam(double.root("900000000041").await?);
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}]}).to_string();
+    for n in 0..5 {
+        iam.create_role()
+            .role_name(format!("r{n}"))
+            .assume_role_policy_document(&trust)
+            .description("d")
+            .permissions_boundary("arn:aws:iam::aws:policy/ReadOnlyAccess")
+            .tags(aws_sdk_iam::types::Tag::builder().key("a").value("1").build()?)
+            .send()
+            .await?;
+    }
+    let (mut marker, mut pages, mut details) = (None, 0, vec![]);
+    loop {
+        let page = iam
+            .get_account_authorization_details()
+            .filter(aws_sdk_iam::types::EntityType::Role)
+            .max_items(2)
+            .set_marker(marker)
+            .send()
+            .await?;
+        pages += 1;
+        details.extend(
+            page.role_detail_list
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|d| d.path.as_deref() == Some("/")),
+        );
+        if !page.is_truncated {
+            break;
+        }
+        marker = page.marker;
+    }
+    ensure!(
+        pages >= 3 && details.len() == 5,
+        "{pages} pages, {} roles",
+        details.len()
+    );
+    ensure!(
+        details
+            .iter()
+            .all(|d| d.permissions_boundary.is_some() && d.tags.iter().flatten().count() == 1)
+    );
+    ensure!(
+        details[0]
+            .assume_role_policy_document
+            .as_deref()
+            .is_some_and(|d| d.starts_with("%7B")),
+        "documents come URL-encoded"
+    );
+    let mut listed = iam.list_roles().send().await?.roles;
+    listed.retain(|role| role.path == "/");
+    ensure!(listed.iter().all(|r| r.description.as_deref() == Some("d")
+        && r.permissions_boundary.is_none()
+        && r.tags.is_none()));
+    let quotas = iam
+        .get_account_summary()
+        .send()
+        .await?
+        .summary_map
+        .unwrap_or_default();
+    ensure!(
+        quotas
+            .iter()
+            .any(|(key, n)| key.as_str() == "RolesQuota" && *n == 1000),
+        "{quotas:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn faults_hit_as_often_as_they_are_told_to() -> Result<()> {
+    let double = &crate::world().await?.double;
+    let account = "900000000051";
+    let iam = double.iam(double.root(account).await?);
+    double
+        .faults(
+            account,
+            json!([{"action": "ListRoles", "times": 1, "code": "Throttling", "status": 400}]),
+        )
+        .await?;
+    ensure!(code(iam.list_roles().send().await) == "Throttling");
+    ensure!(code(iam.list_roles().send().await) == "ok");
+    double
+        .faults(
+            account,
+            json!([{"action": "ListRoles", "rate": 1, "burst": 3, "code": "Throttling", "status": 400}]),
+        )
+        .await?;
+    let mut throttled = 0;
+    for _ in 0..12 {
+        throttled += usize::from(code(iam.list_roles().send().await) == "Throttling");
+    }
+    ensure!(
+        (1..=9).contains(&throttled),
+        "a bucket of 3 throttled {throttled} of 12"
+    );
+    double.faults(account, json!([])).await?;
+    ensure!(code(iam.list_roles().send().await) == "ok");
+    Ok(())
+}

@@ -233,6 +233,9 @@ async fn an_account_in_use_does_not_go_before_its_roles() -> Result<()> {
         .kubectl(&["delete", "awsaccount", "inuse-0", "--wait=false"])
         .await?;
     let account = s.account_is(0, "InUse").await?;
+    // A controller that starts now has seen no sweep yet, and must make one for the role to go.
+    s.end_controller("TERM").await?;
+    s.start_controller()?;
     ensure!(
         format!("{:?}", account.status).contains("inuse/app"),
         "the role is named"
@@ -246,5 +249,92 @@ async fn an_account_in_use_does_not_go_before_its_roles() -> Result<()> {
         .kubectl(&["wait", "--for=delete", "awsaccount/inuse-0", "--timeout=60s"])
         .await?;
     ensure!(s.owned_roles(0).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_selector_with_a_typing_error_leaves_every_role_where_it_is() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "selector", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    let by = |operator: &str| json!({"accounts": {"selector": {"matchExpressions": [{"key": "scenario", "operator": operator, "values": ["selector"]}]}}});
+    s.apply(&s.role("app", by("In"))).await?;
+    s.role_is("app", "True", "InSync").await?;
+    s.apply(&s.role("app", by("in"))).await?;
+    let role = s.role_is("app", "False", "InvalidSpec").await?;
+    ensure!(format!("{:?}", role.status).contains("operator in is unknown"));
+    ensure!(s.owned_roles(0).await? == ["app"]);
+    s.apply(&s.role("app", by("In"))).await?;
+    s.role_is("app", "True", "InSync").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_role_that_rolectl_works_through_is_never_managed_by_it() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "through", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role("rolectl", json!({"adoption": "Always"}))).await?;
+    s.role_is("rolectl", "False", "GuardrailViolated").await?;
+    ensure!(s.owned_roles(0).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_namespace_that_may_not_use_the_account_blocks_nobody_by_a_name() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "squat", 1).await?;
+    // Older, in a namespace that the account does not allow.
+    let mut older = s.role("app", json!({}));
+    older["metadata"]["namespace"] = json!("default");
+    s.apply(&older).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({}))).await?;
+    s.role_is("app", "True", "InSync").await?;
+    s.world
+        .plane
+        .kubectl(&["delete", "iamrole", "app", "-n", "default", "--timeout=30s"])
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_role_swaps_a_policy_by_making_room_first() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "full", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    let iam = s.hands(0).await?;
+    let document =
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:Get*","Resource":"*"}]}"#;
+    let mut arns = vec![];
+    for n in 0..21 {
+        let made = iam
+            .create_policy()
+            .policy_name(format!("p{n}"))
+            .policy_document(document)
+            .send()
+            .await?;
+        arns.push(made.policy.and_then(|p| p.arn).unwrap_or_default());
+    }
+    // As many as the account lets a role have.
+    let quota = iam
+        .get_account_summary()
+        .send()
+        .await?
+        .summary_map
+        .unwrap_or_default();
+    let most = quota
+        .iter()
+        .find(|(k, _)| k.as_str() == "AttachedPoliciesPerRoleQuota")
+        .map_or(10, |(_, n)| usize::try_from(*n).unwrap_or(10));
+    s.apply(&s.role("app", json!({"managedPolicies": arns[..most]})))
+        .await?;
+    s.role_is("app", "True", "InSync").await?;
+    s.apply(&s.role("app", json!({"managedPolicies": arns[1..=most]})))
+        .await?;
+    s.role_is("app", "True", "InSync").await?;
+    s.apply(&s.role("app", json!({"managedPolicies": arns[..=most]})))
+        .await?;
+    s.role_is("app", "False", "QuotaExceeded").await?;
     Ok(())
 }

@@ -188,3 +188,63 @@ async fn no_credential_shows_in_logs_statuses_or_events_even_at_trace() -> Resul
     );
     s.assert_no_secret("all output", &shown)
 }
+
+#[tokio::test]
+async fn a_lock_stops_what_waits_for_its_turn_and_the_unlock_finishes_it() -> Result<()> {
+    let s = Scenario::with(crate::world().await?, "midlock", 1, |a| {
+        a["spec"]["requestsPerSecond"] = json!(10);
+        a["spec"]["burst"] = json!(1);
+    })
+    .await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    let roles: Vec<_> = (0..30)
+        .map(|n| {
+            s.role(
+                &format!("app-{n:02}"),
+                json!({"managedPolicies": ["ReadOnlyAccess"]}),
+            )
+        })
+        .collect();
+    s.apply(&json!({"apiVersion": "v1", "kind": "List", "items": roles}))
+        .await?;
+    until("the work to be under way", || async {
+        let made = s
+            .calls(0, 0)
+            .await
+            .map_err(|e| e.to_string())?
+            .by_action()
+            .get("CreateRole")
+            .copied()
+            .unwrap_or_default();
+        if made >= 3 { Ok(()) } else { Err(made.to_string()) }
+    })
+    .await?;
+    s.lock().await?;
+    s.session_is(Phase::Locked).await?;
+    for n in 0..30 {
+        s.role_is(&format!("app-{n:02}"), "Unknown", "SessionLocked")
+            .await?;
+    }
+    let calls = s.calls(0, 0).await?.total;
+    ensure!(calls < 60, "locked too late to show anything: {calls} calls");
+    rolectl_tests::wait::holds_for(
+        "silence while locked",
+        std::time::Duration::from_secs(3),
+        || async {
+            let now = s.calls(0, 0).await.map_err(|e| e.to_string())?.total;
+            if now == calls {
+                Ok(())
+            } else {
+                Err(format!("{now} calls, not {calls}"))
+            }
+        },
+    )
+    .await?;
+    s.unlock().await?;
+    for n in 0..30 {
+        s.role_is(&format!("app-{n:02}"), "True", "InSync").await?;
+    }
+    ensure!(s.owned_roles(0).await?.len() == 30);
+    Ok(())
+}

@@ -35,6 +35,8 @@ pub struct Account {
     bucket: Bucket,
     assumed: tokio::sync::Mutex<Option<Assumed>>,
     shutdown: CancellationToken,
+    /// Of the session that the account works on.
+    session_ended: Mutex<CancellationToken>,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,9 @@ pub enum AccountError {
     /// The process is going down.
     #[error("interrupted by shutdown; goes on at the next start")]
     Shutdown,
+    /// The session was locked or is over.
+    #[error("the session ended meanwhile; goes on at the next unlock")]
+    SessionEnded,
 }
 
 impl AccountError {
@@ -75,7 +80,7 @@ impl AccountError {
             Self::Aws(failure) => failure.reason(),
             Self::Mismatch { .. } => Reason::AccountMismatch,
             Self::SessionRefused(_) => Reason::SessionLocked,
-            Self::Shutdown => Reason::Progressing,
+            Self::Shutdown | Self::SessionEnded => Reason::Progressing,
         }
     }
 }
@@ -91,12 +96,19 @@ impl Account {
             spec,
             base,
             shutdown,
+            session_ended: Mutex::default(),
         })
     }
 
-    /// Whether the process is going down and no new call may begin.
-    pub fn is_shutting_down(&self) -> bool {
-        self.shutdown.is_cancelled()
+    /// Why no new call may begin.
+    pub fn must_stop(&self) -> Option<AccountError> {
+        if self.shutdown.is_cancelled() {
+            return Some(AccountError::Shutdown);
+        }
+        self.session_ended
+            .lock()
+            .is_cancelled()
+            .then_some(AccountError::SessionEnded)
     }
 
     /// IAM in this account, on `session`. Assumes the role when needed, and proves the account before anything else.
@@ -105,6 +117,7 @@ impl Account {
         session: &OpenSession,
         now: Timestamp,
     ) -> Result<aws_sdk_iam::Client, AccountError> {
+        *self.session_ended.lock() = session.ended.clone();
         // Held across the call on purpose: a hundred waiting roles cost one AssumeRole.
         let mut assumed = self.assumed.lock().await;
         if let Some(a) = assumed
@@ -137,7 +150,14 @@ impl Account {
             .duration_seconds(role.duration_seconds)
             .set_external_id(role.external_id.clone())
             .set_source_identity(role.source_identity.then(|| session.user_name().to_owned()));
-        let answer = paced("AssumeRole", &session.bucket, &self.shutdown, request.send()).await;
+        let answer = paced(
+            "AssumeRole",
+            &session.bucket,
+            &self.shutdown,
+            &session.ended,
+            request.send(),
+        )
+        .await;
         let answer = answer.map_err(|error| match error {
             // Of the session, not of the role: a denied role is AccessDenied.
             AccountError::Aws(failure) if failure.class == Class::Expired => {
@@ -196,7 +216,8 @@ impl Account {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
     {
-        match paced(operation, &self.bucket, &self.shutdown, call).await {
+        let ended = self.session_ended.lock().clone();
+        match paced(operation, &self.bucket, &self.shutdown, &ended, call).await {
             Ok(value) => Ok(value),
             Err(AccountError::Aws(failure)) => Err(failure),
             Err(other) => Err(AwsFailure {
@@ -209,11 +230,12 @@ impl Account {
     }
 }
 
-/// Waits for a turn, calls, and lets the bucket learn from the answer. A shutdown ends the wait, never the call.
+/// Waits for a turn, calls, and lets the bucket learn from the answer. A shutdown or a lock ends the wait, never the call.
 async fn paced<T, E, R>(
     operation: &'static str,
     bucket: &Bucket,
     shutdown: &CancellationToken,
+    ended: &CancellationToken,
     call: impl Future<Output = Result<T, SdkError<E, R>>>,
 ) -> Result<T, AccountError>
 where
@@ -223,6 +245,7 @@ where
     tokio::select! {
         biased;
         () = shutdown.cancelled() => return Err(AccountError::Shutdown),
+        () = ended.cancelled() => return Err(AccountError::SessionEnded),
         () = bucket.turn() => {}
     }
     tracing::debug!(operation, "calling AWS");

@@ -1,6 +1,8 @@
 //! Carries out a plan, call by call. Each call that succeeds is in the snapshot before the next begins, so
 //! that whatever happens next, what was done is known.
 
+use std::collections::VecDeque;
+
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::Tag;
 use rolectl_crds::OWNER_TAG;
@@ -71,15 +73,20 @@ pub async fn apply(
         role: before,
         ..Applied::default()
     };
-    for change in plan.changes {
-        if account.is_shutting_down() {
-            let failure = AwsFailure {
-                operation: change.operation(),
-                code: None,
-                message: "interrupted by shutdown; goes on at the next start".to_owned(),
-                class: Class::Conflict,
-            };
-            applied.failed = Some((change, failure));
+    let mut todo: VecDeque<Change> = plan.changes.into();
+    let mut made_room = false;
+    while let Some(change) = todo.pop_front() {
+        if let Some(stop) = account.must_stop() {
+            let (operation, message) = (change.operation(), stop.to_string());
+            applied.failed = Some((
+                change,
+                AwsFailure {
+                    operation,
+                    code: None,
+                    message,
+                    class: Class::Conflict,
+                },
+            ));
             return applied;
         }
         // Boxed: the futures of the SDK are large, and thousands of these may wait.
@@ -91,6 +98,14 @@ pub async fn apply(
                     .lock()
                     .wrote(name, applied.role.clone(), Instant::now());
                 applied.done.push(change);
+            }
+            // At a quota what takes away goes first after all: a role that is full could never change else.
+            Err(failure)
+                if failure.class == Class::Quota && !made_room && todo.iter().any(Change::makes_room) =>
+            {
+                made_room = true;
+                let (first, rest): (Vec<_>, Vec<_>) = todo.drain(..).partition(Change::makes_room);
+                todo = first.into_iter().chain([change]).chain(rest).collect();
             }
             Err(failure) => {
                 // AWS contradicts what we knew, or may have done what it did not say: look before trying again.
@@ -226,9 +241,10 @@ async fn execute(
         Change::RemoveInstanceProfile(profile, owner) => {
             remove_profile(account, iam, name, profile, owner).await?;
         }
-        Change::DeleteRole => {
-            gone_is_done(account.call(op, iam.delete_role().role_name(name).send()).await)?;
-        }
+        Change::DeleteRole => match account.call(op, iam.delete_role().role_name(name).send()).await {
+            Err(failure) if failure.class != Class::Vanished => return Err(failure),
+            _ => {}
+        },
     }
     Ok(None)
 }
@@ -247,8 +263,20 @@ async fn add_profile(
         .instance_profile_name(profile)
         .set_tags(Some(tags));
     match account.call(OP, create.send()).await {
-        Err(failure) if failure.class != Class::Exists => return Err(failure),
-        _ => {}
+        Ok(_) => {}
+        Err(failure) if failure.class == Class::Exists => {
+            if !owns_profile(account, iam, profile, owner).await? {
+                let message = format!(
+                    "instance profile {profile} exists and is not ours: name another in spec.instanceProfile"
+                );
+                return Err(AwsFailure {
+                    class: Class::Invalid,
+                    message,
+                    ..failure
+                });
+            }
+        }
+        Err(failure) => return Err(failure),
     }
     let add = iam
         .add_role_to_instance_profile()
@@ -272,42 +300,47 @@ async fn remove_profile(
         .instance_profile_name(profile)
         .role_name(role);
     gone_is_done(account.call("RemoveRoleFromInstanceProfile", remove.send()).await)?;
-    let found = account
-        .call(
-            "GetInstanceProfile",
-            iam.get_instance_profile().instance_profile_name(profile).send(),
-        )
-        .await;
-    let ours = match found {
-        Ok(answer) => answer.instance_profile.is_some_and(|p| {
-            p.tags
-                .into_iter()
-                .flatten()
-                .any(|tag| tag.key == OWNER_TAG && tag.value == owner)
-        }),
-        Err(failure) if failure.class == Class::Vanished => false,
-        Err(failure) => return Err(failure),
-    };
-    if ours {
+    if owns_profile(account, iam, profile, owner).await? {
         let delete = iam.delete_instance_profile().instance_profile_name(profile);
         gone_is_done(account.call("DeleteInstanceProfile", delete.send()).await)?;
     }
     Ok(())
 }
 
-/// What we want gone and is gone already is done.
+async fn owns_profile(
+    account: &Account,
+    iam: &Client,
+    profile: &str,
+    owner: &str,
+) -> Result<bool, AwsFailure> {
+    let request = iam.get_instance_profile().instance_profile_name(profile);
+    match account.call("GetInstanceProfile", request.send()).await {
+        Ok(answer) => Ok(answer.instance_profile.is_some_and(|p| {
+            p.tags
+                .into_iter()
+                .flatten()
+                .any(|tag| tag.key == OWNER_TAG && tag.value == owner)
+        })),
+        Err(failure) if failure.class == Class::Vanished => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What we want taken off the role and is off already is done. That the role itself is gone is another matter.
 fn gone_is_done<T>(result: Result<T, AwsFailure>) -> Result<(), AwsFailure> {
     match result {
         Ok(_) => Ok(()),
-        Err(failure)
-            if failure
+        Err(failure) => {
+            let missing = failure
                 .code
                 .as_deref()
-                .is_some_and(|code| code.starts_with("NoSuchEntity")) =>
-        {
-            Ok(())
+                .is_some_and(|code| code.starts_with("NoSuchEntity"));
+            if missing && !failure.message.contains("role with name") {
+                Ok(())
+            } else {
+                Err(failure)
+            }
         }
-        Err(failure) => Err(failure),
     }
 }
 

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::Secret;
 use parking_lot::RwLock;
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroize as _};
 use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
 
 use super::bucket::Bucket;
 
@@ -155,6 +156,8 @@ pub struct OpenSession {
     pub material: Material,
     /// `AssumeRole` counts against the session's account.
     pub bucket: Bucket,
+    /// Cancelled when the session is locked, refused or over: what waits for its turn is not called any more.
+    pub ended: CancellationToken,
 }
 
 impl OpenSession {
@@ -232,6 +235,7 @@ impl Sessions {
             sts,
             material,
             bucket: Bucket::new(20, 50),
+            ended: CancellationToken::new(),
         });
         inner
             .states
@@ -246,11 +250,15 @@ impl Sessions {
             .write()
             .states
             .insert(name.to_owned(), SessionState::Locked(why));
+        if let Some(SessionState::Open(open)) = &before {
+            open.ended.cancel();
+        }
         !matches!(before, Some(SessionState::Locked(_)))
     }
 
     /// AWS refused the session: it is not used again.
     pub fn reject(&self, name: &str, session: &OpenSession, why: &str) {
+        session.ended.cancel();
         self.reject_material(name, session.material.fingerprint(), why);
     }
 
@@ -274,12 +282,8 @@ impl Sessions {
 
     /// The `MfaSession` is gone.
     pub fn remove(&self, name: &str) {
-        let mut inner = self.0.write();
-        inner.states.insert(
-            name.to_owned(),
-            SessionState::Locked(format!("MfaSession {name} does not exist: create it")),
-        );
-        inner.rejected.remove(name);
+        self.lock(name, format!("MfaSession {name} does not exist: create it"));
+        self.0.write().rejected.remove(name);
     }
 }
 

@@ -191,7 +191,23 @@ impl Snapshot {
             );
             merge.look_again = Some(GRACE);
         }
+        let mut look_again = merge.look_again;
+        // Never at once, so that sweeps do not chase each other.
+        let mut later = |left: Duration| {
+            let left = left.max(Duration::from_secs(1));
+            look_again = Some(look_again.map_or(left, |other: Duration| other.max(left)));
+        };
         for (key, entry) in self.entries.drain() {
+            if entry.doubtful {
+                // Doubt that came while the sweep ran stays. Soon after, an absence may be an old read.
+                let age = start.at.checked_duration_since(entry.seen);
+                let may_lag = age.is_some_and(|age| age < GRACE) && !next.contains_key(&key);
+                if age.is_none() || may_lag {
+                    later(GRACE.saturating_sub(age.unwrap_or(GRACE)));
+                    next.insert(key, entry);
+                }
+                continue;
+            }
             let Some((number, at)) = entry.written else {
                 continue;
             };
@@ -203,11 +219,11 @@ impl Snapshot {
             let caught_up = next.get(&key).map(|e| (&e.role, e.doubtful)) == Some((&entry.role, false))
                 || (entry.role.is_none() && !next.contains_key(&key));
             if !caught_up {
-                let left = GRACE.saturating_sub(age);
-                merge.look_again = Some(merge.look_again.map_or(left, |other| other.max(left)));
+                later(GRACE.saturating_sub(age));
             }
             next.insert(key, entry);
         }
+        merge.look_again = look_again;
         next.retain(|_, entry| entry.role.is_some() || entry.written.is_some() || entry.doubtful);
         self.entries = next;
         self.complete = true;
@@ -319,6 +335,39 @@ mod tests {
         s.wrote("app", None, now);
         let soon = s.begin_sweep(now + Duration::from_secs(1));
         s.merge(soon, vec![role("app", "ghost")], &[], "c/");
+        assert_eq!(s.lookup("app"), Lookup::Absent);
+    }
+
+    #[test]
+    fn doubt_is_not_dispelled_by_a_sweep_that_began_before_it() {
+        let mut s = Snapshot::default();
+        let now = Instant::now();
+        let start = s.begin_sweep(now);
+        s.doubt("app", now + Duration::from_millis(5));
+        assert!(
+            s.merge(start, vec![role("app", "old")], &[], "c/")
+                .look_again
+                .is_some()
+        );
+        assert_eq!(s.lookup("app"), Lookup::Unknown);
+        let next = s.begin_sweep(now + Duration::from_secs(1));
+        s.merge(next, vec![role("app", "now")], &[], "c/");
+        assert_eq!(description(&s, "app").as_deref(), Some("now"));
+    }
+
+    #[test]
+    fn an_absence_soon_after_doubt_may_be_an_old_read() {
+        let mut s = Snapshot::default();
+        let now = Instant::now();
+        s.doubt("app", now);
+        let soon = s.begin_sweep(now + Duration::from_secs(3));
+        assert_eq!(
+            s.merge(soon, vec![], &[], "c/").look_again,
+            Some(Duration::from_secs(7))
+        );
+        assert_eq!(s.lookup("app"), Lookup::Unknown);
+        let later = s.begin_sweep(now + GRACE);
+        s.merge(later, vec![], &[], "c/");
         assert_eq!(s.lookup("app"), Lookup::Absent);
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::ListParams;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
@@ -13,7 +14,7 @@ use rolectl_crds::{AwsAccount, AwsAccountStatus, IamRole, Reason, RoleCounts};
 use tokio::time::Instant;
 
 use super::context::{Context, Settled};
-use super::{Error, Shared, events};
+use super::{Error, Shared, access, events};
 use crate::aws::account::{Account, AccountError};
 use crate::aws::error::Class;
 use crate::aws::session::{OpenSession, SessionState};
@@ -27,6 +28,8 @@ use crate::role::status::truth;
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(2));
 /// How soon to ask again for a session that was not looked at yet.
 const PENDING: Duration = Duration::from_secs(2);
+/// How often to see whether the last role of a deleted account has gone.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// Sweeps the account when it is due or asked for.
 pub async fn reconcile(object: Arc<AwsAccount>, context: Shared) -> Result<Action, Error> {
@@ -36,15 +39,24 @@ pub async fn reconcile(object: Arc<AwsAccount>, context: Shared) -> Result<Actio
     context.caches_filled().await;
     let api: Api<AwsAccount> = Api::all(context.client.clone());
     if object.metadata.deletion_timestamp.is_some() {
-        return let_go(&object, &context, &api).await;
+        if let_go(&object, &context, &api).await? {
+            return Ok(Action::await_change());
+        }
+        // Its roles can only go while it is looked after.
+        tend(&object, &context).await?;
+        return Ok(Action::requeue(LEAVING));
     }
     context.set_finalizer(&api, &object, true).await?;
-    let live = context.live(&object);
-    wake_on_change(&object, &context);
+    tend(&object, &context).await
+}
+
+async fn tend(object: &AwsAccount, context: &Context) -> Result<Action, Error> {
+    let live = context.live(object);
+    wake_on_change(object, context);
     if object.spec.suspend {
-        park(&object, &context);
+        park(object, context);
         let message = "suspended: no call is made in this account".to_owned();
-        return report(&object, &context, Reason::Suspended, message, None)
+        return report(object, context, Reason::Suspended, message, None)
             .await
             .map(|()| Action::await_change());
     }
@@ -60,23 +72,23 @@ pub async fn reconcile(object: Arc<AwsAccount>, context: Shared) -> Result<Actio
             return Ok(Action::requeue(PENDING));
         }
         SessionState::Pending => {
-            park(&object, &context);
+            park(object, context);
             let message = format!(
                 "MfaSession {} does not exist: create it, or correct spec.sessionRef",
                 object.spec.session_ref
             );
-            return report(&object, &context, Reason::SessionLocked, message, None)
+            return report(object, context, Reason::SessionLocked, message, None)
                 .await
                 .map(|()| Action::await_change());
         }
         SessionState::Locked(why) => {
-            park(&object, &context);
-            return report(&object, &context, Reason::SessionLocked, why, None)
+            park(object, context);
+            return report(object, context, Reason::SessionLocked, why, None)
                 .await
                 .map(|()| Action::await_change());
         }
     };
-    sweep_if_due(&object, &context, &live, &session).await
+    sweep_if_due(object, context, &live, &session).await
 }
 
 async fn sweep_if_due(
@@ -100,6 +112,9 @@ async fn sweep_if_due(
         wait
     });
     if let Some(wait) = wait.filter(|w| !w.is_zero()) {
+        if object.metadata.deletion_timestamp.is_some() {
+            report(object, context, Reason::InSync, String::new(), None).await?;
+        }
         return Ok(Action::requeue(wait));
     }
     let start = live.snapshot.lock().begin_sweep(now);
@@ -124,6 +139,7 @@ async fn sweep_if_due(
         p.due = Some(Instant::now() + next);
         p.session = Some(session.number);
         p.failures = 0;
+        p.parked = false;
         p.failure.take().is_some()
     });
     let drifted = wake_roles(object, context, live, recovered);
@@ -166,6 +182,16 @@ async fn sweep_failed(
     }
     match &error {
         AccountError::SessionRefused(_) => {
+            context
+                .sessions
+                .reject(&object.spec.session_ref, session, &error.to_string());
+            context.wake_session(&object.spec.session_ref);
+            return Ok(Action::requeue(PENDING));
+        }
+        // Used directly, the session itself was refused.
+        AccountError::Aws(failure)
+            if failure.class == Class::Expired && object.spec.assume_role.is_none() =>
+        {
             context
                 .sessions
                 .reject(&object.spec.session_ref, session, &error.to_string());
@@ -232,13 +258,14 @@ fn wake_on_change(object: &AwsAccount, context: &Context) {
 /// Nothing may be called: what was known is out of date, and the roles must say so.
 fn park(object: &AwsAccount, context: &Context) {
     let name = object.name_any();
-    let was_working = context.progress(&name, |p| {
-        let was = p.session.take().is_some() || p.failure.take().is_some() || !p.settled.is_empty();
+    let news = context.progress(&name, |p| {
+        p.session = None;
+        p.failure = None;
         p.settled.clear();
-        was
+        !std::mem::replace(&mut p.parked, true)
     });
     context.live(object).snapshot.lock().forget();
-    if was_working {
+    if news {
         for role in context.roles_of(object) {
             context.wake_role(ObjectRef::from_obj(&*role));
         }
@@ -337,27 +364,47 @@ async fn report_orphans(object: &AwsAccount, context: &Context, live: &Account) 
     }
 }
 
-/// An account goes only when no role needs it any more.
-async fn let_go(object: &AwsAccount, context: &Context, api: &Api<AwsAccount>) -> Result<Action, Error> {
-    let name = object.name_any();
-    let users = context.roles_of(object);
-    if users.is_empty() {
-        context.set_finalizer(api, object, false).await?;
-        context.forget_account(&name);
-        return Ok(Action::await_change());
+/// An account goes only when no role needs it any more. Whether it has gone.
+async fn let_go(object: &AwsAccount, context: &Context, api: &Api<AwsAccount>) -> Result<bool, Error> {
+    // Asked of the API server: our cache may be of one namespace only, and may trail.
+    let roles: Api<IamRole> = Api::all(context.client.clone());
+    let all = roles
+        .list(&ListParams::default())
+        .await
+        .map_err(Error::kube("could not list IamRoles"))?;
+    if all.iter().any(|role| needs(role, object)) {
+        return Ok(false);
     }
+    context.set_finalizer(api, object, false).await?;
+    context.forget_account(&object.name_any());
+    Ok(true)
+}
+
+/// Whether the role stands in the account, or may yet come to.
+fn needs(role: &IamRole, object: &AwsAccount) -> bool {
+    let name = object.name_any();
+    let has_it = role
+        .status
+        .iter()
+        .flat_map(|s| &s.accounts)
+        .any(|a| a.name == name && a.role_id.is_some());
+    let may = access::may_allow(object, role.metadata.namespace.as_deref().unwrap_or_default());
+    has_it || (may && (super::context::targets(role, object) || super::context::stands_in(role, &name)))
+}
+
+/// While the account is being deleted it says what still needs it.
+fn in_use(object: &AwsAccount, context: &Context) -> String {
+    let users = context.stores.roles.state_filter(|role| needs(role, object));
     let shown: Vec<String> = users
         .iter()
         .take(5)
         .map(|r| format!("{}/{}", r.namespace().unwrap_or_default(), r.name_any()))
         .collect();
-    let message = format!(
+    format!(
         "still used by {} roles: {}. Take the account out of their spec.accounts first",
         users.len(),
         shown.join(", ")
-    );
-    report(object, context, Reason::InUse, message, None).await?;
-    Ok(Action::requeue(Duration::from_secs(5)))
+    )
 }
 
 async fn report(
@@ -367,6 +414,12 @@ async fn report(
     message: String,
     swept: Option<(RoleCounts, Duration)>,
 ) -> Result<(), Error> {
+    let (reason, message) = match reason {
+        Reason::InSync if object.metadata.deletion_timestamp.is_some() => {
+            (Reason::InUse, in_use(object, context))
+        }
+        other => (other, message),
+    };
     let prior = object.status.as_ref();
     let generation = object.metadata.generation;
     let ready = match reason {

@@ -77,6 +77,8 @@ pub struct AccountProgress {
     pub seen: Option<(Option<i64>, BTreeMap<String, String>)>,
     /// How each role was left here.
     pub settled: HashMap<ObjectRef<IamRole>, Settled>,
+    /// Whether the roles know already that no call may be made.
+    pub parked: bool,
     /// Owners without object that were already reported.
     pub orphans: Vec<String>,
 }
@@ -172,12 +174,8 @@ impl Context {
     /// The live account of an object: made anew when its spec has changed.
     pub fn live(&self, object: &AwsAccount) -> Arc<Account> {
         let name = object.name_any();
-        if let Some(live) = self
-            .live
-            .read()
-            .get(&name)
-            .filter(|live| live.spec == object.spec)
-        {
+        let mut all = self.live.write();
+        if let Some(live) = all.get(&name).filter(|live| live.spec == object.spec) {
             return live.clone();
         }
         let live = Account::new(
@@ -186,12 +184,14 @@ impl Context {
             self.base.clone(),
             self.shutdown.clone(),
         );
-        self.live.write().insert(name.clone(), live.clone());
+        all.insert(name.clone(), live.clone());
+        drop(all);
         // A new account knows no role yet: it is swept before anything is decided.
         self.progress(&name, |p| {
             p.due = None;
             p.session = None;
         });
+        self.wake_account(&name);
         live
     }
 
@@ -414,8 +414,28 @@ pub fn targets(role: &IamRole, account: &AwsAccount) -> bool {
     let Some(selector) = &selection.selector else {
         return false;
     };
-    // A selector that cannot be read selects nothing: better no role than one in a wrong account.
     selects(selector, account.labels())
+}
+
+/// Why the role's selector cannot be read. Such a role is left exactly as it is: a typing error in a selector
+/// must not look like accounts that leave.
+pub fn selector_error(role: &IamRole) -> Option<String> {
+    let expressions = role.spec.accounts.selector.as_ref()?.match_expressions.as_ref()?;
+    expressions.iter().find_map(|requirement| {
+        let has_values = requirement
+            .values
+            .as_ref()
+            .is_some_and(|values| !values.is_empty());
+        match requirement.operator.as_str() {
+            "Exists" | "DoesNotExist" if !has_values => None,
+            "Exists" | "DoesNotExist" => Some(format!("{} takes no values", requirement.operator)),
+            "In" | "NotIn" if has_values => None,
+            "In" | "NotIn" => Some(format!("{} needs values", requirement.operator)),
+            other => Some(format!(
+                "operator {other} is unknown: write In, NotIn, Exists or DoesNotExist"
+            )),
+        }
+    })
 }
 
 /// Whether a label selector matches. An empty one matches everything, as in Kubernetes.

@@ -12,15 +12,15 @@ use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 use rolectl_crds::{
-    AccountStatus, AwsAccount, DriftPolicy, FINALIZER, IamRole, IamRoleStatus, OWNER_TAG,
+    AccountStatus, AwsAccount, DeletionPolicy, DriftPolicy, FINALIZER, IamRole, IamRoleStatus, OWNER_TAG,
     RECONCILE_ANNOTATION, Reason,
 };
 use tokio::sync::OnceCell;
 
 use super::access;
-use super::context::{Context, Settled, distinct, stands_in, targets};
+use super::context::{Context, Settled, distinct, selector_error, stands_in, targets};
 use super::{Error, Shared, events};
-use crate::aws::account::{Account, AccountError};
+use crate::aws::account::{Account, AccountError, role_arn};
 use crate::aws::apply::{Applied, apply, verify};
 use crate::aws::error::Class;
 use crate::aws::session::{OpenSession, SessionState};
@@ -80,10 +80,18 @@ pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Er
         );
         return work.report(status, &[]).await.map(|()| Action::await_change());
     }
+    if let Some(problem) = selector_error(&role) {
+        let message =
+            format!("spec.accounts.selector: {problem}. Until then the role stays as it is everywhere");
+        let (prior, generation) = (role.status.as_ref(), role.metadata.generation);
+        let status = without_accounts(prior, generation, Reason::InvalidSpec, message, Timestamp::now());
+        return work.report(status, &[]).await.map(|()| Action::await_change());
+    }
     work.look_again_if_asked();
     let (wanted, unknown) = work.resolve();
     let leaving = work.leaving(&wanted);
     let mut outcomes = work.in_all(&wanted, &leaving).await?;
+    outcomes.extend(work.lost(&unknown));
     outcomes.extend(unknown.into_iter().map(|name| work.unknown_account(name)));
     let done: Vec<String> = outcomes.iter().flat_map(|o| o.done.iter().cloned()).collect();
     let accounts: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
@@ -228,14 +236,22 @@ impl<'a> Work<'a> {
     }
 
     fn outcome(&self, account: &AwsAccount, state: Reason, message: impl Into<String>) -> Outcome {
+        self.unsettle(account);
         Outcome {
             status: Some(self.entry(account, state, Some(message.into()))),
             done: vec![],
         }
     }
 
+    /// The next sweep wakes the role again, whatever it finds.
+    fn unsettle(&self, account: &AwsAccount) {
+        self.context
+            .progress(&account.name_any(), |p| p.settled.remove(&self.key));
+    }
+
     /// Nothing new can be said yet: what was said of this generation stands.
     fn unchanged(&self, account: &AwsAccount, waiting_for: &str) -> Outcome {
+        self.unsettle(account);
         let current =
             self.role.status.as_ref().and_then(|s| s.observed_generation) == self.role.metadata.generation;
         let settled = |s: &&AccountStatus| current && s.state != Reason::SessionLocked;
@@ -246,6 +262,23 @@ impl<'a> Work<'a> {
             },
             None => self.outcome(account, Reason::Progressing, waiting_for),
         }
+    }
+
+    /// Accounts without object in which the role stands: it must not be forgotten that it does.
+    fn lost(&self, but: &[String]) -> Vec<Outcome> {
+        let entries = self.role.status.iter().flat_map(|s| &s.accounts);
+        entries
+            .filter(|a| a.role_id.is_some() || a.last_applied_generation.is_some())
+            .filter(|a| !but.contains(&a.name) && self.context.stores.accounts.get(&ObjectRef::new(&a.name)).is_none())
+            .map(|a| {
+                let message = format!(
+                    "AwsAccount {} is gone, and the role still stands there: apply it again, or set deletionPolicy: Retain",
+                    a.name
+                );
+                let status = AccountStatus { state: Reason::AccountNotFound, message: Some(message), ..a.clone() };
+                Outcome { status: Some(status), done: vec![] }
+            })
+            .collect()
     }
 
     fn unknown_account(&self, name: String) -> Outcome {
@@ -272,20 +305,27 @@ impl<'a> Work<'a> {
         if account.spec.suspend {
             return Ok(self.outcome(account, Reason::Suspended, "the account is suspended"));
         }
+        let never_ours = self
+            .prior(&account.name_any())
+            .is_none_or(|p| p.role_id.is_none());
+        if account.metadata.deletion_timestamp.is_some() && never_ours {
+            let message = "the AwsAccount is being deleted: take it out of spec.accounts";
+            return Ok(self.outcome(account, Reason::AccountNotFound, message));
+        }
         if !access::allows(self.context, account, &self.namespace).await? {
             let message = format!(
                 "AwsAccount {} does not allow namespace {}: its owner can add it to spec.allowedNamespaces",
                 account.name_any(),
                 self.namespace
             );
-            return Ok(self.settle(account, Reason::NamespaceNotAllowed, message, None));
+            return Ok(self.outcome(account, Reason::NamespaceNotAllowed, message));
         }
         if let Some(other) = self.prevailing_namesake(account) {
-            return Ok(self.settle(account, Reason::Duplicate, self.duplicate_of(&other), None));
+            return Ok(self.outcome(account, Reason::Duplicate, self.duplicate_of(&other)));
         }
         let desired = match self.desired(account) {
             Ok(desired) => desired,
-            Err((reason, message)) => return Ok(self.settle(account, reason, message, None)),
+            Err((reason, message)) => return Ok(self.outcome(account, reason, message)),
         };
         let (live, session) = match self.reach(account) {
             Ok(reached) => reached,
@@ -348,15 +388,19 @@ impl<'a> Work<'a> {
         }
         let (live, session) = match self.reach(account) {
             Ok(reached) => reached,
+            Err(outcome) => return Ok(*outcome),
+        };
+        let (observed, seen) = match self.observe(account, &live) {
+            Ok(observed) => observed,
             Err(outcome) => {
                 // Never written there, and nobody can look: nothing keeps us.
-                let failing = outcome
+                let shut_out = outcome
                     .status
                     .as_ref()
-                    .is_some_and(|s| s.state != Reason::SessionLocked && s.state != Reason::Progressing);
+                    .is_some_and(|s| matches!(s.state, Reason::AccessDenied | Reason::AccountMismatch));
                 let never_ours =
                     prior.is_none_or(|p| p.role_id.is_none() && p.last_applied_generation.is_none());
-                if failing && never_ours {
+                if shut_out && never_ours {
                     return Ok(Outcome {
                         status: None,
                         done: vec![],
@@ -364,10 +408,6 @@ impl<'a> Work<'a> {
                 }
                 return Ok(*outcome);
             }
-        };
-        let (observed, seen) = match self.observe(account, &live) {
-            Ok(observed) => observed,
-            Err(outcome) => return Ok(*outcome),
         };
         let known = prior.and_then(|p| p.role_id.as_deref());
         let plan = plan_removal(
@@ -387,9 +427,10 @@ impl<'a> Work<'a> {
             .as_ref()
             .map_or_else(|| self.role_name().to_owned(), |o| o.name.clone());
         let applied = Box::pin(self.carry_out(&live, &session, &name, plan, observed, seen)).await;
-        let failed = matches!(&applied, Err(_) | Ok(Applied { failed: Some(_), .. }));
+        // Nothing done and nothing failed is a role that changed under us: look again before letting go of it.
+        let made = matches!(&applied, Ok(Applied { failed: None, done, .. }) if !done.is_empty());
         let mut outcome = self.applied(account, &live, &session, applied).await;
-        if !failed {
+        if made {
             self.context.progress(&live.name, |p| p.settled.remove(&self.key));
             outcome.status = None;
         }
@@ -418,12 +459,23 @@ impl<'a> Work<'a> {
                 role.uid(),
             )
         };
+        // Who may not use the account, or can make nothing of its spec, stands in nobody's way.
+        let idle = |role: &IamRole| {
+            let entry = role
+                .status
+                .iter()
+                .flat_map(|s| &s.accounts)
+                .find(|a| Some(&a.name) == account.metadata.name.as_ref());
+            let stalled = entry
+                .is_some_and(|a| a.role_id.is_none() && a.state.is_stalled() && a.state != Reason::Duplicate);
+            stalled || !access::may_allow(account, role.metadata.namespace.as_deref().unwrap_or_default())
+        };
         let mine = claim(self.role);
         let other = self
             .context
             .stores
             .roles
-            .find(|other| self.is_namesake(other, account) && claim(other) < mine)?;
+            .find(|other| self.is_namesake(other, account) && !idle(other) && claim(other) < mine)?;
         Some(format!(
             "{}/{}",
             other.namespace().unwrap_or_default(),
@@ -483,6 +535,17 @@ impl<'a> Work<'a> {
         };
         let desired = desired(&self.role.spec, &self.name, &self.owner, &context)
             .map_err(|e| (e.reason(), e.to_string()))?;
+        let through = role_arn(&account.spec);
+        if through
+            .rsplit('/')
+            .next()
+            .is_some_and(|name| name.eq_ignore_ascii_case(&desired.name))
+        {
+            let message = format!(
+                "{through} is the role that rolectl works through in this account: choose another roleName"
+            );
+            return Err((Reason::GuardrailViolated, message));
+        }
         let broken = account
             .spec
             .guardrails
@@ -623,8 +686,13 @@ impl<'a> Work<'a> {
             }
             Some((change, failure)) => {
                 let mut reason = failure.reason();
+                let given_up = self.role.status.as_ref().and_then(|s| s.observed_generation)
+                    == self.role.metadata.generation
+                    && self
+                        .prior(&live.name)
+                        .is_some_and(|p| p.state == Reason::InvalidSpec);
                 if reason == Reason::AwaitingPrincipal
-                    && self.context.failing_for(&self.key) > PRINCIPAL_PATIENCE
+                    && (given_up || self.context.failing_for(&self.key) > PRINCIPAL_PATIENCE)
                 {
                     reason = Reason::InvalidSpec;
                 }
@@ -688,8 +756,9 @@ impl<'a> Work<'a> {
         message: impl Into<String>,
         observed: Option<&ObservedRole>,
     ) -> Outcome {
+        let outcome = self.outcome(account, reason, message);
         self.remember(account, observed);
-        self.outcome(account, reason, message)
+        outcome
     }
 
     fn settle_as(
@@ -745,7 +814,10 @@ impl<'a> Work<'a> {
             .into_iter()
             .collect::<Result<Vec<_>, _>>()?;
         let done: Vec<String> = outcomes.iter().flat_map(|o| o.done.iter().cloned()).collect();
-        let left: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
+        let mut left: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
+        if self.role.spec.deletion_policy == DeletionPolicy::Delete {
+            left.extend(self.lost(&[]).into_iter().filter_map(|o| o.status));
+        }
         if left.is_empty() {
             if !done.is_empty() {
                 events::publish(

@@ -59,10 +59,11 @@ pub async fn reconcile(session: Arc<MfaSession>, context: Shared) -> Result<Acti
     watch_secret(&session, &context);
     let standing = stand(&session, &context).await?;
     let changed = take_up(&name, &standing, &context);
-    report(&session, &context, &standing).await?;
+    // First of all: should the report fail, the accounts must know nevertheless.
     if changed {
         wake_accounts(&name, &context);
     }
+    report(&session, &context, &standing).await?;
     Ok(standing.again.map_or_else(Action::await_change, Action::requeue))
 }
 
@@ -178,10 +179,8 @@ async fn confirm(
         Ok(identity) => identity,
         Err(error) => {
             let failure = AwsFailure::new("GetCallerIdentity", &error);
-            if matches!(
-                failure.class,
-                Class::Expired | Class::AccessDenied | Class::Invalid
-            ) {
+            // Only AWS's word that it knows no such session counts: a wrong clock, say, can be mended.
+            if failure.class == Class::Expired {
                 let why = format!("AWS does not accept the session ({failure})");
                 context
                     .sessions

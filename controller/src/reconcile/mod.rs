@@ -157,7 +157,7 @@ pub async fn run(
     let role_controller = Controller::for_stream(filtered(roles.stream, changed), roles.store)
         .with_config(Config::default().concurrency(concurrency))
         .reconcile_on(queue(role_wakes))
-        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
             iam_role::reconcile,
             |_, error, _| retry("IamRole", error),
@@ -171,7 +171,11 @@ pub async fn run(
         tokio::spawn(account_controller.for_each(|_| futures::future::ready(()))),
         tokio::spawn(role_controller.for_each(|_| futures::future::ready(()))),
     ];
-    futures::future::join_all(tasks).await;
+    // None of them ends by itself: one that does has failed, and the process must not live on without it.
+    let (_, _, others) = futures::future::select_all(tasks).await;
+    if shutdown.is_cancelled() {
+        futures::future::join_all(others).await;
+    }
 }
 
 fn filtered<K>(

@@ -183,6 +183,15 @@ fn claim(desired: &DesiredRole, observed: &ObservedRole, known_role_id: Option<&
             }
         }
     }
+    if observed.name != desired.name {
+        return refuse(
+            Reason::AlreadyExists,
+            format!(
+                "role {name} exists, and IAM takes {} for the same name: write spec.roleName as it is there",
+                desired.name
+            ),
+        );
+    }
     if observed.path != desired.path && desired.ensure == Ensure::Present {
         return refuse(
             Reason::AlreadyExists,
@@ -385,6 +394,14 @@ impl Change {
             Self::RemoveInstanceProfile(..) => "RemoveRoleFromInstanceProfile",
             Self::DeleteRole => "DeleteRole",
         }
+    }
+
+    /// Whether the change frees some of a quota.
+    pub const fn makes_room(&self) -> bool {
+        matches!(
+            self,
+            Self::DetachPolicy(_) | Self::DeleteInlinePolicy(_) | Self::Untag(_)
+        )
     }
 
     /// The role once this change is made. `created` is what AWS answered to `CreateRole`.

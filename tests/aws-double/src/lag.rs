@@ -52,7 +52,10 @@ impl Lag {
         }
         let copy = newest.read().clone();
         let state: SharedIamState = Arc::new(parking_lot::RwLock::new(copy));
-        let view = View { service: (self.new_service)(state.clone()), state };
+        let view = View {
+            service: (self.new_service)(state.clone()),
+            state,
+        };
         self.on.lock().insert(account.to_owned(), (by, view));
     }
 
