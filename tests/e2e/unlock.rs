@@ -125,6 +125,9 @@ async fn each_failure_of_unlock_has_its_own_message_and_changes_nothing() -> Res
     )
     .await?;
 
+    let no_aws = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1")];
+    fails(&s, "operator", &unlock("123456"), &no_aws, "AWS does not answer").await?;
+
     // A code that is wrong, and one that was used.
     let right = s.operator.code().await?;
     let wrong = format!("{:06}", (right.parse::<u32>()? + 1) % 1_000_000);
@@ -292,4 +295,22 @@ async fn lock_takes_the_session_away_and_again_is_no_error() -> Result<()> {
     s.lock().await?;
     ensure!(version(&s).await?.is_none());
     s.lock().await
+}
+
+#[tokio::test]
+async fn the_help_of_every_verb_reads_as_reviewed() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "help", 0).await?;
+    for verb in ["", "unlock", "lock", "status"] {
+        let args: Vec<&str> = verb.split_whitespace().chain(["--help"]).collect();
+        // The default of --namespace shows in the help, and what the environment says with it.
+        let output = s
+            .rolectl_as(
+                "operator",
+                &args,
+                &[("ROLECTL_NAMESPACE", "from-env"), ("AWS_MFA_SERIAL", "")],
+            )
+            .await?;
+        insta::assert_snapshot!(format!("help-{verb}"), String::from_utf8(output.stdout)?);
+    }
+    Ok(())
 }

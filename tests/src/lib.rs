@@ -4,7 +4,7 @@
 //! [`double`] run the two worlds, and [`scenario`] puts an operator, accounts and a controller into them.
 
 // A harness talks to people while it builds, and reads what cargo and the shell set.
-#![allow(clippy::print_stderr, clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods)]
 
 pub mod control_plane;
 pub mod double;

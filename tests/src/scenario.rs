@@ -33,14 +33,20 @@ pub struct World {
     pub double: Double,
     /// Where logs go.
     pub dir: PathBuf,
+    /// Held while we run, so that no other run takes our files away.
+    _lock: std::fs::File,
 }
 
 impl World {
     /// Builds what is missing, starts both, and installs the CRDs and the RBAC of `deploy/`.
     pub async fn start(name: &str) -> Result<Self> {
         let dir = target().join(name);
+        std::fs::create_dir_all(target())?;
+        let lock = std::fs::File::create(target().join(format!("{name}.lock")))?;
+        lock.try_lock()
+            .map_err(|_| anyhow::anyhow!("another run uses {}: end it first", dir.display()))?;
         if dir.exists() {
-            std::fs::remove_dir_all(&dir).with_context(|| format!("{} is in use", dir.display()))?;
+            std::fs::remove_dir_all(&dir)?;
         }
         std::fs::create_dir_all(&dir)?;
         let tools = Tools::prepare()?;
@@ -72,6 +78,7 @@ impl World {
             plane,
             double,
             dir,
+            _lock: lock,
         })
     }
 }

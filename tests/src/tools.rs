@@ -1,5 +1,6 @@
 //! Finds or builds what a run needs, and says what it is building.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -160,7 +161,8 @@ fn run(what: &str, takes: &str, command: &mut Command) -> Result<()> {
         }
         let seconds = start.elapsed().as_secs();
         if seconds >= 2 && (told == 0 || seconds >= told + 30) {
-            eprintln!("  building {what} ({takes}) ... {seconds}s");
+            // Not `eprintln!`, which a test runner keeps to itself until the test fails.
+            let _ = writeln!(std::io::stderr(), "  building {what} ({takes}) ... {seconds}s");
             told = seconds;
         }
         std::thread::sleep(std::time::Duration::from_millis(200));

@@ -43,8 +43,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mi
 struct Outcome {
     /// `None`: nothing of ours is left there.
     status: Option<AccountStatus>,
-    /// Changes made, for the event.
-    done: Vec<String>,
+    /// The account and the changes made there, for the event.
+    done: Option<(String, String)>,
 }
 
 /// One reconcile of one role.
@@ -93,7 +93,7 @@ pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Er
     let mut outcomes = work.in_all(&wanted, &leaving).await?;
     outcomes.extend(work.lost(&unknown));
     outcomes.extend(unknown.into_iter().map(|name| work.unknown_account(name)));
-    let done: Vec<String> = outcomes.iter().flat_map(|o| o.done.iter().cloned()).collect();
+    let done: Vec<(String, String)> = outcomes.iter().filter_map(|o| o.done.clone()).collect();
     let accounts: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
     let action = work.next(&accounts);
     let status = status(
@@ -239,7 +239,7 @@ impl<'a> Work<'a> {
         self.unsettle(account);
         Outcome {
             status: Some(self.entry(account, state, Some(message.into()))),
-            done: vec![],
+            done: None,
         }
     }
 
@@ -258,7 +258,7 @@ impl<'a> Work<'a> {
         match self.prior(&account.name_any()).filter(settled) {
             Some(prior) => Outcome {
                 status: Some(prior.clone()),
-                done: vec![],
+                done: None,
             },
             None => self.outcome(account, Reason::Progressing, waiting_for),
         }
@@ -276,7 +276,7 @@ impl<'a> Work<'a> {
                     a.name
                 );
                 let status = AccountStatus { state: Reason::AccountNotFound, message: Some(message), ..a.clone() };
-                Outcome { status: Some(status), done: vec![] }
+                Outcome { status: Some(status), done: None }
             })
             .collect()
     }
@@ -296,7 +296,7 @@ impl<'a> Work<'a> {
         };
         Outcome {
             status: Some(status),
-            done: vec![],
+            done: None,
         }
     }
 
@@ -403,7 +403,7 @@ impl<'a> Work<'a> {
                 if shut_out && never_ours {
                     return Ok(Outcome {
                         status: None,
-                        done: vec![],
+                        done: None,
                     });
                 }
                 return Ok(*outcome);
@@ -419,7 +419,7 @@ impl<'a> Work<'a> {
         if plan.is_empty() {
             return Ok(Outcome {
                 status: None,
-                done: vec![],
+                done: None,
             });
         }
         self.hold_unless_deleted().await?;
@@ -665,11 +665,7 @@ impl<'a> Work<'a> {
             Ok(applied) => applied,
             Err(error) => return self.account_failed(account, live, session, &error).await,
         };
-        let done: Vec<String> = applied
-            .done
-            .iter()
-            .map(|change| format!("{}: {change}", live.name))
-            .collect();
+        let done: Vec<String> = applied.done.iter().map(ToString::to_string).collect();
         for line in &done {
             tracing::info!(role = %self.key, account = account.spec.account_id, change = line, "applied");
         }
@@ -705,6 +701,7 @@ impl<'a> Work<'a> {
             status.arn = Some(role.arn.clone());
             status.role_id = Some(role.role_id.clone());
         }
+        let done = (!done.is_empty()).then(|| (live.name.clone(), done.join("; ")));
         Outcome { done, ..outcome }
     }
 
@@ -744,7 +741,7 @@ impl<'a> Work<'a> {
         status.last_applied_generation = self.role.metadata.generation;
         Outcome {
             status: Some(status),
-            done: vec![],
+            done: None,
         }
     }
 
@@ -813,23 +810,13 @@ impl<'a> Work<'a> {
             .await
             .into_iter()
             .collect::<Result<Vec<_>, _>>()?;
-        let done: Vec<String> = outcomes.iter().flat_map(|o| o.done.iter().cloned()).collect();
+        let done: Vec<(String, String)> = outcomes.iter().filter_map(|o| o.done.clone()).collect();
         let mut left: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
         if self.role.spec.deletion_policy == DeletionPolicy::Delete {
             left.extend(self.lost(&[]).into_iter().filter_map(|o| o.status));
         }
         if left.is_empty() {
-            if !done.is_empty() {
-                events::publish(
-                    self.context,
-                    self.role,
-                    EventType::Normal,
-                    "Removed",
-                    "Apply",
-                    &done.join("; "),
-                )
-                .await;
-            }
+            self.tell(&done, "Removed").await;
             let api: Api<IamRole> = self.context.api_of(self.role);
             self.context.set_finalizer(&api, self.role, false).await?;
             return Ok(Action::await_change());
@@ -846,7 +833,16 @@ impl<'a> Work<'a> {
         Ok(action)
     }
 
-    async fn report(&self, status: IamRoleStatus, done: &[String]) -> Result<(), Error> {
+    /// One event an account: events that differ in nothing but their note are taken for one that repeats.
+    async fn tell(&self, done: &[(String, String)], reason: &str) {
+        for (account, changes) in done {
+            let (action, note) = (format!("Apply:{account}"), format!("{account}: {changes}"));
+            let action: String = action.chars().take(128).collect();
+            events::publish(self.context, self.role, EventType::Normal, reason, &action, &note).await;
+        }
+    }
+
+    async fn report(&self, status: IamRoleStatus, done: &[(String, String)]) -> Result<(), Error> {
         let prior = self.role.status.as_ref();
         let api: Api<IamRole> = self.context.api_of(self.role);
         let before = prior.and_then(|p| ready_reason(&p.conditions)).map(str::to_owned);
@@ -855,18 +851,8 @@ impl<'a> Work<'a> {
         if self.context.patch_status(&api, self.role, prior, &status).await? {
             events::publish_stalled(self.context, self.role, before.as_deref(), &status.conditions).await;
         }
-        if !done.is_empty() {
-            let reason = if corrected { "DriftCorrected" } else { "Applied" };
-            events::publish(
-                self.context,
-                self.role,
-                EventType::Normal,
-                reason,
-                "Apply",
-                &done.join("; "),
-            )
+        self.tell(done, if corrected { "DriftCorrected" } else { "Applied" })
             .await;
-        }
         Ok(())
     }
 }

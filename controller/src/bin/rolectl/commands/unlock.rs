@@ -298,21 +298,24 @@ impl Unlock {
 }
 
 async fn who(base: &SdkConfig, key: &Credentials) -> Result<String, Failure> {
-    match sts_client(base, key.clone(), "aws")
+    let error = match sts_client(base, key.clone(), "aws")
         .get_caller_identity()
         .send()
         .await
     {
-        Ok(identity) => Ok(identity.arn.unwrap_or_default()),
-        Err(error) => Err(Failure::new(
-            format!(
-                "AWS does not take the key {}: {}",
-                key.access_key_id(),
-                AwsFailure::new("GetCallerIdentity", &error)
-            ),
-            "check the key and its secret, or name another profile with --profile",
-        )),
+        Ok(identity) => return Ok(identity.arn.unwrap_or_default()),
+        Err(error) => AwsFailure::new("GetCallerIdentity", &error),
+    };
+    if error.code.is_none() {
+        return Err(Failure::new(
+            format!("AWS does not answer: {error}"),
+            "check your network, proxy and AWS_ENDPOINT_URL, then try again with the next code",
+        ));
     }
+    Err(Failure::new(
+        format!("AWS does not take the key {}: {error}", key.access_key_id()),
+        "check the key and its secret, or name another profile with --profile",
+    ))
 }
 
 fn fits(session: &MfaSession, principal: &str) -> Result<(), Failure> {
