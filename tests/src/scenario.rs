@@ -305,7 +305,7 @@ impl<'a> Scenario<'a> {
             "system:serviceaccount:rolectl-system:rolectl-controller",
             &["get", "list", "watch"],
         ));
-        objects.extend(role("unlock", "operator", &["create", "patch", "delete", "get"]));
+        objects.extend(role("unlock", "operator", &["create", "patch", "delete"]));
         objects
     }
 

@@ -7,6 +7,7 @@ mod commands;
 mod failure;
 mod keys;
 mod output;
+mod used_code;
 
 use std::process::ExitCode;
 

@@ -15,19 +15,13 @@ use rolectl::aws::session::{Material, OpenSession, Sessions};
 use rolectl::aws::{arn_account, arn_partition, base_config, iam_client, sts_client};
 use rolectl_crds::{AwsAccount, MfaSession, SESSION_SECRET_TYPE};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster;
 use crate::failure::Failure;
 use crate::keys::{long_term_key, profile_serial};
 use crate::output::{moment, table};
-
-/// Digest of the code that bought the session. A code works once, so it is no secret any more; it tells a
-/// code that was used from one that is wrong, which AWS does not.
-const USED_CODE: &str = "iam.rolectl.dev/used-code";
-/// How long a code can be valid at most, with AWS's allowance for clocks.
-const CODE_LIFE_SECONDS: i64 = 120;
+use crate::used_code;
 
 /// Open a session with a code from your MFA device
 ///
@@ -89,10 +83,16 @@ impl Unlock {
         fits(&session, &principal)?;
         let serial = self.serial(&session, &base, &key, &principal).await?;
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &flags.namespace);
-        self.refuse_used_code(&secrets, &secret_name, &serial).await?;
+        if let Some(ago) = used_code::used_ago(&serial, &self.mfa, Timestamp::now()) {
+            return Err(Failure::new(
+                format!("this code was already used {ago}s ago, and a code works once"),
+                "wait for the next code (at most 30 seconds) and try again",
+            ));
+        }
 
         let material = self.buy(&session, &base, key, &serial, &principal).await?;
-        self.store(&secrets, &secret_name, &serial, &material).await?;
+        used_code::remember(&serial, &self.mfa, Timestamp::now());
+        store(&secrets, &secret_name, &material).await?;
 
         let now = Timestamp::now();
         println!("Unlocked session {} as {principal}", self.session);
@@ -153,35 +153,6 @@ impl Unlock {
         }
     }
 
-    fn code_digest(&self, serial: &str) -> String {
-        format!("{:x}", Sha256::digest(format!("{serial}:{}", self.mfa)))
-    }
-
-    /// Says "used" where AWS would only say "no".
-    async fn refuse_used_code(&self, secrets: &Api<Secret>, name: &str, serial: &str) -> Result<(), Failure> {
-        // Who may write the Secret need not be allowed to read it; then AWS has the only word.
-        let Ok(Some(secret)) = secrets.get_metadata_opt(name).await else {
-            return Ok(());
-        };
-        let Some((at, digest)) = secret
-            .annotations()
-            .get(USED_CODE)
-            .and_then(|v| v.split_once(' '))
-        else {
-            return Ok(());
-        };
-        let age = at
-            .parse::<Timestamp>()
-            .map_or(i64::MAX, |at| Timestamp::now().duration_since(at).as_secs());
-        if age > CODE_LIFE_SECONDS || digest != self.code_digest(serial) {
-            return Ok(());
-        }
-        Err(Failure::new(
-            format!("this code was already used {age}s ago, and a code works once"),
-            "wait for the next code (at most 30 seconds) and try again",
-        ))
-    }
-
     async fn buy(
         &self,
         session: &MfaSession,
@@ -223,39 +194,6 @@ impl Unlock {
         })
     }
 
-    async fn store(
-        &self,
-        secrets: &Api<Secret>,
-        name: &str,
-        serial: &str,
-        material: &Material,
-    ) -> Result<(), Failure> {
-        let used = format!("{} {}", Timestamp::now(), self.code_digest(serial));
-        let secret = json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": name, "annotations": {USED_CODE: used}},
-            "type": SESSION_SECRET_TYPE,
-            "data": material.to_data(),
-        });
-        let params = PatchParams::apply("rolectl").force();
-        match secrets.patch(name, &params, &Patch::Apply(&secret)).await {
-            Ok(_) => Ok(()),
-            // The error may quote the object; only its own message is shown, never what we sent.
-            Err(kube::Error::Api(status)) => Err(Failure::new(
-                format!(
-                    "could not store the session in Secret {name}: {} (code {})",
-                    status.reason, status.code
-                ),
-                "mend the cause and unlock with the next code; this session is lost and ends by itself",
-            )),
-            Err(_) => Err(Failure::new(
-                format!("could not store the session in Secret {name}: the cluster does not answer"),
-                "unlock with the next code once it does; this session is lost and ends by itself",
-            )),
-        }
-    }
-
     async fn show_accounts(
         &self,
         client: Client,
@@ -294,6 +232,32 @@ impl Unlock {
         }
         println!("\n{}", table(&["ACCOUNT", "ID", "ANSWER"], answers));
         Ok(())
+    }
+}
+
+async fn store(secrets: &Api<Secret>, name: &str, material: &Material) -> Result<(), Failure> {
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name},
+        "type": SESSION_SECRET_TYPE,
+        "data": material.to_data(),
+    });
+    let params = PatchParams::apply("rolectl").force();
+    match secrets.patch(name, &params, &Patch::Apply(&secret)).await {
+        Ok(_) => Ok(()),
+        // The error may quote the object; only its own message is shown, never what we sent.
+        Err(kube::Error::Api(status)) => Err(Failure::new(
+            format!(
+                "could not store the session in Secret {name}: {} (code {})",
+                status.reason, status.code
+            ),
+            "mend the cause and unlock with the next code; this session is lost and ends by itself",
+        )),
+        Err(_) => Err(Failure::new(
+            format!("could not store the session in Secret {name}: the cluster does not answer"),
+            "unlock with the next code once it does; this session is lost and ends by itself",
+        )),
     }
 }
 
