@@ -110,7 +110,8 @@ impl Unlock {
         key: &Credentials,
         user: &str,
     ) -> Result<String, Failure> {
-        if let Some(serial) = &self.serial {
+        // An empty variable is as good as none.
+        if let Some(serial) = self.serial.as_ref().filter(|serial| !serial.is_empty()) {
             return Ok(serial.clone());
         }
         if let Some(serial) = profile_serial(self.profile.as_deref()).await {
