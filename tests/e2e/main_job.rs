@@ -61,17 +61,8 @@ async fn an_applied_role_stands_in_both_accounts_with_every_property() -> Result
             "{:?}",
             there.tags
         );
-        let attached = iam
-            .list_attached_role_policies()
-            .role_name("app")
-            .send()
-            .await?
-            .attached_policies
-            .unwrap_or_default();
-        ensure!(
-            attached.len() == 1 && attached[0].policy_arn.as_deref() == Some(ADMIN),
-            "{attached:?}"
-        );
+        let attached = s.attached(n, "app").await?;
+        ensure!(attached == [ADMIN], "{attached:?}");
         ensure!(
             iam.list_role_policies()
                 .role_name("app")
@@ -107,17 +98,8 @@ async fn an_applied_role_stands_in_both_accounts_with_every_property() -> Result
             there.max_session_duration == Some(3600) && there.tags.iter().flatten().count() == 1,
             "{there:?}"
         );
-        let attached = iam
-            .list_attached_role_policies()
-            .role_name("app")
-            .send()
-            .await?
-            .attached_policies
-            .unwrap_or_default();
-        ensure!(
-            attached.len() == 1 && attached[0].policy_arn.as_deref() == Some(READ_ONLY),
-            "{attached:?}"
-        );
+        let attached = s.attached(n, "app").await?;
+        ensure!(attached == [READ_ONLY], "{attached:?}");
         ensure!(
             iam.list_role_policies()
                 .role_name("app")

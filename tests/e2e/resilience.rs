@@ -28,34 +28,11 @@ async fn all_correct(s: &Scenario<'_>) -> Result<()> {
     }
     let owned = s.owned_roles(0).await?;
     ensure!(owned.len() == ROLES, "{} roles are ours", owned.len());
-    let iam = s.hands(0).await?;
     for name in owned {
-        let attached = iam
-            .list_attached_role_policies()
-            .role_name(&name)
-            .send()
-            .await?
-            .attached_policies
-            .unwrap_or_default();
+        let attached = s.attached(0, &name).await?;
         ensure!(attached.len() == 2, "{name} has {attached:?}");
     }
     Ok(())
-}
-
-/// Waits until some roles are begun and not all are done.
-async fn midway(s: &Scenario<'_>) -> Result<()> {
-    until("the work to be under way", || async {
-        let made = s
-            .calls(0, 0)
-            .await
-            .map_err(|e| e.to_string())?
-            .by_action()
-            .get("CreateRole")
-            .copied()
-            .unwrap_or_default();
-        if made >= 10 { Ok(()) } else { Err(made.to_string()) }
-    })
-    .await
 }
 
 fn slow(a: &mut Value) {
@@ -70,7 +47,7 @@ async fn a_controller_killed_midway_leaves_fifty_correct_roles_and_no_orphan_onc
     s.start_controller()?;
     s.unlock().await?;
     s.apply(&many(&s)).await?;
-    midway(&s).await?;
+    s.begun(10).await?;
     s.end_controller("KILL").await?;
     let half = s.owned_roles(0).await?.len();
     ensure!(half < ROLES, "killed too late to show anything");
@@ -100,7 +77,7 @@ async fn sigterm_ends_in_ten_seconds_and_the_next_start_goes_on() -> Result<()> 
     s.start_controller()?;
     s.unlock().await?;
     s.apply(&many(&s)).await?;
-    midway(&s).await?;
+    s.begun(10).await?;
     let start = Instant::now();
     let status = s.end_controller("TERM").await?;
     ensure!(

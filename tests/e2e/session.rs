@@ -208,18 +208,7 @@ async fn a_lock_stops_what_waits_for_its_turn_and_the_unlock_finishes_it() -> Re
         .collect();
     s.apply(&json!({"apiVersion": "v1", "kind": "List", "items": roles}))
         .await?;
-    until("the work to be under way", || async {
-        let made = s
-            .calls(0, 0)
-            .await
-            .map_err(|e| e.to_string())?
-            .by_action()
-            .get("CreateRole")
-            .copied()
-            .unwrap_or_default();
-        if made >= 3 { Ok(()) } else { Err(made.to_string()) }
-    })
-    .await?;
+    s.begun(3).await?;
     s.lock().await?;
     s.session_is(Phase::Locked).await?;
     for n in 0..30 {

@@ -5,8 +5,10 @@ use std::io::BufRead as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_sdk_iam::config::{BehaviorVersion, Region};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -89,30 +91,25 @@ impl Double {
         ))
     }
 
-    /// IAM on given credentials.
-    pub fn iam(&self, credentials: Credentials) -> aws_sdk_iam::Client {
-        let config = aws_sdk_iam::Config::builder()
+    fn config(&self, credentials: Credentials) -> SdkConfig {
+        SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(rolectl::aws::http_client())
             .endpoint_url(&self.endpoint)
             .region(Region::from_static("us-east-1"))
-            .retry_config(aws_config::retry::RetryConfig::disabled())
-            .credentials_provider(credentials)
-            .build();
-        aws_sdk_iam::Client::from_conf(config)
+            .retry_config(RetryConfig::disabled())
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build()
+    }
+
+    /// IAM on given credentials.
+    pub fn iam(&self, credentials: Credentials) -> aws_sdk_iam::Client {
+        aws_sdk_iam::Client::new(&self.config(credentials))
     }
 
     /// STS on given credentials.
     pub fn sts(&self, credentials: Credentials) -> aws_sdk_sts::Client {
-        let config = aws_sdk_sts::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .http_client(rolectl::aws::http_client())
-            .endpoint_url(&self.endpoint)
-            .region(Region::from_static("us-east-1"))
-            .retry_config(aws_config::retry::RetryConfig::disabled())
-            .credentials_provider(credentials)
-            .build();
-        aws_sdk_sts::Client::from_conf(config)
+        aws_sdk_sts::Client::new(&self.config(credentials))
     }
 
     /// The calls made on credentials of an account, without the first `skip`.

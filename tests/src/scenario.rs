@@ -53,11 +53,10 @@ impl World {
         let plane = ControlPlane::start(&tools, &dir).await?;
         let double = Double::start(&tools, &dir)?;
         let deploy = root().join("deploy");
-        for part in ["crd", "rbac"] {
-            plane
-                .kubectl(&["apply", "-k", &deploy.join(part).display().to_string()])
-                .await?;
-        }
+        // The Deployment too: nobody runs it here, but the API server checks it.
+        plane
+            .kubectl(&["apply", "-k", &deploy.join("default").display().to_string()])
+            .await?;
         plane
             .kubectl(&[
                 "wait",
@@ -514,6 +513,37 @@ impl<'a> Scenario<'a> {
     pub async fn calls(&self, target: usize, skip: usize) -> Result<Calls> {
         let (_, id) = self.targets.get(target).context("no such target")?;
         self.world.double.calls(id, skip).await
+    }
+
+    /// ARNs of the managed policies on a role in a target account.
+    pub async fn attached(&self, target: usize, role: &str) -> Result<Vec<String>> {
+        let answer = self
+            .hands(target)
+            .await?
+            .list_attached_role_policies()
+            .role_name(role)
+            .send()
+            .await?;
+        Ok(answer
+            .attached_policies
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|p| p.policy_arn)
+            .collect())
+    }
+
+    /// Waits until so many roles were begun in the first target account.
+    pub async fn begun(&self, roles: usize) -> Result<()> {
+        until("the work to be under way", || async {
+            let calls = self.calls(0, 0).await.map_err(|e| e.to_string())?;
+            let made = calls.by_action().get("CreateRole").copied().unwrap_or_default();
+            if made >= roles {
+                Ok(())
+            } else {
+                Err(format!("{made} of {roles}"))
+            }
+        })
+        .await
     }
 
     /// Names of the roles in a target account that carry our owner tag.

@@ -13,10 +13,10 @@ use kube::{Api, ResourceExt as _};
 use rolectl_crds::{AwsAccount, AwsAccountStatus, IamRole, Reason, RoleCounts};
 use tokio::time::Instant;
 
-use super::context::{Context, Settled};
+use super::context::{Context, Settled, backoff, entry_in, full_name, stands_in, targets};
 use super::{Error, Shared, access, events};
 use crate::aws::account::{Account, AccountError};
-use crate::aws::error::Class;
+use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{OpenSession, SessionState};
 use crate::aws::snapshot::Lookup;
 use crate::aws::sweep::sweep;
@@ -180,25 +180,20 @@ async fn sweep_failed(
     if context.shutdown.is_cancelled() {
         return Ok(Action::await_change());
     }
+    // Where an account is used directly, a refused call is a refused session.
+    let direct = object.spec.assume_role.is_none();
     match &error {
-        AccountError::SessionRefused(_) => {
-            context
-                .sessions
-                .reject(&object.spec.session_ref, session, &error.to_string());
-            context.wake_session(&object.spec.session_ref);
+        AccountError::Aws(failure) if failure.class == Class::Expired && !direct => {
+            live.drop_credentials().await;
+        }
+        AccountError::SessionRefused(_)
+        | AccountError::Aws(AwsFailure {
+            class: Class::Expired,
+            ..
+        }) => {
+            context.refuse_session(&object.spec.session_ref, session, &error);
             return Ok(Action::requeue(PENDING));
         }
-        // Used directly, the session itself was refused.
-        AccountError::Aws(failure)
-            if failure.class == Class::Expired && object.spec.assume_role.is_none() =>
-        {
-            context
-                .sessions
-                .reject(&object.spec.session_ref, session, &error.to_string());
-            context.wake_session(&object.spec.session_ref);
-            return Ok(Action::requeue(PENDING));
-        }
-        AccountError::Aws(failure) if failure.class == Class::Expired => live.drop_credentials().await,
         _ => {}
     }
     // Refused credentials of an assumed role are fetched anew; that alone is no reason to call the session locked.
@@ -218,13 +213,9 @@ async fn sweep_failed(
     };
     // A passing failure takes nothing from what is known already, and the roles need not hear of it.
     let matters = !reason.is_reconciling() || !live.snapshot.lock().is_complete();
-    let (base, most) = BACKOFF;
     let (wait, first) = context.progress(&name, |p| {
         p.failures += 1;
-        let doubled = base
-            .saturating_mul(2_u32.saturating_pow(p.failures.min(10).saturating_sub(1)))
-            .min(most);
-        let wait = doubled.mul_f64(rand::random_range(0.8..1.2));
+        let wait = backoff(p.failures, BACKOFF);
         p.due = Some(Instant::now() + wait);
         let first = matters && p.failure.as_ref().map(|(r, _)| *r) != Some(reason);
         if matters {
@@ -313,12 +304,12 @@ fn strays(context: &Context, live: &Account) -> Vec<(String, String)> {
             let key: ObjectRef<IamRole> = ObjectRef::new(name).within(namespace);
             // Already accounted for: its object names this account.
             context.stores.roles.get(&key).is_some_and(|role| {
-                !super::context::stands_in(&role, &live.name)
+                !stands_in(&role, &live.name)
                     && context
                         .stores
                         .accounts
                         .get(&ObjectRef::new(&live.name))
-                        .is_some_and(|a| !super::context::targets(&role, &a))
+                        .is_some_and(|a| !targets(&role, &a))
             })
         })
         .map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
@@ -383,23 +374,15 @@ async fn let_go(object: &AwsAccount, context: &Context, api: &Api<AwsAccount>) -
 /// Whether the role stands in the account, or may yet come to.
 fn needs(role: &IamRole, object: &AwsAccount) -> bool {
     let name = object.name_any();
-    let has_it = role
-        .status
-        .iter()
-        .flat_map(|s| &s.accounts)
-        .any(|a| a.name == name && a.role_id.is_some());
+    let has_it = entry_in(role, &name).is_some_and(|a| a.role_id.is_some());
     let may = access::may_allow(object, role.metadata.namespace.as_deref().unwrap_or_default());
-    has_it || (may && (super::context::targets(role, object) || super::context::stands_in(role, &name)))
+    has_it || (may && (targets(role, object) || stands_in(role, &name)))
 }
 
 /// While the account is being deleted it says what still needs it.
 fn in_use(object: &AwsAccount, context: &Context) -> String {
     let users = context.stores.roles.state_filter(|role| needs(role, object));
-    let shown: Vec<String> = users
-        .iter()
-        .take(5)
-        .map(|r| format!("{}/{}", r.namespace().unwrap_or_default(), r.name_any()))
-        .collect();
+    let shown: Vec<String> = users.iter().take(5).map(|r| full_name(r)).collect();
     format!(
         "still used by {} roles: {}. Take the account out of their spec.accounts first",
         users.len(),

@@ -1,6 +1,7 @@
 //! What the reconcilers share: caches, queues, sessions, live accounts, and what was left where.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use parking_lot::{Mutex, RwLock};
-use rolectl_crds::{AwsAccount, FINALIZER, IamRole, MfaSession, Reason};
+use rolectl_crds::{AccountStatus, AwsAccount, FINALIZER, IamRole, MfaSession, Reason};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Error, Options, Shared};
 use crate::aws::account::Account;
-use crate::aws::session::Sessions;
+use crate::aws::session::{OpenSession, Sessions};
 use crate::role::desired;
 
 /// Field manager of everything that we write with server-side apply.
@@ -213,6 +214,12 @@ impl Context {
     /// Reads or changes how far an account is.
     pub fn progress<T>(&self, account: &str, f: impl FnOnce(&mut AccountProgress) -> T) -> T {
         f(self.progress.lock().entry(account.to_owned()).or_default())
+    }
+
+    /// AWS refused the session: it is not used again, and its object says so.
+    pub fn refuse_session(&self, name: &str, session: &OpenSession, why: &impl Display) {
+        self.sessions.reject(name, session, &why.to_string());
+        self.wake_session(name);
     }
 
     /// Asks for a sweep soon.
@@ -461,12 +468,30 @@ pub fn selects(
     all.matches(labels)
 }
 
-/// Whether the role's status says that it stands, or may stand, in the account.
-pub fn stands_in(role: &IamRole, account: &str) -> bool {
+/// What the role's status says of the account.
+pub fn entry_in<'a>(role: &'a IamRole, account: &str) -> Option<&'a AccountStatus> {
     role.status
         .iter()
         .flat_map(|s| &s.accounts)
-        .any(|a| a.name == account)
+        .find(|a| a.name == account)
+}
+
+/// Whether the role's status says that it stands, or may stand, in the account.
+pub fn stands_in(role: &IamRole, account: &str) -> bool {
+    entry_in(role, account).is_some()
+}
+
+/// `namespace/name`, for people.
+pub fn full_name(role: &IamRole) -> String {
+    format!("{}/{}", role.namespace().unwrap_or_default(), role.name_any())
+}
+
+/// How long to wait after so many failures in a row: doubled from the first wait up to the longest, and spread.
+pub fn backoff(failures: u32, (first, longest): (Duration, Duration)) -> Duration {
+    let doubled = first
+        .saturating_mul(2_u32.saturating_pow(failures.min(10).saturating_sub(1)))
+        .min(longest);
+    doubled.mul_f64(rand::random_range(0.75..1.25))
 }
 
 /// Distinct names, in order.

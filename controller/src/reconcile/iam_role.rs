@@ -18,7 +18,9 @@ use rolectl_crds::{
 use tokio::sync::OnceCell;
 
 use super::access;
-use super::context::{Context, Settled, distinct, selector_error, stands_in, targets};
+use super::context::{
+    Context, Settled, backoff, distinct, entry_in, full_name, selector_error, stands_in, targets,
+};
 use super::{Error, Shared, events};
 use crate::aws::account::{Account, AccountError, role_arn};
 use crate::aws::apply::{Applied, apply, verify};
@@ -45,6 +47,14 @@ struct Outcome {
     status: Option<AccountStatus>,
     /// The account and the changes made there, for the event.
     done: Option<(String, String)>,
+}
+
+impl Outcome {
+    /// Nothing of ours is there, and nothing was done.
+    const NOTHING: Self = Self {
+        status: None,
+        done: None,
+    };
 }
 
 /// One reconcile of one role.
@@ -212,11 +222,7 @@ impl<'a> Work<'a> {
     }
 
     fn prior(&self, account: &str) -> Option<&AccountStatus> {
-        self.role
-            .status
-            .iter()
-            .flat_map(|s| &s.accounts)
-            .find(|a| a.name == account)
+        entry_in(self.role, account)
     }
 
     /// The account's entry, with all that is known of the role there kept.
@@ -275,29 +281,24 @@ impl<'a> Work<'a> {
                     "AwsAccount {} is gone, and the role still stands there: apply it again, or set deletionPolicy: Retain",
                     a.name
                 );
-                let status = AccountStatus { state: Reason::AccountNotFound, message: Some(message), ..a.clone() };
-                Outcome { status: Some(status), done: None }
+                account_gone(a.clone(), message)
             })
             .collect()
     }
 
     fn unknown_account(&self, name: String) -> Outcome {
-        let prior = self.prior(&name);
         let message = format!("there is no AwsAccount {name}: create it, or correct spec.accounts.names");
-        let status = AccountStatus {
-            account_id: prior.and_then(|p| p.account_id.clone()),
-            state: Reason::AccountNotFound,
-            arn: prior.and_then(|p| p.arn.clone()),
-            role_id: prior.and_then(|p| p.role_id.clone()),
-            message: Some(message),
-            changes: vec![],
-            last_applied_generation: prior.and_then(|p| p.last_applied_generation),
+        let known = self.prior(&name).cloned().unwrap_or_else(|| AccountStatus {
             name,
-        };
-        Outcome {
-            status: Some(status),
-            done: None,
-        }
+            account_id: None,
+            state: Reason::AccountNotFound,
+            arn: None,
+            role_id: None,
+            message: None,
+            changes: vec![],
+            last_applied_generation: None,
+        });
+        account_gone(known, message)
     }
 
     /// Makes one account agree.
@@ -401,10 +402,7 @@ impl<'a> Work<'a> {
                 let never_ours =
                     prior.is_none_or(|p| p.role_id.is_none() && p.last_applied_generation.is_none());
                 if shut_out && never_ours {
-                    return Ok(Outcome {
-                        status: None,
-                        done: None,
-                    });
+                    return Ok(Outcome::NOTHING);
                 }
                 return Ok(*outcome);
             }
@@ -417,10 +415,7 @@ impl<'a> Work<'a> {
             self.role.spec.deletion_policy,
         );
         if plan.is_empty() {
-            return Ok(Outcome {
-                status: None,
-                done: None,
-            });
+            return Ok(Outcome::NOTHING);
         }
         self.hold_unless_deleted().await?;
         let name = observed
@@ -431,7 +426,7 @@ impl<'a> Work<'a> {
         let made = matches!(&applied, Ok(Applied { failed: None, done, .. }) if !done.is_empty());
         let mut outcome = self.applied(account, &live, &session, applied).await;
         if made {
-            self.context.progress(&live.name, |p| p.settled.remove(&self.key));
+            self.unsettle(account);
             outcome.status = None;
         }
         Ok(outcome)
@@ -445,14 +440,9 @@ impl<'a> Work<'a> {
     fn prevailing_namesake(&self, account: &AwsAccount) -> Option<String> {
         // Who has the role comes before who is older: else neither could go on, since the role carries one
         // owner's tag only. Creation times are whole seconds, so the uid settles ties.
+        let name = account.name_any();
         let claim = |role: &IamRole| {
-            let name = account.metadata.name.as_ref();
-            let mut entries = role
-                .status
-                .iter()
-                .flat_map(|s| &s.accounts)
-                .filter(|a| Some(&a.name) == name);
-            let has_it = entries.any(|a| a.role_id.is_some());
+            let has_it = entry_in(role, &name).is_some_and(|a| a.role_id.is_some());
             (
                 !has_it,
                 role.metadata.creation_timestamp.clone().map(|t| t.0),
@@ -461,12 +451,7 @@ impl<'a> Work<'a> {
         };
         // Who may not use the account, or can make nothing of its spec, stands in nobody's way.
         let idle = |role: &IamRole| {
-            let entry = role
-                .status
-                .iter()
-                .flat_map(|s| &s.accounts)
-                .find(|a| Some(&a.name) == account.metadata.name.as_ref());
-            let stalled = entry
+            let stalled = entry_in(role, &name)
                 .is_some_and(|a| a.role_id.is_none() && a.state.is_stalled() && a.state != Reason::Duplicate);
             stalled || !access::may_allow(account, role.metadata.namespace.as_deref().unwrap_or_default())
         };
@@ -476,11 +461,7 @@ impl<'a> Work<'a> {
             .stores
             .roles
             .find(|other| self.is_namesake(other, account) && !idle(other) && claim(other) < mine)?;
-        Some(format!(
-            "{}/{}",
-            other.namespace().unwrap_or_default(),
-            other.name_any()
-        ))
+        Some(full_name(&other))
     }
 
     /// Whether another object wants the same role in the account. IAM's names are unique without case.
@@ -504,11 +485,7 @@ impl<'a> Work<'a> {
             .stores
             .roles
             .find(|other| self.is_namesake(other, account) && owner(other) == *tag)?;
-        Some(format!(
-            "{}/{}",
-            other.namespace().unwrap_or_default(),
-            other.name_any()
-        ))
+        Some(full_name(&other))
     }
 
     fn duplicate_of(&self, other: &str) -> String {
@@ -715,9 +692,7 @@ impl<'a> Work<'a> {
         let reason = match error {
             AccountError::SessionRefused(_) => {
                 self.context
-                    .sessions
-                    .reject(&account.spec.session_ref, session, &error.to_string());
-                self.context.wake_session(&account.spec.session_ref);
+                    .refuse_session(&account.spec.session_ref, session, error);
                 Reason::SessionLocked
             }
             AccountError::Aws(failure) if failure.class == Class::Expired => {
@@ -786,11 +761,7 @@ impl<'a> Work<'a> {
     fn next(&self, accounts: &[AccountStatus]) -> Action {
         if accounts.iter().any(|a| a.state.is_reconciling()) {
             let (count, _) = self.context.failed(&self.key);
-            let (base, most) = BACKOFF;
-            let wait = base
-                .saturating_mul(2_u32.saturating_pow(count.min(10).saturating_sub(1)))
-                .min(most);
-            return Action::requeue(wait.mul_f64(rand::random_range(0.7..1.3)));
+            return Action::requeue(backoff(count, BACKOFF));
         }
         self.context.succeeded(&self.key);
         if accounts.iter().any(|a| a.state.is_stalled()) {
@@ -870,6 +841,20 @@ pub fn gone(context: &Context, role: &IamRole) {
         if account.metadata.deletion_timestamp.is_some() {
             context.wake_account(&account.name_any());
         }
+    }
+}
+
+/// An account without object, with what is known of the role there kept.
+fn account_gone(known: AccountStatus, message: String) -> Outcome {
+    let status = AccountStatus {
+        state: Reason::AccountNotFound,
+        message: Some(message),
+        changes: vec![],
+        ..known
+    };
+    Outcome {
+        status: Some(status),
+        done: None,
     }
 }
 
