@@ -11,6 +11,8 @@ pub struct Call {
     pub at: i64,
     /// Account of the calling credential; empty when it is not known.
     pub account: String,
+    /// ARN of the calling credential's principal; for an assumed role it ends in the session's name.
+    pub principal: String,
     /// API action.
     pub action: String,
     /// HTTP status of the answer.
@@ -31,11 +33,12 @@ pub struct Log {
 }
 
 impl Calls {
-    pub fn record(&self, account: &str, action: &str, status: u16) {
+    pub fn record(&self, account: &str, principal: &str, action: &str, status: u16) {
         let at = chrono::Utc::now().timestamp_millis();
         self.0.lock().push(Call {
             at,
             account: account.to_owned(),
+            principal: principal.to_owned(),
             action: action.to_owned(),
             status,
         });
