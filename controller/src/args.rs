@@ -30,6 +30,11 @@ pub struct Args {
     /// Roles worked on at the same time, 1 to 10000
     #[arg(long, env = "ROLECTL_CONCURRENCY", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub concurrency: u16,
+    /// How long a trust policy may name a principal that AWS does not know before the role stalls, as `10m`
+    ///
+    /// A principal that was just made can take minutes to be known everywhere.
+    #[arg(long, env = "ROLECTL_PRINCIPAL_PATIENCE", default_value = "10m")]
+    pub principal_patience: kube::core::Duration,
     /// Address of /livez and /readyz
     #[arg(long, env = "ROLECTL_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
     pub health_address: SocketAddr,

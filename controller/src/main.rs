@@ -48,6 +48,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         watch_namespace: args.watch_namespace,
         sessions: args.sessions,
         concurrency: args.concurrency,
+        principal_patience: args.principal_patience.into(),
     };
     let mut controllers = tokio::spawn(reconcile::run(client, options, shutdown.clone(), move || {
         readiness.set();

@@ -68,6 +68,11 @@ pub struct AwsAccountSpec {
     /// Limits on the roles that may be made here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guardrails: Option<Guardrails>,
+    /// Tag keys on roles that somebody else looks after, such as an organisation's. Patterns as in `guardrails`. Such a
+    /// tag is never removed; one that an `IamRole` lists is set all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
+    pub ignore_tags: Vec<String>,
     /// How often the account is swept for drift, as `5m` or `1h30m`.
     #[serde(default = "default_drift_interval")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')")
@@ -134,6 +139,11 @@ pub struct AssumeRole {
     /// Set the operator's user name as `SourceIdentity`, for `CloudTrail`. The role's trust policy must allow `sts:SetSourceIdentity`.
     #[serde(default)]
     pub source_identity: bool,
+    /// Write each `IamRole`'s changes on a session of its own, named `rolectl-<namespace>-<name>`, so that `CloudTrail`
+    /// names the object behind every write. Costs one `AssumeRole` for each role that changes. Otherwise all is done
+    /// on one session, `rolectl-<controller's namespace>-<account>`.
+    #[serde(default)]
+    pub session_per_role: bool,
 }
 
 const fn default_assume_duration() -> i32 {

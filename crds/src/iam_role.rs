@@ -98,10 +98,10 @@ pub struct IamRoleSpec {
     /// What happens to the role in AWS when this object goes, or when an account leaves `accounts`.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// Whether a difference is mended or only shown.
+    /// Whether a difference is mended or only shown. `Report` never writes, not even when this object is deleted.
     #[serde(default)]
     pub drift: DriftPolicy,
-    /// While true nothing is read or written for this role.
+    /// While true nothing is read or written for this role. A deletion waits, too.
     #[serde(default)]
     pub suspend: bool,
 }
@@ -161,7 +161,7 @@ pub struct Exclusive {
     /// Delete inline policies that are not listed.
     #[serde(default = "yes")]
     pub inline_policies: bool,
-    /// Remove tags that are not listed. Reserved `aws:` tags stay.
+    /// Remove tags that are not listed. Reserved `aws:` tags and the account's `ignoreTags` stay.
     #[serde(default = "yes")]
     pub tags: bool,
 }
@@ -249,6 +249,10 @@ pub struct AccountStatus {
     /// Unique id of the role (AROA...), by which it is known again when its owner tag is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_id: Option<String>,
+    /// Instance profiles that were made for the role here, or may have been: named before they are made, so that
+    /// none is ever forgotten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instance_profiles: Vec<String>,
     /// What happened and what to do next, where the state alone does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -30,7 +30,7 @@ impl ConditionType {
 }
 
 macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident => $cure:literal,)+) => {
         /// Why a condition stands as it does: `conditions[].reason`, and the state of one account in a role's status.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum Reason {
@@ -45,55 +45,65 @@ macro_rules! reasons {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)+ }
             }
+
+            /// What the reason means.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii_start(),)+ }
+            }
+
+            /// What a person does about it.
+            pub const fn cure(self) -> &'static str {
+                match self { $(Self::$name => $cure,)+ }
+            }
         }
     };
 }
 
 reasons! {
     /// AWS is as the spec wants it.
-    InSync,
+    InSync => "Nothing to do.",
     /// Work goes on.
-    Progressing,
+    Progressing => "Wait. The message says for what; a retry comes by itself.",
     /// AWS throttles; the rate was lowered and the work goes on.
-    Throttled,
+    Throttled => "Wait. If it comes back often, lower `requestsPerSecond` of the AwsAccount, or find out who else calls IAM there.",
     /// AWS or the network failed in a way that passes.
-    AwsUnavailable,
+    AwsUnavailable => "Wait. If it lasts, look at the AWS Health Dashboard and at the controller's way to the IAM and STS endpoints.",
     /// A trust policy names a principal that AWS does not know yet.
-    AwaitingPrincipal,
+    AwaitingPrincipal => "Wait some minutes if the principal was just made. Else correct it in `assumeRolePolicy`; after 10 minutes the role stalls as InvalidSpec.",
     /// The session is locked or has ended; `rolectl unlock` goes on.
-    SessionLocked,
+    SessionLocked => "Run `rolectl unlock --mfa CODE`. Everything goes on by itself then.",
     /// `drift: Report` and the role differs.
-    Drifted,
+    Drifted => "Look at `status.accounts[].changes`. Set `drift: Correct` to have them made, or change the spec to what AWS has.",
     /// The spec cannot be carried out as it is written.
-    InvalidSpec,
+    InvalidSpec => "Correct the field that the message names. `rolectl lint` finds the same at the desk.",
     /// No `AwsAccount` of this name, or none that the selector finds.
-    AccountNotFound,
+    AccountNotFound => "Create the AwsAccount, or correct `spec.accounts`.",
     /// The account does not let this namespace use it.
-    NamespaceNotAllowed,
+    NamespaceNotAllowed => "Have the account's owner add the namespace to `spec.allowedNamespaces` of the AwsAccount.",
     /// The role breaks a guardrail of the account.
-    GuardrailViolated,
+    GuardrailViolated => "Change the role to what the message asks for, or have the account's owner change `spec.guardrails`.",
     /// The role in AWS carries another owner's tag.
-    OwnedByOther,
+    OwnedByOther => "Delete the role there, choose another `roleName`, or take it over with `adoption: Always`.",
     /// The role exists in AWS and `adoption` does not let us take it.
-    AlreadyExists,
+    AlreadyExists => "Take the role with `adoption: IfUnowned`, or choose another `roleName`. AWS's own roles cannot be taken.",
     /// An older `IamRole` already manages this role in this account.
-    Duplicate,
+    Duplicate => "Delete one of the two IamRoles. The other goes on by itself.",
     /// AWS denies a call.
-    AccessDenied,
+    AccessDenied => "Give the role that rolectl assumes the permission that the message names, or correct its trust policy. A service control policy or a permissions boundary can deny, too.",
     /// The credentials belong to another account than `accountId`.
-    AccountMismatch,
+    AccountMismatch => "Correct `accountId` or `assumeRole` of the AwsAccount. Nothing was written.",
     /// A quota of the account is reached.
-    QuotaExceeded,
+    QuotaExceeded => "Make the role smaller, or have AWS raise the quota that the message names (Service Quotas, IAM).",
     /// `suspend: true` on the role or the account.
-    Suspended,
+    Suspended => "Set `suspend: false` on the IamRole or the AwsAccount to go on.",
     /// Objects that still need this one keep it from going.
-    InUse,
+    InUse => "Take the account out of `spec.accounts` of the IamRoles that the message names, or delete them.",
     /// The session is unlocked.
-    Unlocked,
+    Unlocked => "Nothing to do.",
     /// The session ends soon.
-    Expiring,
+    Expiring => "Run `rolectl unlock --mfa CODE` before it ends to go on without a pause.",
     /// The session has ended.
-    Expired,
+    Expired => "Run `rolectl unlock --mfa CODE`.",
 }
 
 impl Reason {

@@ -1,5 +1,6 @@
 //! One target account: assumed on a session, called at its own pace, known by its snapshot.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +11,22 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use rolectl_crds::{AwsAccountSpec, Reason};
+use rolectl_crds::{AwsAccountSpec, Quotas, Reason};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::bucket::Bucket;
 use super::error::{AwsFailure, Class};
 use super::session::OpenSession;
-use super::snapshot::Snapshot;
+use super::snapshot::{Full, Snapshot};
 use super::{arn_account, iam_client};
+use crate::role::desired::shortened;
 
 /// Credentials this close to their end are renewed first.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
+
+/// Quotas change a few times a year, and a raised one is asked for when it matters.
+const QUOTAS_LAST: Duration = Duration::from_hours(6);
 
 /// One target account.
 #[derive(Debug)]
@@ -31,13 +37,20 @@ pub struct Account {
     pub spec: AwsAccountSpec,
     /// Its roles.
     pub snapshot: Mutex<Snapshot>,
+    /// Its quotas, once AWS has told them, and until when they are good.
+    quotas: Mutex<Option<(Quotas, Instant)>>,
     base: SdkConfig,
     bucket: Bucket,
-    assumed: tokio::sync::Mutex<Option<Assumed>>,
+    /// Namespace of the controller, which role session names begin with.
+    namespace: String,
+    /// By role session name. A lock of its own each, so that a hundred waiting roles cost one `AssumeRole`.
+    assumed: Mutex<HashMap<String, Arc<Slot>>>,
     shutdown: CancellationToken,
     /// Of the session that the account works on.
     session_ended: Mutex<CancellationToken>,
 }
+
+type Slot = tokio::sync::Mutex<Option<Assumed>>;
 
 #[derive(Debug)]
 struct Assumed {
@@ -87,12 +100,23 @@ impl AccountError {
 
 impl Account {
     /// An account that was not called yet.
-    pub fn new(name: &str, spec: AwsAccountSpec, base: SdkConfig, shutdown: CancellationToken) -> Arc<Self> {
+    ///
+    /// `namespace` is the controller's own, `owner_prefix` what its owner tags begin with.
+    pub fn new(
+        name: &str,
+        spec: AwsAccountSpec,
+        base: SdkConfig,
+        shutdown: CancellationToken,
+        namespace: &str,
+        owner_prefix: &str,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             bucket: Bucket::new(spec.requests_per_second, spec.burst),
-            snapshot: Mutex::default(),
-            assumed: tokio::sync::Mutex::new(None),
+            snapshot: Mutex::new(Snapshot::new(owner_prefix)),
+            quotas: Mutex::default(),
+            namespace: namespace.to_owned(),
+            assumed: Mutex::default(),
             spec,
             base,
             shutdown,
@@ -112,21 +136,29 @@ impl Account {
     }
 
     /// IAM in this account, on `session`. Assumes the role when needed, and proves the account before anything else.
+    ///
+    /// `writer` is the `IamRole` to be written, as namespace and name, where the account wants each to have a
+    /// session of its own.
     pub async fn iam(
         &self,
         session: &OpenSession,
         now: Timestamp,
+        writer: Option<(&str, &str)>,
     ) -> Result<aws_sdk_iam::Client, AccountError> {
         *self.session_ended.lock() = session.ended.clone();
-        // Held across the call on purpose: a hundred waiting roles cost one AssumeRole.
-        let mut assumed = self.assumed.lock().await;
+        let own = writer.filter(|_| self.spec.assume_role.as_ref().is_some_and(|r| r.session_per_role));
+        let (namespace, name) = own.unwrap_or((&self.namespace, &self.name));
+        let session_name = session_name(namespace, name);
+        let slot = self.slot(&session_name, now);
+        // Held across the call on purpose: who waits for it needs no call.
+        let mut assumed = slot.lock().await;
         if let Some(a) = assumed
             .as_ref()
             .filter(|a| a.session == session.number && a.expires_at > now + RENEW_BEFORE)
         {
             return Ok(a.iam.clone());
         }
-        let (credentials, expires_at) = self.assume(session).await?;
+        let (credentials, expires_at) = self.assume(session, &session_name).await?;
         let iam = iam_client(&self.base, credentials, &self.spec.partition);
         *assumed = Some(Assumed {
             iam: iam.clone(),
@@ -136,7 +168,62 @@ impl Account {
         Ok(iam)
     }
 
-    async fn assume(&self, session: &OpenSession) -> Result<(Credentials, Timestamp), AccountError> {
+    fn slot(&self, session_name: &str, now: Timestamp) -> Arc<Slot> {
+        let mut all = self.assumed.lock();
+        if let Some(slot) = all.get(session_name) {
+            return slot.clone();
+        }
+        // A slot that is locked is in use.
+        all.retain(|_, slot| {
+            slot.try_lock()
+                .map_or(true, |a| a.as_ref().is_some_and(|a| a.expires_at > now))
+        });
+        let slot = Arc::<Slot>::default();
+        all.insert(session_name.to_owned(), slot.clone());
+        slot
+    }
+
+    /// Its quotas, as far as AWS has told them.
+    pub fn quotas(&self) -> Option<Quotas> {
+        self.quotas.lock().map(|(quotas, _)| quotas)
+    }
+
+    /// Whether the quotas are to be read with the next sweep.
+    pub fn wants_quotas(&self) -> bool {
+        self.quotas
+            .lock()
+            .is_none_or(|(_, until)| until <= Instant::now())
+    }
+
+    /// AWS has told the quotas.
+    pub fn set_quotas(&self, quotas: Quotas) {
+        *self.quotas.lock() = Some((quotas, Instant::now() + QUOTAS_LAST));
+    }
+
+    /// A quota stood in the way: it is read anew with the next sweep, since somebody may have had it raised.
+    pub fn doubt_quotas(&self) {
+        if let Some((_, until)) = self.quotas.lock().as_mut() {
+            *until = Instant::now();
+        }
+    }
+
+    /// Keeps room for a role that is about to become ours, so that many at once do not pass a limit together.
+    /// A role that is `adopted` is counted by AWS already.
+    pub fn reserve(self: &Arc<Self>, role: &str, adopted: bool) -> Result<Reservation, Full> {
+        let managed = self.spec.guardrails.as_ref().and_then(|g| g.max_roles);
+        let total = self.quotas().map(|q| q.roles).filter(|n| *n > 0 && !adopted);
+        self.snapshot.lock().reserve(role, managed, total)?;
+        Ok(Reservation {
+            account: self.clone(),
+            role: role.to_owned(),
+        })
+    }
+
+    async fn assume(
+        &self,
+        session: &OpenSession,
+        session_name: &str,
+    ) -> Result<(Credentials, Timestamp), AccountError> {
         let Some(role) = &self.spec.assume_role else {
             // The session's own account. AWS has confirmed whose session it is.
             self.check_account(session.account_id())?;
@@ -146,7 +233,7 @@ impl Account {
             .sts
             .assume_role()
             .role_arn(role_arn(&self.spec))
-            .role_session_name(session_name(&self.name))
+            .role_session_name(session_name)
             .duration_seconds(role.duration_seconds)
             .set_external_id(role.external_id.clone())
             .set_source_identity(role.source_identity.then(|| session.user_name().to_owned()));
@@ -202,8 +289,8 @@ impl Account {
     }
 
     /// Assumed credentials were refused: the next call assumes anew.
-    pub async fn drop_credentials(&self) {
-        *self.assumed.lock().await = None;
+    pub fn drop_credentials(&self) {
+        self.assumed.lock().clear();
     }
 
     /// Makes one IAM call in its turn.
@@ -282,8 +369,21 @@ pub fn role_arn(spec: &AwsAccountSpec) -> String {
     }
 }
 
-/// A role session name: 2 to 64 characters of IAM's alphabet.
-pub fn session_name(account: &str) -> String {
+/// Room for one role, given back when dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    account: Arc<Account>,
+    role: String,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.account.snapshot.lock().release(&self.role);
+    }
+}
+
+/// A role session name that tells who acts for what: 2 to 64 characters of IAM's alphabet.
+pub fn session_name(namespace: &str, name: &str) -> String {
     let fits = |c: char| {
         if c.is_ascii_alphanumeric() || "+=,.@-_".contains(c) {
             c
@@ -291,5 +391,23 @@ pub fn session_name(account: &str) -> String {
             '-'
         }
     };
-    format!("rolectl-{account}").chars().map(fits).take(64).collect()
+    let full: String = format!("rolectl-{namespace}-{name}").chars().map(fits).collect();
+    shortened(&full, 64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_name_fits_awss_alphabet_and_length_and_stays_unique() {
+        assert_eq!(session_name("team-a", "app"), "rolectl-team-a-app");
+        assert_eq!(
+            session_name("rolectl-system", "a/b c"),
+            "rolectl-rolectl-system-a-b-c"
+        );
+        let long = |end: &str| session_name(&"n".repeat(63), &format!("{}{end}", "x".repeat(60)));
+        assert_eq!(long("a").len(), 64);
+        assert_ne!(long("a"), long("b"));
+    }
 }

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::account::Account;
 use super::error::{AwsFailure, Class};
-use crate::role::plan::{Change, Identity};
-use crate::role::{ObservedRole, Plan};
+use crate::role::change::Identity;
+use crate::role::{Change, ObservedRole, Plan};
 
 /// What became of a plan. A status is made from this, never from the plan.
 #[derive(Debug, Default)]
@@ -240,6 +240,15 @@ async fn execute(
         Change::AddInstanceProfile(profile, owner) => add_profile(account, iam, name, profile, owner).await?,
         Change::RemoveInstanceProfile(profile, owner) => {
             remove_profile(account, iam, name, profile, owner).await?;
+        }
+        Change::ReleaseInstanceProfile(profile, owner) => {
+            if owns_profile(account, iam, profile, owner).await? {
+                let request = iam
+                    .untag_instance_profile()
+                    .instance_profile_name(profile)
+                    .tag_keys(OWNER_TAG);
+                gone_is_done(account.call(op, request.send()).await)?;
+            }
         }
         Change::DeleteRole => match account.call(op, iam.delete_role().role_name(name).send()).await {
             Err(failure) if failure.class != Class::Vanished => return Err(failure),

@@ -134,6 +134,11 @@ impl AwsFailure {
     }
 }
 
+/// Whether the code has a place in the table.
+pub fn is_classed(code: &str) -> bool {
+    CODES.iter().any(|(known, _)| *known == code)
+}
+
 /// The class of an error code, with AWS's message where the code alone does not tell.
 pub fn classify(code: &str, message: &str) -> Class {
     if code.starts_with("MalformedPolicyDocument") && message.contains("Invalid principal") {

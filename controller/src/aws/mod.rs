@@ -21,6 +21,40 @@ use aws_credential_types::Credentials;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
+/// Every call that the controller makes, by service. What it may need to be allowed is here, and nothing else.
+pub const OPERATIONS: &[(&str, &[&str])] = &[
+    (
+        "iam",
+        &[
+            // To look.
+            "ListRoles",
+            "GetAccountAuthorizationDetails",
+            "GetAccountSummary",
+            "GetRole",
+            "GetInstanceProfile",
+            // To change.
+            "CreateRole",
+            "DeleteRole",
+            "UpdateRole",
+            "UpdateAssumeRolePolicy",
+            "TagRole",
+            "UntagRole",
+            "PutRolePermissionsBoundary",
+            "DeleteRolePermissionsBoundary",
+            "AttachRolePolicy",
+            "DetachRolePolicy",
+            "PutRolePolicy",
+            "DeleteRolePolicy",
+            "CreateInstanceProfile",
+            "DeleteInstanceProfile",
+            "AddRoleToInstanceProfile",
+            "RemoveRoleFromInstanceProfile",
+            "UntagInstanceProfile",
+        ],
+    ),
+    ("sts", &["AssumeRole", "GetCallerIdentity"]),
+];
+
 /// One HTTP client for everything, with rustls on ring: no second TLS stack, and static binaries stay easy.
 pub fn http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()

@@ -5,7 +5,7 @@
 //! began before the write, or within [`GRACE`] after it, does not overwrite what the write left. The sweep
 //! says so, and a later one looks again. Pure: time is passed in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,41 @@ pub struct Snapshot {
     /// Whether a sweep has completed, so that an absent entry means an absent role.
     complete: bool,
     writes: u64,
+    /// What the owner tags of this cluster begin with.
+    owner_prefix: String,
+    /// Of the entries, those with such a tag.
+    managed: u32,
+    /// Of the entries, those that are roles.
+    total: u32,
+    /// How many of these AWS does not count against the quota, as far as it has told.
+    uncounted: u32,
+    /// Names in lower case of roles that are about to be made.
+    reserved: HashSet<String>,
+}
+
+/// There is no room for another role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// By the account's guardrails.
+    #[error(
+        "the account lets rolectl manage at most {limit} roles (guardrails.maxRoles) and has {count}: delete some, or have its owner raise the limit"
+    )]
+    Guardrail {
+        /// The most.
+        limit: u32,
+        /// How many there are, those under way included.
+        count: u32,
+    },
+    /// By AWS.
+    #[error(
+        "RolesQuota of the account is {limit} roles and it has {count}: delete some, or have the quota raised"
+    )]
+    Quota {
+        /// The most.
+        limit: u32,
+        /// How many there are, those under way included.
+        count: u32,
+    },
 }
 
 #[derive(Debug)]
@@ -60,7 +95,7 @@ pub struct SweepStart {
 /// What a sweep changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Merge {
-    /// Roles that carry an owner tag of `owner_prefix`.
+    /// Roles that carry an owner tag of this cluster.
     pub managed: u32,
     /// All others.
     pub unmanaged: u32,
@@ -69,6 +104,65 @@ pub struct Merge {
 }
 
 impl Snapshot {
+    /// Nothing known yet. `owner_prefix` is what the owner tags of this cluster begin with.
+    pub fn new(owner_prefix: &str) -> Self {
+        Self {
+            owner_prefix: owner_prefix.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Keeps room for a role that is about to be made, up to so many managed roles and so many in all.
+    pub fn reserve(&mut self, name: &str, managed: Option<u32>, total: Option<u32>) -> Result<(), Full> {
+        let key = name.to_lowercase();
+        if self.reserved.contains(&key) {
+            return Ok(());
+        }
+        let under_way = u32::try_from(self.reserved.len()).unwrap_or(u32::MAX);
+        let count = self.managed + under_way;
+        if let Some(limit) = managed.filter(|limit| count >= *limit) {
+            return Err(Full::Guardrail { limit, count });
+        }
+        let count = self.total.saturating_sub(self.uncounted) + under_way;
+        if let Some(limit) = total.filter(|limit| count >= *limit) {
+            return Err(Full::Quota { limit, count });
+        }
+        self.reserved.insert(key);
+        Ok(())
+    }
+
+    /// AWS counted so many roles moments before the sweep that was just merged. It need not count all that it lists.
+    pub fn calibrate(&mut self, counted: u32) {
+        self.uncounted = self.total.saturating_sub(counted);
+    }
+
+    /// Gives the room back: the role is made, or it failed.
+    pub fn release(&mut self, name: &str) {
+        self.reserved.remove(&name.to_lowercase());
+    }
+
+    /// The one way in for an entry, so that the counts stay right.
+    fn put(&mut self, key: String, entry: Entry) {
+        // What is made is counted as made.
+        self.reserved.remove(&key);
+        let (managed, total) = self.counts_of(&entry);
+        self.managed += managed;
+        self.total += total;
+        if let Some(before) = self.entries.insert(key, entry) {
+            let (managed, total) = self.counts_of(&before);
+            self.managed -= managed;
+            self.total -= total;
+        }
+    }
+
+    fn counts_of(&self, entry: &Entry) -> (u32, u32) {
+        entry.role.as_ref().map_or((0, 0), |role| {
+            let owner = role.tags.get(OWNER_TAG);
+            let managed = owner.is_some_and(|tag| tag.starts_with(&self.owner_prefix));
+            (u32::from(managed), 1)
+        })
+    }
+
     /// What is known of the role.
     pub fn lookup(&self, name: &str) -> Lookup {
         if !self.complete {
@@ -119,20 +213,18 @@ impl Snapshot {
             seen: now,
             doubtful: false,
         };
-        self.entries.insert(name.to_lowercase(), entry);
+        self.put(name.to_lowercase(), entry);
     }
 
     /// AWS contradicted what we knew of this role: nothing is known until the next sweep.
     pub fn doubt(&mut self, name: &str, now: Instant) {
-        self.entries.insert(
-            name.to_lowercase(),
-            Entry {
-                role: None,
-                written: None,
-                seen: now,
-                doubtful: true,
-            },
-        );
+        let entry = Entry {
+            role: None,
+            written: None,
+            seen: now,
+            doubtful: true,
+        };
+        self.put(name.to_lowercase(), entry);
     }
 
     /// AWS confirmed that the role is still the one we know.
@@ -156,13 +248,7 @@ impl Snapshot {
     }
 
     /// Takes in a whole sweep. `unsettled` are names that only one of the two lists had: made or deleted meanwhile.
-    pub fn merge(
-        &mut self,
-        start: SweepStart,
-        roles: Vec<ObservedRole>,
-        unsettled: &[String],
-        owner_prefix: &str,
-    ) -> Merge {
+    pub fn merge(&mut self, start: SweepStart, roles: Vec<ObservedRole>, unsettled: &[String]) -> Merge {
         let mut merge = Merge::default();
         let mut next: HashMap<String, Entry> = roles
             .into_iter()
@@ -225,19 +311,12 @@ impl Snapshot {
         }
         merge.look_again = look_again;
         next.retain(|_, entry| entry.role.is_some() || entry.written.is_some() || entry.doubtful);
+        let counts = next.values().map(|entry| self.counts_of(entry));
+        (self.managed, self.total) = counts.fold((0, 0), |(m, t), (managed, total)| (m + managed, t + total));
+        merge.managed = self.managed;
+        merge.unmanaged = self.total - self.managed;
         self.entries = next;
         self.complete = true;
-        for role in self.entries.values().filter_map(|e| e.role.as_ref()) {
-            if role
-                .tags
-                .get(OWNER_TAG)
-                .is_some_and(|tag| tag.starts_with(owner_prefix))
-            {
-                merge.managed += 1;
-            } else {
-                merge.unmanaged += 1;
-            }
-        }
         merge
     }
 }
@@ -275,10 +354,10 @@ mod tests {
 
     #[test]
     fn before_the_first_sweep_nothing_is_known_and_after_it_what_is_not_listed_is_absent() {
-        let mut s = Snapshot::default();
+        let mut s = Snapshot::new("c/");
         assert_eq!(s.lookup("app"), Lookup::Unknown);
         let start = s.begin_sweep(Instant::now());
-        let merge = s.merge(start, vec![role("App", "a")], &[], "c/");
+        let merge = s.merge(start, vec![role("App", "a")], &[]);
         assert_eq!((merge.managed, merge.unmanaged, merge.look_again), (1, 0, None));
         assert_eq!(
             description(&s, "aPP").as_deref(),
@@ -290,92 +369,119 @@ mod tests {
 
     #[test]
     fn a_sweep_that_began_before_a_write_does_not_undo_it() {
-        let mut s = Snapshot::default();
+        let mut s = Snapshot::new("c/");
         let now = Instant::now();
         let start = s.begin_sweep(now);
         s.wrote("app", Some(role("app", "new")), now + Duration::from_millis(5));
-        let merge = s.merge(start, vec![role("app", "old")], &[], "c/");
+        let merge = s.merge(start, vec![role("app", "old")], &[]);
         assert_eq!(description(&s, "app").as_deref(), Some("new"));
         assert!(merge.look_again.is_some());
     }
 
     #[test]
     fn a_sweep_soon_after_a_write_trusts_the_write_and_a_later_one_trusts_aws() {
-        let mut s = Snapshot::default();
+        let mut s = Snapshot::new("c/");
         let now = Instant::now();
         s.wrote("app", Some(role("app", "new")), now);
         let soon = s.begin_sweep(now + Duration::from_secs(4));
         assert_eq!(
-            s.merge(soon, vec![], &[], "c/").look_again,
+            s.merge(soon, vec![], &[]).look_again,
             Some(Duration::from_secs(6))
         );
         assert_eq!(description(&s, "app").as_deref(), Some("new"));
         let later = s.begin_sweep(now + GRACE);
-        assert_eq!(s.merge(later, vec![], &[], "c/").look_again, None);
+        assert_eq!(s.merge(later, vec![], &[]).look_again, None);
         assert_eq!(s.lookup("app"), Lookup::Absent);
     }
 
     #[test]
     fn a_sweep_that_has_caught_up_asks_for_no_other() {
-        let mut s = Snapshot::default();
+        let mut s = Snapshot::new("c/");
         let now = Instant::now();
         s.wrote("app", Some(role("app", "new")), now);
         s.wrote("gone", None, now);
         let soon = s.begin_sweep(now + Duration::from_secs(1));
-        assert_eq!(
-            s.merge(soon, vec![role("app", "new")], &[], "c/").look_again,
-            None
-        );
+        assert_eq!(s.merge(soon, vec![role("app", "new")], &[]).look_again, None);
     }
 
     #[test]
     fn a_deleted_role_that_a_lagging_sweep_still_lists_stays_deleted() {
-        let mut s = Snapshot::default();
+        let mut s = Snapshot::new("c/");
         let now = Instant::now();
         s.wrote("app", None, now);
         let soon = s.begin_sweep(now + Duration::from_secs(1));
-        s.merge(soon, vec![role("app", "ghost")], &[], "c/");
+        s.merge(soon, vec![role("app", "ghost")], &[]);
         assert_eq!(s.lookup("app"), Lookup::Absent);
     }
 
     #[test]
     fn doubt_is_not_dispelled_by_a_sweep_that_began_before_it() {
-        let mut s = Snapshot::default();
+        let mut s = Snapshot::new("c/");
         let now = Instant::now();
         let start = s.begin_sweep(now);
         s.doubt("app", now + Duration::from_millis(5));
-        assert!(
-            s.merge(start, vec![role("app", "old")], &[], "c/")
-                .look_again
-                .is_some()
-        );
+        assert!(s.merge(start, vec![role("app", "old")], &[]).look_again.is_some());
         assert_eq!(s.lookup("app"), Lookup::Unknown);
         let next = s.begin_sweep(now + Duration::from_secs(1));
-        s.merge(next, vec![role("app", "now")], &[], "c/");
+        s.merge(next, vec![role("app", "now")], &[]);
         assert_eq!(description(&s, "app").as_deref(), Some("now"));
     }
 
     #[test]
     fn an_absence_soon_after_doubt_may_be_an_old_read() {
-        let mut s = Snapshot::default();
+        let mut s = Snapshot::new("c/");
         let now = Instant::now();
         s.doubt("app", now);
         let soon = s.begin_sweep(now + Duration::from_secs(3));
         assert_eq!(
-            s.merge(soon, vec![], &[], "c/").look_again,
+            s.merge(soon, vec![], &[]).look_again,
             Some(Duration::from_secs(7))
         );
         assert_eq!(s.lookup("app"), Lookup::Unknown);
         let later = s.begin_sweep(now + GRACE);
-        s.merge(later, vec![], &[], "c/");
+        s.merge(later, vec![], &[]);
         assert_eq!(s.lookup("app"), Lookup::Absent);
     }
 
     #[test]
     fn what_only_one_list_had_is_not_known_until_the_next_sweep() {
-        let mut s = Snapshot::default();
+        let mut s = Snapshot::new("c/");
         let start = s.begin_sweep(Instant::now());
-        assert!(s.merge(start, vec![], &["app".into()], "c/").look_again.is_some());
+        assert!(s.merge(start, vec![], &["app".into()]).look_again.is_some());
         assert_eq!(s.lookup("app"), Lookup::Unknown);
+    }
+
+    #[test]
+    fn roles_that_are_made_at_once_do_not_pass_a_limit_together() {
+        let mut s = Snapshot::new("c/");
+        let now = Instant::now();
+        s.wrote("one", Some(role("one", "")), now);
+        assert_eq!(s.reserve("two", Some(3), None), Ok(()));
+        assert_eq!(s.reserve("three", Some(3), None), Ok(()));
+        assert_eq!(s.reserve("TWO", Some(3), None), Ok(()), "it has its room already");
+        assert_eq!(
+            s.reserve("four", Some(3), None),
+            Err(Full::Guardrail { limit: 3, count: 3 })
+        );
+        s.wrote("two", Some(role("two", "")), now);
+        s.release("two");
+        assert_eq!(
+            s.reserve("four", Some(3), None),
+            Err(Full::Guardrail { limit: 3, count: 3 })
+        );
+        s.release("three");
+        assert_eq!(
+            s.reserve("four", Some(3), None),
+            Ok(()),
+            "what failed gives its room back"
+        );
+        s.wrote("one", None, now);
+        assert_eq!(
+            s.reserve("five", Some(3), Some(2)),
+            Err(Full::Quota { limit: 2, count: 2 })
+        );
+        let start = s.begin_sweep(now + GRACE);
+        s.merge(start, vec![], &[]);
+        assert_eq!(s.reserve("five", Some(3), Some(2)), Ok(()), "a sweep counts anew");
     }
 }

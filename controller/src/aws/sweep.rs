@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use aws_sdk_iam::types::{EntityType, RoleDetail};
 use percent_encoding::percent_decode_str;
+use rolectl_crds::Quotas;
 
 use super::account::Account;
 use super::error::AwsFailure;
@@ -71,6 +72,30 @@ pub async fn sweep(account: &Account, iam: &aws_sdk_iam::Client) -> Result<Swept
     }
     swept.unsettled.extend(described.into_keys());
     Ok(swept)
+}
+
+/// Reads the account's [quotas](https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountSummary.html).
+/// One that AWS does not tell is 0. With them comes how many roles AWS counts.
+pub async fn quotas(account: &Account, iam: &aws_sdk_iam::Client) -> Result<(Quotas, u32), AwsFailure> {
+    let answer = account
+        .call("GetAccountSummary", iam.get_account_summary().send())
+        .await?;
+    let map = answer.summary_map.unwrap_or_default();
+    // By text: the SDK has no name yet for some of the keys.
+    let quota = |name: &str| {
+        let value = map
+            .iter()
+            .find(|(key, _)| key.as_str() == name)
+            .map(|(_, value)| *value);
+        value.and_then(|n| u32::try_from(n).ok()).unwrap_or_default()
+    };
+    let quotas = Quotas {
+        roles: quota("RolesQuota"),
+        attached_policies_per_role: quota("AttachedPoliciesPerRoleQuota"),
+        assume_role_policy_size: quota("AssumeRolePolicySizeQuota"),
+        role_policy_size: quota("RolePolicySizeQuota"),
+    };
+    Ok((quotas, quota("Roles")))
 }
 
 fn observed(detail: RoleDetail, description: String, max_session_duration: i32) -> ObservedRole {

@@ -5,7 +5,8 @@ use kube::{Api, ResourceExt as _};
 use rolectl_crds::{AwsAccount, NamespacesFrom};
 
 use super::Error;
-use super::context::{Context, selects};
+use super::context::Context;
+use crate::role::selection::selects;
 
 /// Whether `namespace` may use `account`, as far as the account's object alone can tell.
 pub fn may_allow(account: &AwsAccount, namespace: &str) -> bool {

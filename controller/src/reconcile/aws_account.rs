@@ -10,19 +10,20 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
-use rolectl_crds::{AwsAccount, AwsAccountStatus, IamRole, Reason, RoleCounts};
+use rolectl_crds::{AwsAccount, AwsAccountStatus, IamRole, Quotas, Reason, RoleCounts};
 use tokio::time::Instant;
 
-use super::context::{Context, Settled, backoff, entry_in, full_name, stands_in, targets};
+use super::context::{Context, Settled, backoff, entry_in, full_name, stands_in};
 use super::{Error, Shared, access, events};
 use crate::aws::account::{Account, AccountError};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{OpenSession, SessionState};
 use crate::aws::snapshot::Lookup;
-use crate::aws::sweep::sweep;
+use crate::aws::sweep::{quotas, sweep};
 use crate::conditions::{Truth, Verdict, conditions, ready_reason};
 use crate::role::desired::role_name;
 use crate::role::status::truth;
+use crate::role::targets;
 
 /// How soon a failed sweep is tried again, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(2));
@@ -118,18 +119,26 @@ async fn sweep_if_due(
         return Ok(Action::requeue(wait));
     }
     let start = live.snapshot.lock().begin_sweep(now);
-    let swept = match live.iam(session, Timestamp::now()).await {
-        Ok(iam) => sweep(live, &iam).await.map_err(AccountError::from),
+    let mut counted = None;
+    let swept = match live.iam(session, Timestamp::now(), None).await {
+        Ok(iam) => {
+            counted = read_quotas(live, &iam).await;
+            sweep(live, &iam).await.map_err(AccountError::from)
+        }
         Err(error) => Err(error),
     };
     let swept = match swept {
         Ok(swept) => swept,
         Err(error) => return sweep_failed(object, context, live, session, error).await,
     };
-    let merge = live
-        .snapshot
-        .lock()
-        .merge(start, swept.roles, &swept.unsettled, &context.owner_prefix());
+    let merge = {
+        let mut snapshot = live.snapshot.lock();
+        let merge = snapshot.merge(start, swept.roles, &swept.unsettled);
+        counted
+            .into_iter()
+            .for_each(|counted| snapshot.calibrate(counted));
+        merge
+    };
     let interval: Duration = object.spec.drift_interval.into();
     let next = merge
         .look_again
@@ -169,6 +178,28 @@ async fn sweep_if_due(
     Ok(Action::requeue(next))
 }
 
+/// Reads the quotas when they are due, and how many roles AWS counts. Without them roles are made all the same, and
+/// AWS says what does not fit.
+async fn read_quotas(live: &Account, iam: &aws_sdk_iam::Client) -> Option<u32> {
+    if !live.wants_quotas() {
+        return None;
+    }
+    match quotas(live, iam).await {
+        Ok((quotas, counted)) => {
+            live.set_quotas(quotas);
+            Some(counted)
+        }
+        Err(error) => {
+            tracing::warn!(account = live.name, %error, "quotas not read");
+            if error.class == Class::AccessDenied {
+                // Asking at every sweep would not help.
+                live.set_quotas(Quotas::default());
+            }
+            None
+        }
+    }
+}
+
 async fn sweep_failed(
     object: &AwsAccount,
     context: &Context,
@@ -184,7 +215,7 @@ async fn sweep_failed(
     let direct = object.spec.assume_role.is_none();
     match &error {
         AccountError::Aws(failure) if failure.class == Class::Expired && !direct => {
-            live.drop_credentials().await;
+            live.drop_credentials();
         }
         AccountError::SessionRefused(_)
         | AccountError::Aws(AwsFailure {
@@ -425,6 +456,7 @@ async fn report(
         status.last_sweep_time = Some(Time(now));
         status.last_sweep_duration_ms = u64::try_from(took.as_millis()).ok();
         status.roles = Some(counts);
+        status.quotas = context.live(object).quotas();
     }
     let api: Api<AwsAccount> = Api::all(context.client.clone());
     if context.patch_status(&api, object, prior, &status).await? {

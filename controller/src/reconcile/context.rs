@@ -8,7 +8,6 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Patch, PatchParams};
-use kube::core::{Expression, Selector, SelectorExt as _};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -26,6 +25,7 @@ use super::{Error, Options, Shared};
 use crate::aws::account::Account;
 use crate::aws::session::{OpenSession, Sessions};
 use crate::role::desired;
+use crate::role::targets;
 
 /// Field manager of everything that we write with server-side apply.
 pub const MANAGER: &str = "rolectl-controller";
@@ -115,6 +115,7 @@ pub struct Context {
     progress: Mutex<HashMap<String, AccountProgress>>,
     failures: Mutex<HashMap<ObjectRef<IamRole>, Failures>>,
     forced: Mutex<HashMap<ObjectRef<IamRole>, String>>,
+    warned: Mutex<HashMap<ObjectRef<IamRole>, Option<i64>>>,
     written: Mutex<HashMap<String, String>>,
 }
 
@@ -145,6 +146,7 @@ impl Context {
             progress: Mutex::default(),
             failures: Mutex::default(),
             forced: Mutex::default(),
+            warned: Mutex::default(),
             written: Mutex::default(),
         })
     }
@@ -184,6 +186,8 @@ impl Context {
             object.spec.clone(),
             self.base.clone(),
             self.shutdown.clone(),
+            &self.options.namespace,
+            &self.owner_prefix(),
         );
         all.insert(name.clone(), live.clone());
         drop(all);
@@ -258,6 +262,12 @@ impl Context {
         before.is_some_and(|before| before != value) && !value.is_empty()
     }
 
+    /// Whether this generation of the role was not warned of yet. From now on it was.
+    pub fn newly_warned(&self, role: &IamRole) -> bool {
+        let generation = role.metadata.generation;
+        self.warned.lock().insert(ObjectRef::from_obj(role), generation) != Some(generation)
+    }
+
     /// One more failure of a role: how many in a row, and since when.
     pub fn failed(&self, key: &ObjectRef<IamRole>) -> (u32, Duration) {
         let mut failures = self.failures.lock();
@@ -286,6 +296,7 @@ impl Context {
     pub fn forget_role(&self, key: &ObjectRef<IamRole>, uid: Option<&str>) {
         self.failures.lock().remove(key);
         self.forced.lock().remove(key);
+        self.warned.lock().remove(key);
         for progress in self.progress.lock().values_mut() {
             progress.settled.remove(key);
         }
@@ -406,66 +417,6 @@ impl Context {
     {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
     }
-}
-
-/// Whether the role's `spec.accounts` names the account.
-pub fn targets(role: &IamRole, account: &AwsAccount) -> bool {
-    let selection = &role.spec.accounts;
-    if selection
-        .names
-        .iter()
-        .any(|name| Some(name) == account.metadata.name.as_ref())
-    {
-        return true;
-    }
-    let Some(selector) = &selection.selector else {
-        return false;
-    };
-    selects(selector, account.labels())
-}
-
-/// Why the role's selector cannot be read. Such a role is left exactly as it is: a typing error in a selector
-/// must not look like accounts that leave.
-pub fn selector_error(role: &IamRole) -> Option<String> {
-    let expressions = role.spec.accounts.selector.as_ref()?.match_expressions.as_ref()?;
-    expressions.iter().find_map(|requirement| {
-        let has_values = requirement
-            .values
-            .as_ref()
-            .is_some_and(|values| !values.is_empty());
-        match requirement.operator.as_str() {
-            "Exists" | "DoesNotExist" if !has_values => None,
-            "Exists" | "DoesNotExist" => Some(format!("{} takes no values", requirement.operator)),
-            "In" | "NotIn" if has_values => None,
-            "In" | "NotIn" => Some(format!("{} needs values", requirement.operator)),
-            other => Some(format!(
-                "operator {other} is unknown: write In, NotIn, Exists or DoesNotExist"
-            )),
-        }
-    })
-}
-
-/// Whether a label selector matches. An empty one matches everything, as in Kubernetes.
-pub fn selects(
-    selector: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector,
-    labels: &BTreeMap<String, String>,
-) -> bool {
-    let mut all = Selector::default();
-    if let Some(equal) = &selector.match_labels {
-        all.extend(equal.iter().map(|(k, v)| Expression::Equal(k.clone(), v.clone())));
-    }
-    for requirement in selector.match_expressions.iter().flatten() {
-        let values = requirement.values.iter().flatten().cloned().collect();
-        let key = requirement.key.clone();
-        all.extend([match requirement.operator.as_str() {
-            "In" => Expression::In(key, values),
-            "NotIn" => Expression::NotIn(key, values),
-            "Exists" => Expression::Exists(key),
-            "DoesNotExist" => Expression::DoesNotExist(key),
-            _ => return false,
-        }]);
-    }
-    all.matches(labels)
 }
 
 /// What the role's status says of the account.

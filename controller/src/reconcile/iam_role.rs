@@ -12,28 +12,29 @@ use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 use rolectl_crds::{
-    AccountStatus, AwsAccount, DeletionPolicy, DriftPolicy, FINALIZER, IamRole, IamRoleStatus, OWNER_TAG,
-    RECONCILE_ANNOTATION, Reason,
+    AccountStatus, AwsAccount, DeletionPolicy, DriftPolicy, Ensure, FINALIZER, IamRole, IamRoleStatus,
+    OWNER_TAG, RECONCILE_ANNOTATION, Reason,
 };
 use tokio::sync::OnceCell;
 
 use super::access;
-use super::context::{
-    Context, Settled, backoff, distinct, entry_in, full_name, selector_error, stands_in, targets,
-};
+use super::context::{Context, Settled, backoff, distinct, entry_in, full_name, stands_in};
 use super::{Error, Shared, events};
 use crate::aws::account::{Account, AccountError, role_arn};
 use crate::aws::apply::{Applied, apply, verify};
-use crate::aws::error::Class;
+use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{OpenSession, SessionState};
-use crate::aws::snapshot::Lookup;
+use crate::aws::snapshot::{Full, Lookup};
 use crate::conditions::ready_reason;
 use crate::role::desired::{desired, role_name};
+use crate::role::managed_policy::suggestion;
+use crate::role::plan::is_ours;
+use crate::role::selection::{selector_error, targets};
 use crate::role::status::{SHOWN_CHANGES, status, without_accounts};
-use crate::role::{AccountContext, DesiredRole, ObservedRole, Plan, guardrails, plan, plan_removal};
+use crate::role::{
+    AccountContext, Change, DesiredRole, Known, ObservedRole, Plan, guardrails, plan, plan_removal,
+};
 
-/// A trust policy's principal may take minutes to be known everywhere, but not longer than this.
-const PRINCIPAL_PATIENCE: Duration = Duration::from_mins(10);
 /// How often what only a user can mend is looked at again: the cure may have come from outside Kubernetes.
 const STALLED_RETRY: Duration = Duration::from_mins(5);
 /// How long an account may take before the status tells of the others.
@@ -67,6 +68,8 @@ struct Work<'a> {
     owner: String,
     /// Set once the finalizer is on the object. Before that nothing is written to AWS.
     finalizer: OnceCell<()>,
+    /// Set once the instance profile that the spec wants is in the object's status.
+    profiles_noted: OnceCell<()>,
 }
 
 /// Makes every account agree with the role.
@@ -124,6 +127,7 @@ impl<'a> Work<'a> {
             key: ObjectRef::from_obj(role),
             owner: context.owner(&namespace, &name),
             finalizer: OnceCell::new_with(has_finalizer.then_some(())),
+            profiles_noted: OnceCell::new(),
             namespace,
             name,
             role,
@@ -234,6 +238,7 @@ impl<'a> Work<'a> {
             state,
             arn: prior.and_then(|p| p.arn.clone()),
             role_id: prior.and_then(|p| p.role_id.clone()),
+            instance_profiles: prior.map(|p| p.instance_profiles.clone()).unwrap_or_default(),
             message,
             changes: vec![],
             last_applied_generation: prior.and_then(|p| p.last_applied_generation),
@@ -294,6 +299,7 @@ impl<'a> Work<'a> {
             state: Reason::AccountNotFound,
             arn: None,
             role_id: None,
+            instance_profiles: vec![],
             message: None,
             changes: vec![],
             last_applied_generation: None,
@@ -328,6 +334,7 @@ impl<'a> Work<'a> {
             Ok(desired) => desired,
             Err((reason, message)) => return Ok(self.outcome(account, reason, message)),
         };
+        self.warn(&desired.warnings).await;
         let (live, session) = match self.reach(account) {
             Ok(reached) => reached,
             Err(outcome) => return Ok(*outcome),
@@ -336,14 +343,19 @@ impl<'a> Work<'a> {
             Ok(observed) => observed,
             Err(outcome) => return Ok(*outcome),
         };
-        let known = self.prior(&live.name).and_then(|p| p.role_id.as_deref());
-        let plan = match plan(&desired, observed.as_deref(), known) {
+        let known = self.known(&live);
+        let plan = match plan(&desired, observed.as_deref(), &known) {
             Ok(plan) => plan,
             Err(refusal) => {
                 let (reason, message) = match self.owning_namesake(account, observed.as_deref()) {
                     Some(other) => (Reason::Duplicate, self.duplicate_of(&other)),
                     None => (refusal.reason, refusal.message),
                 };
+                if reason == Reason::QuotaExceeded {
+                    // Ours or to be, and looked at again with every sweep: the quota may be raised.
+                    live.doubt_quotas();
+                    return Ok(self.outcome(account, reason, message));
+                }
                 let mut outcome = self.settle(account, reason, message, observed.as_deref());
                 // Not ours, so nothing of it belongs in our status.
                 if let Some(status) = &mut outcome.status {
@@ -371,15 +383,98 @@ impl<'a> Work<'a> {
             }
             return Ok(outcome);
         }
+        let adopts = observed
+            .as_deref()
+            .is_some_and(|o| !is_ours(o, &self.owner, known.role_id));
+        let _room = if plan.creates() || adopts {
+            match live.reserve(&desired.name, adopts) {
+                Ok(room) => Some(room),
+                Err(full @ Full::Guardrail { .. }) => {
+                    return Ok(self.outcome(account, Reason::GuardrailViolated, full.to_string()));
+                }
+                Err(full @ Full::Quota { .. }) => {
+                    live.doubt_quotas();
+                    return Ok(self.outcome(account, Reason::QuotaExceeded, full.to_string()));
+                }
+            }
+        } else {
+            None
+        };
         self.hold().await?;
+        let profile = plan.instance_profile().map(str::to_owned);
         let applied =
             Box::pin(self.carry_out(&live, &session, desired.name.as_str(), plan, observed, seen)).await;
-        Ok(self.applied(account, &live, &session, applied).await)
+        let mut outcome = self.applied(account, &live, &session, applied).await;
+        if let Some(status) = &mut outcome.status {
+            if status.state == Reason::InSync {
+                status.instance_profiles = self.wanted_profile().into_iter().collect();
+            } else if let Some(profile) = profile.filter(|p| !status.instance_profiles.contains(p)) {
+                status.instance_profiles.push(profile);
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// What we remember of the role in the account, and know of the account.
+    fn known(&self, live: &Account) -> Known<'_> {
+        let prior = self.prior(&live.name);
+        Known {
+            role_id: prior.and_then(|p| p.role_id.as_deref()),
+            instance_profiles: prior.map_or(&[], |p| &p.instance_profiles),
+            quotas: live.quotas(),
+        }
+    }
+
+    /// The instance profile that the spec wants.
+    fn wanted_profile(&self) -> Option<String> {
+        let spec = &self.role.spec;
+        let wanted = spec
+            .instance_profile
+            .as_ref()
+            .filter(|_| spec.ensure == Ensure::Present)?;
+        Some(wanted.name.clone().unwrap_or_else(|| self.role_name().to_owned()))
+    }
+
+    /// Tells of what the author may not have meant, once for each generation of the spec.
+    async fn warn(&self, warnings: &[String]) {
+        let seen = self.role.status.as_ref().and_then(|s| s.observed_generation);
+        if warnings.is_empty()
+            || seen == self.role.metadata.generation
+            || !self.context.newly_warned(self.role)
+        {
+            return;
+        }
+        let note = warnings.join("; ");
+        events::publish(
+            self.context,
+            self.role,
+            EventType::Warning,
+            "PolicyWarning",
+            "Lint",
+            &note,
+        )
+        .await;
+    }
+
+    async fn tell_left_as_it_is(&self, account: &str) {
+        let note = format!(
+            "{account}: drift: Report never writes, so role {} stays there as it is",
+            self.role_name()
+        );
+        let action = format!("Leave:{account}").chars().take(128).collect::<String>();
+        events::publish(self.context, self.role, EventType::Normal, "Left", &action, &note).await;
     }
 
     /// Ends our care for the role in an account that the spec does not name any more.
     async fn leave(&self, account: &AwsAccount) -> Result<Outcome, Error> {
         let prior = self.prior(&account.name_any());
+        if self.role.spec.drift == DriftPolicy::Report {
+            let stays = prior.is_some_and(|p| p.role_id.is_some());
+            if stays {
+                self.tell_left_as_it_is(&account.name_any()).await;
+            }
+            return Ok(Outcome::NOTHING);
+        }
         if account.spec.suspend {
             return Ok(self.outcome(
                 account,
@@ -407,11 +502,10 @@ impl<'a> Work<'a> {
                 return Ok(*outcome);
             }
         };
-        let known = prior.and_then(|p| p.role_id.as_deref());
         let plan = plan_removal(
             observed.as_deref(),
             &self.owner,
-            known,
+            &self.known(&live),
             self.role.spec.deletion_policy,
         );
         if plan.is_empty() {
@@ -509,6 +603,7 @@ impl<'a> Work<'a> {
             partition: account.spec.partition.clone(),
             labels: account.labels().clone(),
             session_account_id: session_account.unwrap_or_default(),
+            ignore_tags: account.spec.ignore_tags.clone(),
         };
         let desired = desired(&self.role.spec, &self.name, &self.owner, &context)
             .map_err(|e| (e.reason(), e.to_string()))?;
@@ -594,13 +689,50 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// From here on the object cannot go before its roles do.
+    /// From here on the object cannot go before its roles do, and what is about to be made is on record.
     async fn hold(&self) -> Result<(), Error> {
         let api: Api<IamRole> = self.context.api_of(self.role);
         self.finalizer
             .get_or_try_init(|| self.context.set_finalizer(&api, self.role, true))
+            .await?;
+        self.profiles_noted
+            .get_or_try_init(|| self.note_profiles(&api))
             .await
             .copied()
+    }
+
+    /// An instance profile has no place in AWS that we would look at again by ourselves, unless the role is in it:
+    /// its name is written down before it is made.
+    async fn note_profiles(&self, api: &Api<IamRole>) -> Result<(), Error> {
+        let Some(profile) = self.wanted_profile() else {
+            return Ok(());
+        };
+        let wanted = self.resolve().0;
+        let noted = |name: &str| {
+            self.prior(name)
+                .is_some_and(|p| p.instance_profiles.contains(&profile))
+        };
+        if wanted.iter().all(|account| noted(&account.name_any())) {
+            return Ok(());
+        }
+        let others = self.role.status.iter().flat_map(|s| &s.accounts);
+        let mut accounts: Vec<AccountStatus> = others
+            .filter(|a| !wanted.iter().any(|w| w.name_any() == a.name))
+            .cloned()
+            .collect();
+        for account in &wanted {
+            let mut entry = self.entry(account, Reason::Progressing, Some("under way".to_owned()));
+            if !entry.instance_profiles.contains(&profile) {
+                entry.instance_profiles.push(profile.clone());
+            }
+            accounts.push(entry);
+        }
+        let prior = self.role.status.as_ref();
+        let interim = status(prior, self.role.metadata.generation, accounts, Timestamp::now());
+        self.context
+            .patch_status(api, self.role, prior, &interim)
+            .await
+            .map(|_| ())
     }
 
     async fn hold_unless_deleted(&self) -> Result<(), Error> {
@@ -620,8 +752,10 @@ impl<'a> Work<'a> {
         observed: Option<Arc<ObservedRole>>,
         seen: tokio::time::Instant,
     ) -> Result<Applied, AccountError> {
-        let iam = live.iam(session, Timestamp::now()).await?;
-        if let Some(role) = observed.as_deref().filter(|_| plan.touches_existing())
+        let iam = live
+            .iam(session, Timestamp::now(), Some((&self.namespace, &self.name)))
+            .await?;
+        if let Some(role) = observed.as_deref()
             && !verify(live, &iam, role, seen).await?
         {
             // Another role stands under this name now. Nothing is written before it was looked at.
@@ -654,7 +788,7 @@ impl<'a> Work<'a> {
             ),
             None => self.in_sync(account, applied.role.as_ref()),
             Some((_, failure)) if failure.class == Class::Expired => {
-                live.drop_credentials().await;
+                live.drop_credentials();
                 self.outcome(account, Reason::Progressing, failure.to_string())
             }
             Some((change, failure)) => {
@@ -665,11 +799,16 @@ impl<'a> Work<'a> {
                         .prior(&live.name)
                         .is_some_and(|p| p.state == Reason::InvalidSpec);
                 if reason == Reason::AwaitingPrincipal
-                    && (given_up || self.context.failing_for(&self.key) > PRINCIPAL_PATIENCE)
+                    && (given_up
+                        || self.context.failing_for(&self.key) > self.context.options.principal_patience)
                 {
                     reason = Reason::InvalidSpec;
                 }
-                let message = format!("account {}: {failure} (at: {change})", account.spec.account_id);
+                let hint = hint(&change, &failure);
+                let message = format!(
+                    "account {}: {failure} (at: {change}){hint}",
+                    account.spec.account_id
+                );
                 tracing::warn!(role = %self.key, account = account.spec.account_id, %reason, message, "not applied");
                 self.settle_as(account, reason, message, applied.role.as_ref())
             }
@@ -696,7 +835,7 @@ impl<'a> Work<'a> {
                 Reason::SessionLocked
             }
             AccountError::Aws(failure) if failure.class == Class::Expired => {
-                live.drop_credentials().await;
+                live.drop_credentials();
                 Reason::AwsUnavailable
             }
             other => other.reason(),
@@ -713,6 +852,7 @@ impl<'a> Work<'a> {
         let mut status = self.entry(account, Reason::InSync, None);
         status.arn = observed.map(|o| o.arn.clone());
         status.role_id = observed.map(|o| o.role_id.clone());
+        status.instance_profiles = self.wanted_profile().into_iter().collect();
         status.last_applied_generation = self.role.metadata.generation;
         Outcome {
             status: Some(status),
@@ -775,6 +915,12 @@ impl<'a> Work<'a> {
         if self.finalizer.get().is_none() {
             return Ok(Action::await_change());
         }
+        if self.role.spec.suspend {
+            let message = "deletion waits: suspended. Set spec.suspend: false to let it go on".to_owned();
+            let (prior, generation) = (self.role.status.as_ref(), self.role.metadata.generation);
+            let status = without_accounts(prior, generation, Reason::Suspended, message, Timestamp::now());
+            return self.report(status, &[]).await.map(|()| Action::await_change());
+        }
         let mut accounts = self.resolve().0;
         accounts.extend(self.leaving(&accounts));
         let outcomes = join_all(accounts.iter().map(|account| self.leave(account)))
@@ -783,7 +929,8 @@ impl<'a> Work<'a> {
             .collect::<Result<Vec<_>, _>>()?;
         let done: Vec<(String, String)> = outcomes.iter().filter_map(|o| o.done.clone()).collect();
         let mut left: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
-        if self.role.spec.deletion_policy == DeletionPolicy::Delete {
+        let may_go = self.role.spec.drift == DriftPolicy::Report;
+        if self.role.spec.deletion_policy == DeletionPolicy::Delete && !may_go {
             left.extend(self.lost(&[]).into_iter().filter_map(|o| o.status));
         }
         if left.is_empty() {
@@ -866,6 +1013,36 @@ fn deleting(mut status: AccountStatus) -> AccountStatus {
         status.state = Reason::Progressing;
     }
     status
+}
+
+/// What to do about a failure, where AWS's words alone do not lead to it.
+fn hint(change: &Change, failure: &AwsFailure) -> String {
+    let policy = match change {
+        Change::AttachPolicy(arn) => Some(("managedPolicies", arn)),
+        Change::PutBoundary(arn) => Some(("permissionsBoundary", arn)),
+        Change::CreateRole(role) => role
+            .permissions_boundary
+            .as_ref()
+            .map(|arn| ("permissionsBoundary", arn)),
+        _ => None,
+    };
+    match (failure.class, policy) {
+        (Class::Invalid, Some((field, arn)))
+            if failure.code.as_deref().is_some_and(|c| c.starts_with("NoSuch")) =>
+        {
+            let near = suggestion(arn)
+                .map(|near| format!(" Did you mean {near}?"))
+                .unwrap_or_default();
+            format!(". Correct spec.{field}, or create the policy.{near}")
+        }
+        (Class::Invalid, _) if failure.code.is_some() => ". Correct the spec".to_owned(),
+        (Class::AwaitingPrincipal, _) => {
+            ". Correct spec.assumeRolePolicy, unless the principal was made moments ago".to_owned()
+        }
+        (Class::AccessDenied, _) => ". Give the role that rolectl assumes this permission".to_owned(),
+        (Class::Quota, _) => ". Make room, or have the quota raised".to_owned(),
+        _ => String::new(),
+    }
 }
 
 fn shown(plan: &Plan) -> Vec<String> {

@@ -39,6 +39,8 @@ pub struct Options {
     pub sessions: Vec<String>,
     /// How many roles may be worked on at a time.
     pub concurrency: u16,
+    /// How long a principal that AWS does not know may be one that was just made.
+    pub principal_patience: Duration,
 }
 
 /// A failed reconcile. What a user can mend is in the status instead; this is for the API server's failures.

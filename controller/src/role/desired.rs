@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use rolectl_crds::{Adoption, DriftPolicy, Ensure, Exclusive, IamRoleSpec, OWNER_TAG, Reason};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::managed_policy::policy_arn;
 use super::observed::is_reserved_path;
+use super::policy_document::lint::{Place, Severity, lint_value};
 use super::policy_document::{Document, PolicyError};
 use super::variables::{VariableError, Variables};
 
@@ -23,6 +26,8 @@ pub struct AccountContext {
     pub labels: BTreeMap<String, String>,
     /// The account of its session.
     pub session_account_id: String,
+    /// Patterns of tag keys that somebody else looks after.
+    pub ignore_tags: Vec<String>,
 }
 
 /// The role as it should be in one account.
@@ -56,8 +61,12 @@ pub struct DesiredRole {
     pub adoption: Adoption,
     /// Whether to write at all.
     pub drift: DriftPolicy,
+    /// Patterns of tag keys that stay as they are, unless they are in `tags`.
+    pub ignore_tags: Vec<String>,
     /// Value of the owner tag.
     pub owner: String,
+    /// What the author may not have meant. Stops nothing.
+    pub warnings: Vec<String>,
 }
 
 /// A spec that cannot become a role, with the field at fault.
@@ -91,14 +100,17 @@ pub fn role_name<'a>(spec: &'a IamRoleSpec, object_name: &'a str) -> &'a str {
 
 /// The owner tag's value for an `IamRole`. Past the 256 characters of a tag it ends in a hash.
 pub fn owner(cluster: &str, namespace: &str, name: &str) -> String {
-    const LIMIT: usize = 256;
-    let full = format!("{cluster}/{namespace}/{name}");
-    if full.chars().count() <= LIMIT {
-        return full;
+    shortened(&format!("{cluster}/{namespace}/{name}"), 256)
+}
+
+/// `full`, or what of it fits with a hash that keeps it unique.
+pub fn shortened(full: &str, limit: usize) -> String {
+    if full.chars().count() <= limit {
+        return full.to_owned();
     }
     let digest = format!("{:x}", Sha256::digest(full.as_bytes()));
     let hash: String = digest.chars().take(16).collect();
-    let kept: String = full.chars().take(LIMIT - hash.len() - 1).collect();
+    let kept: String = full.chars().take(limit - hash.len() - 1).collect();
     format!("{kept}-{hash}")
 }
 
@@ -144,11 +156,23 @@ pub fn desired(
         &context.partition,
     );
     let fill = |field: &str, text: &str| variables.fill(text).map_err(|e| SpecError::new(field, e));
-    let document = |field: String, value| -> Result<Document, SpecError> {
+    let mut warnings = vec![];
+    let mut document = |field: String, value: &Value, place: Place| -> Result<Document, SpecError> {
         let filled = variables
             .fill_value(value)
             .map_err(|e: VariableError| SpecError::new(field.clone(), e))?;
-        Document::from_value(&filled).map_err(|e: PolicyError| SpecError::new(field, e))
+        let (mut errors, mut rest) = (vec![], vec![]);
+        for finding in lint_value(&filled, place) {
+            match finding.severity {
+                Severity::Error => errors.push(finding.problem),
+                Severity::Warning => rest.push(format!("spec.{field}: {finding}")),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(SpecError::new(field, PolicyError(errors)));
+        }
+        warnings.append(&mut rest);
+        Document::from_value(&filled).map_err(|e| SpecError::new(field, e))
     };
     let policy = |field: &str, reference: &str| {
         Ok::<_, SpecError>(policy_arn(&fill(field, reference)?, &context.partition))
@@ -156,22 +180,12 @@ pub fn desired(
 
     let trust = assume_role_policy
         .as_ref()
-        .map(|v| document("assumeRolePolicy".into(), v))
+        .map(|v| document("assumeRolePolicy".into(), v, Place::Trust))
         .transpose()?;
     if trust.is_none() && *ensure == Ensure::Present {
         return Err(SpecError::new(
             "assumeRolePolicy",
             "is missing: a role needs a trust policy",
-        ));
-    }
-    if let Some(statement) = trust
-        .as_ref()
-        .and_then(|t| t.canonical().statements.iter().find(|s| s.resource.is_some()))
-    {
-        let sid = statement.sid.as_deref().unwrap_or_default();
-        return Err(SpecError::new(
-            "assumeRolePolicy",
-            format!("statement {sid} has a Resource, which a trust policy must not have: remove it"),
         ));
     }
     let mut tags: BTreeMap<String, String> = tags
@@ -195,24 +209,7 @@ pub fn desired(
     let inline_policies = inline_policies
         .iter()
         .map(|(name, value)| {
-            let parsed = document(format!("inlinePolicies.{name}"), value)?;
-            if parsed
-                .canonical()
-                .statements
-                .iter()
-                .any(|s| s.principal.is_some())
-            {
-                return Err(SpecError::new(
-                    format!("inlinePolicies.{name}"),
-                    "has a Principal, which an inline policy must not have: remove it",
-                ));
-            }
-            if parsed.canonical().statements.iter().any(|s| s.resource.is_none()) {
-                return Err(SpecError::new(
-                    format!("inlinePolicies.{name}"),
-                    "has a statement without Resource: write one, \"*\" for every resource",
-                ));
-            }
+            let parsed = document(format!("inlinePolicies.{name}"), value, Place::Identity)?;
             Ok((name.clone(), parsed))
         })
         .collect::<Result<_, SpecError>>()?;
@@ -239,18 +236,11 @@ pub fn desired(
         exclusive: *exclusive,
         adoption: *adoption,
         drift: *drift,
+        ignore_tags: context.ignore_tags.clone(),
         owner: owner.to_owned(),
+        warnings,
         name,
     })
-}
-
-/// ARN of a managed policy given by ARN, by name, or by path and name. Without an ARN it is AWS's own.
-pub fn policy_arn(reference: &str, partition: &str) -> String {
-    if reference.starts_with("arn:") {
-        reference.to_owned()
-    } else {
-        format!("arn:{partition}:iam::aws:policy/{reference}")
-    }
 }
 
 #[cfg(test)]
@@ -322,13 +312,13 @@ mod tests {
                     json!({"Statement": {"Effect": "Allow", "Action": "a:b"}}),
                 );
             }),
-            "spec.inlinePolicies.x: has a statement without Resource: write one, \"*\" for every resource"
+            "spec.inlinePolicies.x: Statement[0] has no Resource: write one, \"*\" for every resource"
         );
         assert_eq!(
             with(|s| {
                 s.inline_policies.insert("x".into(), json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*", "Principal": "*"}}));
             }),
-            "spec.inlinePolicies.x: has a Principal, which an inline policy must not have: remove it"
+            "spec.inlinePolicies.x: Statement[0] has a Principal, which belongs into a trust policy only: remove it"
         );
     }
 

@@ -25,6 +25,7 @@ pub fn context() -> AccountContext {
         partition: "aws".into(),
         labels: BTreeMap::new(),
         session_account_id: "111111111111".into(),
+        ignore_tags: vec!["org:*".into()],
     }
 }
 

@@ -1,8 +1,9 @@
 //! Limits that an account sets on the roles made in it.
 
-use rolectl_crds::Guardrails;
+use rolectl_crds::{Ensure, Guardrails};
 
-use super::desired::{DesiredRole, policy_arn};
+use super::desired::DesiredRole;
+use super::managed_policy::policy_arn;
 
 /// The first guardrail that `role` breaks, as a sentence for its author.
 pub fn violation(guardrails: &Guardrails, role: &DesiredRole, partition: &str) -> Option<String> {
@@ -11,45 +12,68 @@ pub fn violation(guardrails: &Guardrails, role: &DesiredRole, partition: &str) -
         path_pattern,
         require_permissions_boundary,
         denied_managed_policies,
-        // Counted where all roles of the account are known.
+        // Counted when a role is made, where all roles of the account are known.
         max_roles: _,
     } = guardrails;
     if let Some(pattern) = role_name_pattern.as_deref().filter(|p| !matches(p, &role.name)) {
         return Some(format!(
-            "the account wants role names like {pattern}, this one is {}",
+            "the account wants role names like {pattern}, this one is {}: choose another roleName",
             role.name
         ));
     }
     if let Some(pattern) = path_pattern.as_deref().filter(|p| !matches(p, &role.path)) {
         return Some(format!(
-            "the account wants paths like {pattern}, this one is {}",
+            "the account wants paths like {pattern}, this one is {}: choose another path",
             role.path
         ));
     }
-    if !require_permissions_boundary.is_empty() {
-        let allowed: Vec<String> = require_permissions_boundary
-            .iter()
-            .map(|p| policy_arn(p, partition))
-            .collect();
-        if !role
-            .permissions_boundary
-            .as_ref()
-            .is_some_and(|b| allowed.contains(b))
-        {
-            return Some(format!(
-                "the account wants permissionsBoundary to be one of {}",
-                allowed.join(", ")
-            ));
-        }
+    // What is to go needs neither boundary nor policies.
+    if role.ensure == Ensure::Absent {
+        return None;
     }
-    role.managed_policies
+    let allowed: Vec<String> = require_permissions_boundary
         .iter()
-        .find(|arn| {
-            denied_managed_policies
-                .iter()
-                .any(|denied| matches(&policy_arn(denied, partition), arn))
+        .map(|p| policy_arn(p, partition))
+        .collect();
+    let bounded = role
+        .permissions_boundary
+        .as_ref()
+        .is_some_and(|b| allowed.contains(b));
+    if !allowed.is_empty() && !bounded {
+        return Some(format!(
+            "the account wants permissionsBoundary to be one of {}: set it",
+            allowed.join(", ")
+        ));
+    }
+    let denied = |arn: &&String| {
+        // A pattern without path means the policy wherever it stands, as a name does in a role.
+        let bare = arn
+            .rsplit_once('/')
+            .map_or_else(String::new, |(_, name)| policy_arn_as_written(name, partition));
+        denied_managed_policies.iter().any(|denied| {
+            let (resolved, written) = (
+                policy_arn(denied, partition),
+                policy_arn_as_written(denied, partition),
+            );
+            matches(&resolved, arn)
+                || matches(&written, arn)
+                || (is_aws(arn, partition) && matches(&written, &bare))
         })
-        .map(|arn| format!("the account denies the managed policy {arn}"))
+    };
+    let denied = role.managed_policies.iter().find(denied);
+    denied.map(|arn| format!("the account denies the managed policy {arn}: remove it"))
+}
+
+fn policy_arn_as_written(reference: &str, partition: &str) -> String {
+    if reference.starts_with("arn:") {
+        reference.to_owned()
+    } else {
+        format!("arn:{partition}:iam::aws:policy/{reference}")
+    }
+}
+
+fn is_aws(arn: &str, partition: &str) -> bool {
+    arn.starts_with(&format!("arn:{partition}:iam::aws:policy/"))
 }
 
 /// Whether `text` matches an IAM pattern: `*` is any run of characters, `?` is one.
@@ -116,7 +140,7 @@ mod tests {
         };
         assert_eq!(
             violation(&name, &role, "aws").unwrap(),
-            "the account wants role names like team-*, this one is app"
+            "the account wants role names like team-*, this one is app: choose another roleName"
         );
         let denied = Guardrails {
             denied_managed_policies: vec!["Administrator*".into()],
@@ -125,7 +149,7 @@ mod tests {
         assert!(
             violation(&denied, &role, "aws")
                 .unwrap()
-                .ends_with("AdministratorAccess")
+                .contains("AdministratorAccess")
         );
         let boundary = Guardrails {
             require_permissions_boundary: vec!["Bound".into()],

@@ -3,18 +3,23 @@
 //! Everything here is a pure function of its arguments: no Kubernetes client, no AWS client, no
 //! runtime and no clock, so that `rolectl plan` and the controller cannot differ.
 
+pub mod change;
 pub mod desired;
 pub mod guardrails;
+pub mod managed_policy;
 pub mod observed;
 pub mod plan;
 pub mod policy_document;
+pub mod selection;
 pub mod status;
 pub mod variables;
 
 #[cfg(test)]
 mod fixtures;
 
+pub use change::Change;
 pub use desired::{AccountContext, DesiredRole};
 pub use observed::ObservedRole;
-pub use plan::{Change, Plan, Refusal, plan, plan_removal};
+pub use plan::{Known, Plan, Refusal, plan, plan_removal};
 pub use policy_document::{Document, PolicyDocument};
+pub use selection::targets;

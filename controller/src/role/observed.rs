@@ -49,6 +49,14 @@ impl ObservedDocument {
         Document::parse(text).map_or_else(|_| Self::Unreadable(text.to_owned()), Self::Parsed)
     }
 
+    /// Characters that AWS counts against a quota.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Parsed(document) => document.size(),
+            Self::Unreadable(text) => text.chars().filter(|c| !c.is_whitespace()).count(),
+        }
+    }
+
     /// Whether this is the document that is wanted.
     pub fn is(&self, wanted: &Document) -> bool {
         matches!(self, Self::Parsed(document) if document == wanted)

@@ -2,62 +2,17 @@
 //! controller does come from here, and from nowhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use rolectl_crds::{Adoption, DeletionPolicy, Ensure, OWNER_TAG, Reason};
+use rolectl_crds::{Adoption, DeletionPolicy, Ensure, OWNER_TAG, Quotas, Reason};
 
+use super::change::{Change, DocumentDiff};
 use super::desired::DesiredRole;
-use super::observed::{ObservedDocument, ObservedRole};
+use super::guardrails::matches;
+use super::observed::ObservedRole;
 use super::policy_document::Document;
 
-/// One call to AWS that brings a role nearer to its spec.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// `CreateRole`, with everything that it can carry.
-    CreateRole(Box<DesiredRole>),
-    /// `TagRole`.
-    Tag(BTreeMap<String, String>),
-    /// `UpdateAssumeRolePolicy`.
-    UpdateTrustPolicy(Document, Vec<String>),
-    /// `PutRolePermissionsBoundary`.
-    PutBoundary(String),
-    /// `UpdateRole`: description and duration always together, because AWS takes a missing one for empty.
-    UpdateRole {
-        /// Description, empty to clear it.
-        description: String,
-        /// Longest session in seconds.
-        max_session_duration: i32,
-        /// What of the two changes, for people.
-        what: String,
-    },
-    /// `AttachRolePolicy`.
-    AttachPolicy(String),
-    /// `PutRolePolicy`.
-    PutInlinePolicy(String, Document, Verb),
-    /// `DetachRolePolicy`.
-    DetachPolicy(String),
-    /// `DeleteRolePolicy`.
-    DeleteInlinePolicy(String),
-    /// `DeleteRolePermissionsBoundary`.
-    DeleteBoundary,
-    /// `UntagRole`.
-    Untag(BTreeSet<String>),
-    /// `CreateInstanceProfile` where there is none, and `AddRoleToInstanceProfile`.
-    AddInstanceProfile(String, String),
-    /// `RemoveRoleFromInstanceProfile`, and `DeleteInstanceProfile` if its owner tag is ours.
-    RemoveInstanceProfile(String, String),
-    /// `DeleteRole`.
-    DeleteRole,
-}
-
-/// Whether something is new or changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// New.
-    Add,
-    /// Changed.
-    Change,
-}
+/// Tags that a role may have. Fixed by AWS; its own `aws:` tags are not counted.
+const TAGS_PER_ROLE: usize = 50;
 
 /// The changes that one role needs in one account, in the order in which they are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,11 +27,17 @@ impl Plan {
         self.changes.is_empty()
     }
 
-    /// Whether the plan writes to a role that exists already.
-    pub fn touches_existing(&self) -> bool {
-        self.changes
-            .first()
-            .is_some_and(|c| !matches!(c, Change::CreateRole(_)))
+    /// Whether the plan makes the role.
+    pub fn creates(&self) -> bool {
+        matches!(self.changes.first(), Some(Change::CreateRole(_)))
+    }
+
+    /// The instance profile that the plan makes, or makes the role's.
+    pub fn instance_profile(&self) -> Option<&str> {
+        self.changes.iter().find_map(|change| match change {
+            Change::AddInstanceProfile(name, _) => Some(name.as_str()),
+            _ => None,
+        })
     }
 }
 
@@ -90,13 +51,24 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// AWS's names for a role, known once it exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// ARN.
-    pub arn: String,
-    /// Unique id.
-    pub role_id: String,
+impl Refusal {
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// What we remember of a role, and know of its account.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// The role's unique id in our last status.
+    pub role_id: Option<&'a str>,
+    /// Instance profiles that were made for the role, or may have been.
+    pub instance_profiles: &'a [String],
+    /// The account's quotas. A quota of 0 is not known.
+    pub quotas: Option<Quotas>,
 }
 
 /// Whether a role is ours: by its owner tag, or, where that was removed by hand, by the unique id that we remember.
@@ -107,24 +79,46 @@ pub fn is_ours(observed: &ObservedRole, owner: &str, known_role_id: Option<&str>
     }
 }
 
-/// What brings `observed` to `desired`. `known_role_id` is the role's unique id in our last status.
+/// What brings `observed` to `desired`.
 pub fn plan(
     desired: &DesiredRole,
     observed: Option<&ObservedRole>,
-    known_role_id: Option<&str>,
+    known: &Known<'_>,
 ) -> Result<Plan, Refusal> {
-    let Some(observed) = observed else {
-        let changes = match desired.ensure {
-            Ensure::Absent => vec![],
-            Ensure::Present => creation(desired),
-        };
-        return Ok(Plan { changes });
+    if let Some(observed) = observed {
+        claim(desired, observed, known.role_id)?;
+    }
+    let mut changes = match (desired.ensure, observed) {
+        (Ensure::Absent, None) => vec![],
+        (Ensure::Absent, Some(observed)) => removal(observed, &desired.owner),
+        (Ensure::Present, observed) => {
+            check_quotas(desired, observed, known.quotas.as_ref())?;
+            match observed {
+                None => creation(desired),
+                Some(observed) => difference(desired, observed, known.quotas.as_ref()),
+            }
+        }
     };
-    claim(desired, observed, known_role_id)?;
-    let changes = match desired.ensure {
-        Ensure::Absent => removal(observed, &desired.owner),
-        Ensure::Present => difference(desired, observed),
+    let kept = desired
+        .instance_profile
+        .as_ref()
+        .filter(|_| desired.ensure == Ensure::Present);
+    let old = known.instance_profiles.iter().filter(|name| Some(*name) != kept);
+    let gone_already = |name: &String| {
+        changes
+            .iter()
+            .any(|c| matches!(c, Change::RemoveInstanceProfile(n, _) if n == name))
     };
+    let old: Vec<Change> = old
+        .filter(|name| !gone_already(name))
+        .map(|name| Change::RemoveInstanceProfile(name.clone(), desired.owner.clone()))
+        .collect();
+    // A role can only go once no profile holds it.
+    let at = changes
+        .iter()
+        .position(|c| *c == Change::DeleteRole)
+        .unwrap_or(changes.len());
+    changes.splice(at..at, old);
     Ok(Plan { changes })
 }
 
@@ -132,19 +126,45 @@ pub fn plan(
 pub fn plan_removal(
     observed: Option<&ObservedRole>,
     owner: &str,
-    known_role_id: Option<&str>,
+    known: &Known<'_>,
     policy: DeletionPolicy,
 ) -> Plan {
-    let Some(observed) = observed.filter(|role| is_ours(role, owner, known_role_id) && !role.is_reserved())
-    else {
-        return Plan::default();
+    let profiles = known.instance_profiles.iter().cloned();
+    let Some(observed) = observed else {
+        // The role went without us; its profiles did not.
+        let change = |name| match policy {
+            DeletionPolicy::Delete => Change::RemoveInstanceProfile(name, owner.to_owned()),
+            DeletionPolicy::Retain => Change::ReleaseInstanceProfile(name, owner.to_owned()),
+        };
+        return Plan {
+            changes: profiles.map(change).collect(),
+        };
     };
+    if !is_ours(observed, owner, known.role_id) || observed.is_reserved() {
+        return Plan::default();
+    }
+    let all: BTreeSet<String> = profiles
+        .chain(observed.instance_profiles.iter().cloned())
+        .collect();
     let changes = match policy {
-        DeletionPolicy::Delete => removal(observed, owner),
-        DeletionPolicy::Retain if observed.tags.contains_key(OWNER_TAG) => {
-            vec![Change::Untag(BTreeSet::from([OWNER_TAG.to_owned()]))]
+        DeletionPolicy::Delete => {
+            let with_all = ObservedRole {
+                instance_profiles: all,
+                ..observed.clone()
+            };
+            removal(&with_all, owner)
         }
-        DeletionPolicy::Retain => vec![],
+        DeletionPolicy::Retain => {
+            // The role's tag last: while it is there, we are asked again.
+            let mut changes: Vec<Change> = all
+                .into_iter()
+                .map(|name| Change::ReleaseInstanceProfile(name, owner.to_owned()))
+                .collect();
+            if observed.tags.contains_key(OWNER_TAG) {
+                changes.push(Change::Untag(BTreeSet::from([OWNER_TAG.to_owned()])));
+            }
+            changes
+        }
     };
     Plan { changes }
 }
@@ -152,7 +172,7 @@ pub fn plan_removal(
 /// May we touch this role?
 fn claim(desired: &DesiredRole, observed: &ObservedRole, known_role_id: Option<&str>) -> Result<(), Refusal> {
     let name = &observed.name;
-    let refuse = |reason, message| Err(Refusal { reason, message });
+    let refuse = |reason, message: String| Err(Refusal::new(reason, message));
     if observed.is_reserved() {
         return refuse(
             Reason::AlreadyExists,
@@ -204,6 +224,86 @@ fn claim(desired: &DesiredRole, observed: &ObservedRole, known_role_id: Option<&
     Ok(())
 }
 
+/// Whether the role as it will be fits the account's quotas, so that nothing is begun that cannot be ended.
+fn check_quotas(
+    desired: &DesiredRole,
+    observed: Option<&ObservedRole>,
+    quotas: Option<&Quotas>,
+) -> Result<(), Refusal> {
+    let exceeded = |quota: &str, limit: usize, wish: usize, unit: &str, cure: &str| {
+        let message = format!("{quota} of the account is {limit} {unit}, the role wants {wish}: {cure}");
+        Err(Refusal::new(Reason::QuotaExceeded, message))
+    };
+    let exclusive = desired.exclusive;
+    let kept_tags = observed.iter().flat_map(|o| o.tags.keys()).filter(|key| {
+        let stays = !exclusive.tags || is_ignored(desired, key);
+        !desired.tags.contains_key(*key) && stays && !is_reserved_tag(key)
+    });
+    let tags = desired.tags.len() + kept_tags.count();
+    if tags > TAGS_PER_ROLE {
+        return exceeded(
+            "the number of tags on a role",
+            TAGS_PER_ROLE,
+            tags,
+            "",
+            "remove some from spec.tags",
+        );
+    }
+    let Some(quotas) = quotas else {
+        return Ok(());
+    };
+    let limit = |quota: u32| {
+        usize::try_from(quota)
+            .ok()
+            .filter(|n| *n > 0)
+            .unwrap_or(usize::MAX)
+    };
+
+    let attached = limit(quotas.attached_policies_per_role);
+    let kept = observed
+        .iter()
+        .flat_map(|o| &o.managed_policies)
+        .filter(|_| !exclusive.managed_policies);
+    let policies = desired
+        .managed_policies
+        .iter()
+        .chain(kept)
+        .collect::<BTreeSet<_>>()
+        .len();
+    if policies > attached {
+        let cure = "remove some from spec.managedPolicies or merge them, or have the quota raised";
+        return exceeded(
+            "AttachedPoliciesPerRoleQuota",
+            attached,
+            policies,
+            "policies",
+            cure,
+        );
+    }
+    let trust = limit(quotas.assume_role_policy_size);
+    let size = desired.trust.as_ref().map_or(0, Document::size);
+    if size > trust {
+        let cure = "shorten spec.assumeRolePolicy, for example by a Condition on aws:PrincipalArn, or have the quota raised";
+        return exceeded("AssumeRolePolicySizeQuota", trust, size, "characters", cure);
+    }
+    let inline = limit(quotas.role_policy_size);
+    let kept = observed
+        .iter()
+        .flat_map(|o| &o.inline_policies)
+        .filter(|(name, _)| !exclusive.inline_policies && !desired.inline_policies.contains_key(*name));
+    let size: usize = desired
+        .inline_policies
+        .values()
+        .map(Document::size)
+        .chain(kept.map(|(_, d)| d.size()))
+        .sum();
+    if size > inline {
+        let cure = "shorten spec.inlinePolicies, or move some into managed policies";
+        return exceeded("RolePolicySizeQuota", inline, size, "characters", cure);
+    }
+    Ok(())
+}
+
 fn creation(desired: &DesiredRole) -> Vec<Change> {
     let mut changes = vec![Change::CreateRole(Box::new(desired.clone()))];
     changes.extend(desired.managed_policies.iter().cloned().map(Change::AttachPolicy));
@@ -211,7 +311,7 @@ fn creation(desired: &DesiredRole) -> Vec<Change> {
         desired
             .inline_policies
             .iter()
-            .map(|(name, d)| Change::PutInlinePolicy(name.clone(), d.clone(), Verb::Add)),
+            .map(|(name, d)| Change::PutInlinePolicy(name.clone(), d.clone(), DocumentDiff::New)),
     );
     changes.extend(
         desired
@@ -223,8 +323,10 @@ fn creation(desired: &DesiredRole) -> Vec<Change> {
 }
 
 /// The owner tag first, so that a role taken over says so before anything else changes; the boundary before
-/// the policies that it bounds; what grants before what takes away, so that nobody is shut out in between.
-fn difference(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Change> {
+/// the policies that it bounds; what grants before what takes away, so that nobody is shut out in between,
+/// as far as the quotas let it.
+fn difference(desired: &DesiredRole, observed: &ObservedRole, quotas: Option<&Quotas>) -> Vec<Change> {
+    // Without `..`: a field added to the role must be looked at here.
     let DesiredRole {
         name: _,
         path: _,
@@ -232,31 +334,32 @@ fn difference(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Change> {
         description,
         max_session_duration,
         trust,
-        managed_policies,
-        inline_policies,
+        managed_policies: _,
+        inline_policies: _,
         permissions_boundary,
-        tags,
+        tags: _,
         instance_profile,
-        exclusive,
+        exclusive: _,
         adoption: _,
         drift: _,
+        ignore_tags: _,
         owner,
+        warnings: _,
     } = desired;
     let mut changes = vec![];
-
-    let new_tags: BTreeMap<String, String> = tags
-        .iter()
-        .filter(|(k, v)| observed.tags.get(*k) != Some(*v))
-        .map(|(k, v)| (k.clone(), v.clone()))
-        .collect();
-    if !new_tags.is_empty() {
-        changes.push(Change::Tag(new_tags));
+    let (tag, mut untag) = tag_changes(desired, observed);
+    if let Some(tag) = tag {
+        // Full with tags that go: they make room.
+        let counted = observed.tags.keys().filter(|key| !is_reserved_tag(key)).count();
+        let new = tag.keys().filter(|key| !observed.tags.contains_key(*key)).count();
+        if counted + new > TAGS_PER_ROLE {
+            changes.extend(untag.take().map(Change::Untag));
+        }
+        changes.push(Change::Tag(tag));
     }
     if let Some(trust) = trust.as_ref().filter(|t| !observed.trust.is(t)) {
-        changes.push(Change::UpdateTrustPolicy(
-            trust.clone(),
-            deleted_principals(&observed.trust),
-        ));
+        let diff = DocumentDiff::between(&observed.trust, trust);
+        changes.push(Change::UpdateTrustPolicy(trust.clone(), diff));
     }
     if let Some(boundary) = permissions_boundary
         .as_ref()
@@ -284,54 +387,16 @@ fn difference(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Change> {
             what: what.join(", "),
         });
     }
-    changes.extend(
-        managed_policies
-            .difference(&observed.managed_policies)
-            .cloned()
-            .map(Change::AttachPolicy),
-    );
-    for (name, document) in inline_policies {
-        match observed.inline_policies.get(name) {
-            Some(there) if there.is(document) => {}
-            Some(_) => changes.push(Change::PutInlinePolicy(
-                name.clone(),
-                document.clone(),
-                Verb::Change,
-            )),
-            None => changes.push(Change::PutInlinePolicy(name.clone(), document.clone(), Verb::Add)),
-        }
-    }
-    if exclusive.managed_policies {
-        changes.extend(
-            observed
-                .managed_policies
-                .difference(managed_policies)
-                .cloned()
-                .map(Change::DetachPolicy),
-        );
-    }
-    if exclusive.inline_policies {
-        let extra = observed
-            .inline_policies
-            .keys()
-            .filter(|name| !inline_policies.contains_key(*name));
-        changes.extend(extra.cloned().map(Change::DeleteInlinePolicy));
-    }
+    let (attach, detach) = managed_policy_changes(desired, observed, quotas);
+    let (put, delete) = inline_policy_changes(desired, observed, quotas);
+    changes.extend(attach);
+    changes.extend(put);
+    changes.extend(detach);
+    changes.extend(delete);
     if permissions_boundary.is_none() && observed.permissions_boundary.is_some() {
         changes.push(Change::DeleteBoundary);
     }
-    if exclusive.tags {
-        let reserved = |key: &str| key.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("aws:"));
-        let extra: BTreeSet<String> = observed
-            .tags
-            .keys()
-            .filter(|k| !tags.contains_key(*k) && !reserved(k))
-            .cloned()
-            .collect();
-        if !extra.is_empty() {
-            changes.push(Change::Untag(extra));
-        }
-    }
+    changes.extend(untag.map(Change::Untag));
     if let Some(profile) = instance_profile
         .as_ref()
         .filter(|p| !observed.instance_profiles.contains(*p))
@@ -339,6 +404,114 @@ fn difference(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Change> {
         changes.push(Change::AddInstanceProfile(profile.clone(), owner.clone()));
     }
     changes
+}
+
+fn is_reserved_tag(key: &str) -> bool {
+    key.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("aws:"))
+}
+
+fn is_ignored(desired: &DesiredRole, key: &str) -> bool {
+    desired.ignore_tags.iter().any(|pattern| matches(pattern, key))
+}
+
+/// Tags to set, and keys to remove.
+fn tag_changes(
+    desired: &DesiredRole,
+    observed: &ObservedRole,
+) -> (Option<BTreeMap<String, String>>, Option<BTreeSet<String>>) {
+    let set: BTreeMap<String, String> = desired
+        .tags
+        .iter()
+        .filter(|(k, v)| observed.tags.get(*k) != Some(*v))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    let unwanted = |key: &&String| {
+        desired.exclusive.tags
+            && !desired.tags.contains_key(*key)
+            && !is_reserved_tag(key)
+            && !is_ignored(desired, key)
+    };
+    let remove: BTreeSet<String> = observed.tags.keys().filter(unwanted).cloned().collect();
+    (
+        Some(set).filter(|s| !s.is_empty()),
+        Some(remove).filter(|r| !r.is_empty()),
+    )
+}
+
+/// Policies to attach, each behind the one that must make room for it, and what is left to detach.
+fn managed_policy_changes(
+    desired: &DesiredRole,
+    observed: &ObservedRole,
+    quotas: Option<&Quotas>,
+) -> (Vec<Change>, Vec<Change>) {
+    let mut extra = observed
+        .managed_policies
+        .difference(&desired.managed_policies)
+        .filter(|_| desired.exclusive.managed_policies)
+        .cloned()
+        .map(Change::DetachPolicy);
+    let quota = quotas.map_or(0, |q| q.attached_policies_per_role);
+    let most = usize::try_from(quota)
+        .ok()
+        .filter(|n| *n > 0)
+        .unwrap_or(usize::MAX);
+    let mut count = observed.managed_policies.len();
+    let mut attach = vec![];
+    for arn in desired.managed_policies.difference(&observed.managed_policies) {
+        if count >= most
+            && let Some(room) = extra.next()
+        {
+            attach.push(room);
+            count -= 1;
+        }
+        attach.push(Change::AttachPolicy(arn.clone()));
+        count += 1;
+    }
+    (attach, extra.collect())
+}
+
+/// Policies to put, and those to delete. Where all of them at once would not fit, what frees space goes first.
+fn inline_policy_changes(
+    desired: &DesiredRole,
+    observed: &ObservedRole,
+    quotas: Option<&Quotas>,
+) -> (Vec<Change>, Vec<Change>) {
+    let size_now = |name: &str| observed.inline_policies.get(name).map_or(0, |d| d.size());
+    let mut put: Vec<(i64, Change)> = vec![];
+    for (name, document) in &desired.inline_policies {
+        let diff = match observed.inline_policies.get(name) {
+            Some(there) if there.is(document) => continue,
+            Some(there) => DocumentDiff::between(there, document),
+            None => DocumentDiff::New,
+        };
+        let signed = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
+        let growth = signed(document.size()) - signed(size_now(name));
+        put.push((
+            growth,
+            Change::PutInlinePolicy(name.clone(), document.clone(), diff),
+        ));
+    }
+    let delete: Vec<Change> = observed
+        .inline_policies
+        .keys()
+        .filter(|name| desired.exclusive.inline_policies && !desired.inline_policies.contains_key(*name))
+        .cloned()
+        .map(Change::DeleteInlinePolicy)
+        .collect();
+    let most = quotas.map(|q| i64::from(q.role_policy_size)).filter(|n| *n > 0);
+    let now: usize = observed
+        .inline_policies
+        .values()
+        .map(super::observed::ObservedDocument::size)
+        .sum();
+    let growth: i64 = put.iter().map(|(growth, _)| (*growth).max(0)).sum();
+    let tight = most.is_some_and(|most| i64::try_from(now).unwrap_or(i64::MAX).saturating_add(growth) > most);
+    if tight {
+        put.sort_by_key(|(growth, _)| *growth);
+        let put = put.into_iter().map(|(_, change)| change);
+        return (delete.into_iter().chain(put).collect(), vec![]);
+    }
+    (put.into_iter().map(|(_, change)| change).collect(), delete)
 }
 
 /// In the order in which IAM lets a role go.
@@ -368,149 +541,14 @@ fn removal(observed: &ObservedRole, owner: &str) -> Vec<Change> {
     changes
 }
 
-fn deleted_principals(trust: &ObservedDocument) -> Vec<String> {
-    match trust {
-        ObservedDocument::Parsed(d) => d.canonical().deleted_principals().map(str::to_owned).collect(),
-        ObservedDocument::Unreadable(_) => vec![],
-    }
-}
-
-impl Change {
-    /// The AWS operation that makes the change.
-    pub const fn operation(&self) -> &'static str {
-        match self {
-            Self::CreateRole(_) => "CreateRole",
-            Self::Tag(_) => "TagRole",
-            Self::UpdateTrustPolicy(..) => "UpdateAssumeRolePolicy",
-            Self::PutBoundary(_) => "PutRolePermissionsBoundary",
-            Self::UpdateRole { .. } => "UpdateRole",
-            Self::AttachPolicy(_) => "AttachRolePolicy",
-            Self::PutInlinePolicy(..) => "PutRolePolicy",
-            Self::DetachPolicy(_) => "DetachRolePolicy",
-            Self::DeleteInlinePolicy(_) => "DeleteRolePolicy",
-            Self::DeleteBoundary => "DeleteRolePermissionsBoundary",
-            Self::Untag(_) => "UntagRole",
-            Self::AddInstanceProfile(..) => "AddRoleToInstanceProfile",
-            Self::RemoveInstanceProfile(..) => "RemoveRoleFromInstanceProfile",
-            Self::DeleteRole => "DeleteRole",
-        }
-    }
-
-    /// Whether the change frees some of a quota.
-    pub const fn makes_room(&self) -> bool {
-        matches!(
-            self,
-            Self::DetachPolicy(_) | Self::DeleteInlinePolicy(_) | Self::Untag(_)
-        )
-    }
-
-    /// The role once this change is made. `created` is what AWS answered to `CreateRole`.
-    pub fn after(&self, before: Option<ObservedRole>, created: Option<Identity>) -> Option<ObservedRole> {
-        let mut role = match (self, before) {
-            (Self::CreateRole(desired), _) => {
-                return created.map(|Identity { arn, role_id }| ObservedRole {
-                    name: desired.name.clone(),
-                    arn,
-                    role_id,
-                    path: desired.path.clone(),
-                    description: desired.description.clone(),
-                    max_session_duration: desired.max_session_duration,
-                    trust: desired.trust.clone().map_or_else(
-                        || ObservedDocument::Unreadable(String::new()),
-                        ObservedDocument::Parsed,
-                    ),
-                    managed_policies: BTreeSet::new(),
-                    inline_policies: BTreeMap::new(),
-                    permissions_boundary: desired.permissions_boundary.clone(),
-                    tags: desired.tags.clone(),
-                    instance_profiles: BTreeSet::new(),
-                });
-            }
-            (Self::DeleteRole, _) | (_, None) => return None,
-            (_, Some(role)) => role,
-        };
-        match self {
-            Self::CreateRole(_) | Self::DeleteRole => {}
-            Self::Tag(tags) => role.tags.extend(tags.clone()),
-            Self::UpdateTrustPolicy(document, _) => role.trust = ObservedDocument::Parsed(document.clone()),
-            Self::PutBoundary(arn) => role.permissions_boundary = Some(arn.clone()),
-            Self::UpdateRole {
-                description,
-                max_session_duration,
-                ..
-            } => {
-                role.description.clone_from(description);
-                role.max_session_duration = *max_session_duration;
-            }
-            Self::AttachPolicy(arn) => {
-                role.managed_policies.insert(arn.clone());
-            }
-            Self::PutInlinePolicy(name, document, _) => {
-                role.inline_policies
-                    .insert(name.clone(), ObservedDocument::Parsed(document.clone()));
-            }
-            Self::DetachPolicy(arn) => {
-                role.managed_policies.remove(arn);
-            }
-            Self::DeleteInlinePolicy(name) => {
-                role.inline_policies.remove(name);
-            }
-            Self::DeleteBoundary => role.permissions_boundary = None,
-            Self::Untag(keys) => role.tags.retain(|k, _| !keys.contains(k)),
-            Self::AddInstanceProfile(name, _) => {
-                role.instance_profiles.insert(name.clone());
-            }
-            Self::RemoveInstanceProfile(name, _) => {
-                role.instance_profiles.remove(name);
-            }
-        }
-        Some(role)
-    }
-}
-
-/// `+` adds, `~` changes, `-` removes: one line for people.
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let join = |keys: Vec<&str>| keys.join(", ");
-        match self {
-            Self::CreateRole(role) => write!(f, "+ role {}{}", role.path, role.name),
-            Self::Tag(tags) => write!(
-                f,
-                "+ tags {}",
-                tags.iter()
-                    .map(|(k, v)| format!("{k}={v}"))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ),
-            Self::UpdateTrustPolicy(_, deleted) if deleted.is_empty() => f.write_str("~ trust policy"),
-            Self::UpdateTrustPolicy(_, deleted) => {
-                write!(
-                    f,
-                    "~ trust policy (names deleted principals: {})",
-                    deleted.join(", ")
-                )
-            }
-            Self::PutBoundary(arn) => write!(f, "~ permissions boundary {arn}"),
-            Self::UpdateRole { what, .. } => write!(f, "~ {what}"),
-            Self::AttachPolicy(arn) => write!(f, "+ managed policy {arn}"),
-            Self::PutInlinePolicy(name, _, Verb::Add) => write!(f, "+ inline policy {name}"),
-            Self::PutInlinePolicy(name, _, Verb::Change) => write!(f, "~ inline policy {name}"),
-            Self::DetachPolicy(arn) => write!(f, "- managed policy {arn}"),
-            Self::DeleteInlinePolicy(name) => write!(f, "- inline policy {name}"),
-            Self::DeleteBoundary => f.write_str("- permissions boundary"),
-            Self::Untag(keys) => write!(f, "- tags {}", join(keys.iter().map(String::as_str).collect())),
-            Self::AddInstanceProfile(name, _) => write!(f, "+ instance profile {name}"),
-            Self::RemoveInstanceProfile(name, _) => write!(f, "- instance profile {name}"),
-            Self::DeleteRole => f.write_str("- role"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::change::Identity;
     use super::super::fixtures::{spec, wanted};
+    use super::super::observed::ObservedDocument;
     use super::*;
     use proptest::prelude::*;
+    use rolectl_crds::IamRoleSpec;
     use serde_json::json;
 
     fn run(plan: &Plan, mut role: Option<ObservedRole>) -> Option<ObservedRole> {
@@ -524,8 +562,15 @@ mod tests {
         role
     }
 
+    fn known_id(id: &str) -> Known<'_> {
+        Known {
+            role_id: Some(id),
+            ..Known::default()
+        }
+    }
+
     fn made(desired: &DesiredRole) -> ObservedRole {
-        run(&plan(desired, None, None).unwrap(), None).unwrap()
+        run(&plan(desired, None, &Known::default()).unwrap(), None).unwrap()
     }
 
     #[test]
@@ -539,7 +584,7 @@ mod tests {
         .into();
         s.description = "d".into();
         s.permissions_boundary = Some("Bound".into());
-        let ops: Vec<_> = plan(&wanted(&s), None, None)
+        let ops: Vec<_> = plan(&wanted(&s), None, &Known::default())
             .unwrap()
             .changes
             .iter()
@@ -578,14 +623,24 @@ mod tests {
                     ..desired.clone()
                 };
                 assert_eq!(
-                    plan(&desired, Some(role), None).err().map(|r| r.reason),
+                    plan(&desired, Some(role), &Known::default())
+                        .err()
+                        .map(|r| r.reason),
                     outcome,
                     "{adoption:?} {ensure:?}"
                 );
             }
         }
         for role in [&foreign, &unowned] {
-            assert!(plan_removal(Some(role), &desired.owner, None, DeletionPolicy::Delete).is_empty());
+            assert!(
+                plan_removal(
+                    Some(role),
+                    &desired.owner,
+                    &Known::default(),
+                    DeletionPolicy::Delete
+                )
+                .is_empty()
+            );
         }
     }
 
@@ -594,7 +649,7 @@ mod tests {
         let desired = wanted(&spec());
         let mut untagged = made(&desired);
         untagged.tags.remove(OWNER_TAG);
-        let mended = plan(&desired, Some(&untagged), Some("AROA1")).unwrap();
+        let mended = plan(&desired, Some(&untagged), &known_id("AROA1")).unwrap();
         assert_eq!(
             mended.changes,
             [Change::Tag(
@@ -602,7 +657,9 @@ mod tests {
             )]
         );
         assert_eq!(
-            plan(&desired, Some(&untagged), Some("AROA2")).unwrap_err().reason,
+            plan(&desired, Some(&untagged), &known_id("AROA2"))
+                .unwrap_err()
+                .reason,
             Reason::AlreadyExists
         );
     }
@@ -621,8 +678,16 @@ mod tests {
                 path: path.into(),
                 ..made(&desired)
             };
-            assert!(plan(&desired, Some(&reserved), None).is_err());
-            assert!(plan_removal(Some(&reserved), &desired.owner, None, DeletionPolicy::Delete).is_empty());
+            assert!(plan(&desired, Some(&reserved), &Known::default()).is_err());
+            assert!(
+                plan_removal(
+                    Some(&reserved),
+                    &desired.owner,
+                    &Known::default(),
+                    DeletionPolicy::Delete
+                )
+                .is_empty()
+            );
         }
     }
 
@@ -640,7 +705,7 @@ mod tests {
         let broken = |change: fn(&mut ObservedRole)| {
             let mut role = made(&desired);
             change(&mut role);
-            plan(&desired, Some(&role), None)
+            plan(&desired, Some(&role), &Known::default())
                 .unwrap()
                 .changes
                 .iter()
@@ -702,10 +767,197 @@ mod tests {
         let left = plan_removal(
             Some(&made(&desired)),
             &desired.owner,
-            None,
+            &Known::default(),
             DeletionPolicy::Retain,
         );
         assert_eq!(left.changes, [Change::Untag([OWNER_TAG.to_owned()].into())]);
+    }
+
+    fn full_of(n: usize) -> IamRoleSpec {
+        let mut s = spec();
+        s.managed_policies = (0..n).map(|i| format!("P{i:02}")).collect();
+        s
+    }
+
+    fn quotas(attached: u32) -> Known<'static> {
+        Known {
+            quotas: Some(Quotas {
+                attached_policies_per_role: attached,
+                assume_role_policy_size: 2048,
+                role_policy_size: 100,
+                roles: 10,
+            }),
+            ..Known::default()
+        }
+    }
+
+    #[test]
+    fn attach_comes_before_detach_and_at_the_quota_only_as_much_goes_first_as_must() {
+        let old = made(&wanted(&full_of(3)));
+        let mut s = full_of(0);
+        s.managed_policies = vec!["A".into(), "B".into(), "P00".into()];
+        let lines = |known: &Known<'_>| {
+            let plan = plan(&wanted(&s), Some(&old), known).unwrap();
+            plan.changes
+                .iter()
+                .map(|c| {
+                    c.to_string()
+                        .replace(" managed policy arn:aws:iam::aws:policy/", "")
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&quotas(10)), ["+A", "+B", "-P01", "-P02"]);
+        assert_eq!(lines(&quotas(4)), ["+A", "-P01", "+B", "-P02"]);
+        assert_eq!(lines(&quotas(3)), ["-P01", "+A", "-P02", "+B"]);
+        assert_eq!(
+            lines(&Known::default()),
+            ["+A", "+B", "-P01", "-P02"],
+            "an unknown quota bounds nothing"
+        );
+    }
+
+    #[test]
+    fn a_role_that_would_pass_a_quota_is_refused_before_anything_is_written() {
+        let says = |s: &IamRoleSpec, observed: Option<&ObservedRole>| {
+            let refusal = plan(&wanted(s), observed, &quotas(3)).unwrap_err();
+            assert_eq!(refusal.reason, Reason::QuotaExceeded);
+            refusal.message
+        };
+        assert_eq!(
+            says(&full_of(4), None),
+            "AttachedPoliciesPerRoleQuota of the account is 3 policies, the role wants 4: remove some from spec.managedPolicies or merge them, or have the quota raised"
+        );
+        let mut additive = full_of(1);
+        additive.exclusive.managed_policies = false;
+        let mut observed = made(&wanted(&additive));
+        observed.managed_policies = ["x", "y", "z"].map(str::to_owned).into();
+        assert!(
+            says(&additive, Some(&observed)).contains("the role wants 4"),
+            "what others attached counts, too"
+        );
+        let mut inline = spec();
+        let long = json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": format!("arn:aws:s3:::{}", "x".repeat(90))}});
+        inline.inline_policies = [("in".to_owned(), long)].into();
+        assert!(
+            says(&inline, None)
+                .starts_with("RolePolicySizeQuota of the account is 100 characters, the role wants 1")
+        );
+        let mut tags = spec();
+        tags.tags = (0..49).map(|n| (format!("t{n}"), String::new())).collect();
+        assert!(
+            plan(&wanted(&tags), None, &quotas(3)).is_ok(),
+            "49 and the owner's are 50"
+        );
+        tags.exclusive.tags = false;
+        let mut observed = made(&wanted(&spec()));
+        observed.tags.insert("by-hand".into(), String::new());
+        assert!(says(&tags, Some(&observed)).contains("the role wants 51"));
+    }
+
+    #[test]
+    fn tags_that_somebody_else_looks_after_stay_unless_they_are_listed() {
+        let mut s = spec();
+        let mut observed = made(&wanted(&s));
+        observed.tags.insert("org:cost-centre".into(), "1".into());
+        observed.tags.insert("orgless".into(), "1".into());
+        let lines = |s: &IamRoleSpec| {
+            let plan = plan(&wanted(s), Some(&observed), &Known::default()).unwrap();
+            plan.changes.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&s), ["- tags orgless"]);
+        s.tags = [("org:cost-centre".to_owned(), "2".to_owned())].into();
+        assert_eq!(lines(&s), ["+ tags org:cost-centre=2", "- tags orgless"]);
+    }
+
+    #[test]
+    fn a_role_full_of_tags_loses_the_old_ones_before_it_gets_the_new() {
+        let mut s = spec();
+        s.tags = (0..49).map(|n| (format!("old{n}"), String::new())).collect();
+        let observed = made(&wanted(&s));
+        s.tags = (0..49).map(|n| (format!("new{n}"), String::new())).collect();
+        let plan = plan(&wanted(&s), Some(&observed), &Known::default()).unwrap();
+        let ops: Vec<_> = plan.changes.iter().map(Change::operation).collect();
+        assert_eq!(ops, ["UntagRole", "TagRole"]);
+    }
+
+    #[test]
+    fn an_instance_profile_is_made_renamed_and_removed() {
+        let with = |name: Option<&str>| {
+            let mut s = spec();
+            s.instance_profile = name.map(|n| rolectl_crds::InstanceProfile { name: Some(n.into()) });
+            wanted(&s)
+        };
+        let lines = |to: &DesiredRole, observed: Option<&ObservedRole>, profiles: &[&str]| {
+            let profiles: Vec<String> = profiles.iter().map(|p| (*p).to_owned()).collect();
+            let known = Known {
+                instance_profiles: &profiles,
+                ..Known::default()
+            };
+            let plan = plan(to, observed, &known).unwrap();
+            plan.changes.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let a = made(&with(Some("a")));
+        assert_eq!(lines(&with(Some("a")), Some(&a), &["a"]), [""; 0]);
+        assert_eq!(
+            lines(&with(Some("b")), Some(&a), &["a"]),
+            ["+ instance profile b", "- instance profile a"]
+        );
+        assert_eq!(lines(&with(None), Some(&a), &["a"]), ["- instance profile a"]);
+        assert_eq!(
+            lines(&with(None), Some(&a), &[]),
+            [""; 0],
+            "a profile that we did not make is not ours to remove"
+        );
+        let bare = made(&with(None));
+        assert_eq!(
+            lines(&with(None), Some(&bare), &["a"]),
+            ["- instance profile a"],
+            "begun, killed, and no longer wanted"
+        );
+        let absent = DesiredRole {
+            ensure: Ensure::Absent,
+            ..with(Some("a"))
+        };
+        assert_eq!(
+            lines(&absent, Some(&bare), &["a"]),
+            ["- instance profile a", "- role"]
+        );
+        assert_eq!(
+            lines(&absent, None, &["a"]),
+            ["- instance profile a"],
+            "the role went without us"
+        );
+        let known = Known {
+            instance_profiles: &["a".to_owned()],
+            ..Known::default()
+        };
+        let retained = plan_removal(Some(&a), &absent.owner, &known, DeletionPolicy::Retain);
+        assert_eq!(
+            retained.changes.iter().map(Change::operation).collect::<Vec<_>>(),
+            ["UntagInstanceProfile", "UntagRole"]
+        );
+    }
+
+    #[test]
+    fn a_changed_document_shows_its_statements() {
+        let mut observed = made(&wanted(&spec()));
+        observed.trust = ObservedDocument::read(
+            r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"AWS":"999999999999"}}}"#,
+        );
+        let plan = plan(&wanted(&spec()), Some(&observed), &Known::default()).unwrap();
+        let details: Vec<String> = plan.changes[0]
+            .details()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            details,
+            [
+                "~ statement \"Allow sts:AssumeRole\"",
+                "    + Principal AWS 111111111111",
+                "    - Principal AWS 999999999999"
+            ]
+        );
     }
 
     proptest! {
@@ -731,9 +983,9 @@ mod tests {
                 role.inline_policies = have.iter().map(|n| (n.clone(), ObservedDocument::read(&doc("other").to_string()))).collect();
                 role
             });
-            let first = plan(&desired, observed.as_ref(), None).unwrap();
+            let first = plan(&desired, observed.as_ref(), &Known::default()).unwrap();
             let after = run(&first, observed);
-            prop_assert!(plan(&desired, after.as_ref(), None).unwrap().is_empty());
+            prop_assert!(plan(&desired, after.as_ref(), &Known::default()).unwrap().is_empty());
             prop_assert_eq!(after.is_none(), absent);
         }
     }

@@ -117,6 +117,7 @@ mod tests {
             state,
             arn: None,
             role_id: None,
+            instance_profiles: vec![],
             message: (state != Reason::InSync).then(|| format!("{state} here")),
             changes: vec![],
             last_applied_generation: None,

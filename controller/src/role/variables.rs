@@ -12,7 +12,7 @@ pub struct Variables(BTreeMap<String, String>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VariableError {
     /// No variable of this name.
-    #[error("unknown variable $({name}): known here are {known}")]
+    #[error("unknown variable $({name}): correct it, known here are {known}")]
     Unknown {
         /// The name as written.
         name: String,
@@ -20,7 +20,7 @@ pub enum VariableError {
         known: String,
     },
     /// `$(` without `)`.
-    #[error("\"{0}\" opens a variable with $( and does not close it")]
+    #[error("\"{0}\" opens a variable with $( and does not close it: write the closing parenthesis")]
     Unclosed(String),
 }
 
@@ -122,7 +122,7 @@ mod tests {
     fn a_variable_that_cannot_be_filled_in_is_an_error_that_names_it() {
         let unknown = variables().fill("x $(account.ID)").unwrap_err().to_string();
         assert!(
-            unknown.starts_with("unknown variable $(account.ID): known here are account.id,"),
+            unknown.starts_with("unknown variable $(account.ID): correct it, known here are account.id,"),
             "{unknown}"
         );
         assert_eq!(

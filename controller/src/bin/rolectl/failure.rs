@@ -7,6 +7,7 @@ use std::fmt;
 pub struct Failure {
     what: String,
     next: String,
+    code: u8,
 }
 
 impl Failure {
@@ -14,7 +15,17 @@ impl Failure {
         Self {
             what: what.into(),
             next: next.into(),
+            code: 1,
         }
+    }
+
+    /// The same, by the exit code of what cannot be read or was asked for wrongly.
+    pub fn usage(self) -> Self {
+        Self { code: 2, ..self }
+    }
+
+    pub const fn code(&self) -> u8 {
+        self.code
     }
 }
 

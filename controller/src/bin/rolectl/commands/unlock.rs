@@ -99,7 +99,7 @@ impl Unlock {
         println!("Ends at {}", moment(material.expires_at, now));
         let sts = sts_client(&base, material.credentials(), arn_partition(&principal));
         let open = Sessions::default().open(&self.session, material, principal, sts, now);
-        self.show_accounts(client, &base, &open).await
+        self.show_accounts(client, &flags.namespace, &base, &open).await
     }
 
     /// The device: as told, else as configured, else the user's only one that shows codes.
@@ -198,6 +198,7 @@ impl Unlock {
     async fn show_accounts(
         &self,
         client: Client,
+        namespace: &str,
         base: &SdkConfig,
         open: &OpenSession,
     ) -> Result<(), Failure> {
@@ -216,8 +217,15 @@ impl Unlock {
             .map(|account| async {
                 let name = account.name_any();
                 let id = account.spec.account_id.clone();
-                let target = Account::new(&name, account.spec, base.clone(), CancellationToken::new());
-                let answer = match target.iam(open, Timestamp::now()).await {
+                let target = Account::new(
+                    &name,
+                    account.spec,
+                    base.clone(),
+                    CancellationToken::new(),
+                    namespace,
+                    "",
+                );
+                let answer = match target.iam(open, Timestamp::now(), None).await {
                     Ok(_) => "ok".to_owned(),
                     Err(error) => error.to_string(),
                 };

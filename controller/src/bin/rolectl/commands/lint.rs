@@ -1,0 +1,189 @@
+//! `rolectl lint`
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Args;
+use kube::ResourceExt as _;
+use rolectl::role::desired::desired;
+use rolectl::role::guardrails::violation;
+use rolectl::role::policy_document::lint::{Place, Severity, lint_value};
+use rolectl::role::{AccountContext, DesiredRole};
+use rolectl_crds::{AwsAccount, IamRole};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::files::{self, Found};
+use crate::output::{Format, machine};
+
+/// Check roles and policy documents at the desk, by the controller's own rules
+///
+/// Takes IamRole objects and bare policy documents, in files and folders. AwsAccounts that stand beside them lend
+/// their ids, labels and guardrails; without them the variables of an account stand for themselves.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  rolectl lint roles/
+  kustomize build . | rolectl lint -
+
+Exit codes: 0 no error (warnings may be shown), 1 errors, 2 not readable.")]
+pub struct Lint {
+    /// Files and folders; `-` is stdin
+    #[arg(required = true)]
+    paths: Vec<String>,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// One finding.
+#[derive(Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Line {
+    file: String,
+    object: String,
+    severity: Severity,
+    message: String,
+}
+
+impl Lint {
+    pub fn run(self) -> Result<ExitCode, Failure> {
+        let objects = files::objects(&self.paths)?;
+        let accounts: Vec<AwsAccount> = objects
+            .iter()
+            .filter_map(|o| serde_json::from_value(o.value.clone()).ok())
+            .collect();
+        let (mut lines, mut checked) = (vec![], 0_usize);
+        for found in &objects {
+            let about = about(found, &accounts);
+            checked += usize::from(about.is_some());
+            lines.extend(about.into_iter().flatten());
+        }
+        lines.sort();
+        lines.dedup();
+        let errors = lines.iter().filter(|l| l.severity == Severity::Error).count();
+        match self.output {
+            Format::Table => {
+                for line in &lines {
+                    let severity = if line.severity == Severity::Error {
+                        "error"
+                    } else {
+                        "warning"
+                    };
+                    println!("{}: {}: {severity}: {}", line.file, line.object, line.message);
+                }
+                println!(
+                    "{checked} checked: {errors} errors, {} warnings",
+                    lines.len() - errors
+                );
+            }
+            format => machine(format, &lines)?,
+        }
+        Ok(if errors == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(1)
+        })
+    }
+}
+
+/// What is to be said of what was found. `None`: it is nothing that we look at.
+fn about(found: &Found, accounts: &[AwsAccount]) -> Option<Vec<Line>> {
+    let value = &found.value;
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let line = |object: &str, severity, message: String| Line {
+        file: found.source.clone(),
+        object: object.to_owned(),
+        severity,
+        message,
+    };
+    match text("/kind") {
+        "IamRole" if text("/apiVersion").starts_with(rolectl_crds::GROUP) => {
+            let object = format!("IamRole {}", text("/metadata/name"));
+            let role: IamRole = match serde_json::from_value(value.clone()) {
+                Ok(role) => role,
+                Err(error) => return Some(vec![line(&object, Severity::Error, error.to_string())]),
+            };
+            let findings = of_role(&role, value, accounts).into_iter();
+            Some(
+                findings
+                    .map(|(severity, message)| line(&object, severity, message))
+                    .collect(),
+            )
+        }
+        "" if value.get("Statement").is_some() => {
+            let has_principal = value.to_string().contains("Principal\":");
+            let place = if has_principal {
+                Place::Trust
+            } else {
+                Place::Identity
+            };
+            let findings = lint_value(value, place).into_iter();
+            Some(
+                findings
+                    .map(|f| line("policy document", f.severity, f.to_string()))
+                    .collect(),
+            )
+        }
+        _ => None,
+    }
+}
+
+fn of_role(role: &IamRole, value: &Value, accounts: &[AwsAccount]) -> Vec<(Severity, String)> {
+    let mut targets: Vec<&AwsAccount> = accounts
+        .iter()
+        .filter(|a| rolectl::role::targets(role, a))
+        .collect();
+    let sample = sample_account(value);
+    if targets.is_empty() {
+        targets.extend(&sample);
+    }
+    let mut findings = vec![];
+    for account in targets {
+        let name = account.name_any();
+        let context = AccountContext {
+            name: name.clone(),
+            account_id: account.spec.account_id.clone(),
+            partition: account.spec.partition.clone(),
+            labels: account.labels().clone(),
+            session_account_id: "000000000000".to_owned(),
+            ignore_tags: account.spec.ignore_tags.clone(),
+        };
+        match desired(&role.spec, &role.name_any(), "lint", &context) {
+            Ok(desired) => findings.extend(of_desired(&desired, account)),
+            Err(error) => findings.push((Severity::Error, error.to_string())),
+        }
+    }
+    findings
+}
+
+fn of_desired(desired: &DesiredRole, account: &AwsAccount) -> Vec<(Severity, String)> {
+    let warnings = desired.warnings.iter().map(|w| (Severity::Warning, w.clone()));
+    let broken = account
+        .spec
+        .guardrails
+        .as_ref()
+        .and_then(|g| violation(g, desired, &account.spec.partition));
+    let broken = broken.map(|message| {
+        (
+            Severity::Error,
+            format!("AwsAccount {}: {message}", account.name_any()),
+        )
+    });
+    warnings.chain(broken).collect()
+}
+
+/// An account that has every label that the role's variables ask for.
+fn sample_account(role: &Value) -> Option<AwsAccount> {
+    let text = role.to_string();
+    let labels: BTreeMap<&str, &str> = text
+        .split("$(account.labels.")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')').map(|(key, _)| (key, "label")))
+        .collect();
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount",
+        "metadata": {"name": "account", "labels": labels},
+        "spec": {"accountId": "000000000000"},
+    }))
+    .ok()
+}

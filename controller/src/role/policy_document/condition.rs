@@ -1,0 +1,226 @@
+//! Conditions: [operators](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html),
+//! [global keys](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html), and
+//! the one way to write a value.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+/// The operators, without set prefix and `IfExists`.
+pub const OPERATORS: &[&str] = &[
+    "StringEquals",
+    "StringNotEquals",
+    "StringEqualsIgnoreCase",
+    "StringNotEqualsIgnoreCase",
+    "StringLike",
+    "StringNotLike",
+    "NumericEquals",
+    "NumericNotEquals",
+    "NumericLessThan",
+    "NumericLessThanEquals",
+    "NumericGreaterThan",
+    "NumericGreaterThanEquals",
+    "DateEquals",
+    "DateNotEquals",
+    "DateLessThan",
+    "DateLessThanEquals",
+    "DateGreaterThan",
+    "DateGreaterThanEquals",
+    "Bool",
+    "BinaryEquals",
+    "IpAddress",
+    "NotIpAddress",
+    "ArnEquals",
+    "ArnNotEquals",
+    "ArnLike",
+    "ArnNotLike",
+    "Null",
+];
+
+/// Global condition keys. One that ends in a slash goes on with a tag's key.
+pub const GLOBAL_KEYS: &[&str] = &[
+    "aws:AssumedRoot",
+    "aws:CalledVia",
+    "aws:CalledViaAWSMCP",
+    "aws:CalledViaFirst",
+    "aws:CalledViaLast",
+    "aws:ChatbotSourceArn",
+    "aws:CurrentTime",
+    "aws:Ec2InstanceSourcePrivateIPv4",
+    "aws:Ec2InstanceSourceVpc",
+    "aws:EpochTime",
+    "aws:FederatedProvider",
+    "aws:IsMcpServiceAction",
+    "aws:MultiFactorAuthAge",
+    "aws:MultiFactorAuthPresent",
+    "aws:PrincipalAccount",
+    "aws:PrincipalArn",
+    "aws:PrincipalIsAWSService",
+    "aws:PrincipalOrgID",
+    "aws:PrincipalOrgMasterAccountId",
+    "aws:PrincipalOrgPaths",
+    "aws:PrincipalServiceName",
+    "aws:PrincipalServiceNamesList",
+    "aws:PrincipalTag/",
+    "aws:PrincipalType",
+    "aws:RequestTag/",
+    "aws:RequestedRegion",
+    "aws:ResourceAccount",
+    "aws:ResourceOrgID",
+    "aws:ResourceOrgPaths",
+    "aws:ResourceTag/",
+    "aws:SecureTransport",
+    "aws:SourceAccount",
+    "aws:SourceArn",
+    "aws:SourceIdentity",
+    "aws:SourceIp",
+    "aws:SourceOrgID",
+    "aws:SourceOrgPaths",
+    "aws:SourceOwner",
+    "aws:SourceVpc",
+    "aws:SourceVpcArn",
+    "aws:SourceVpce",
+    "aws:TagKeys",
+    "aws:TokenIssueTime",
+    "aws:UserAgent",
+    "aws:ViaAWSMCPService",
+    "aws:ViaAWSService",
+    "aws:VpcSourceIp",
+    "aws:VpceAccount",
+    "aws:VpceOrgID",
+    "aws:VpceOrgPaths",
+    "aws:referer",
+    "aws:userid",
+    "aws:username",
+];
+
+/// An operator without `ForAllValues:`, `ForAnyValue:` and `IfExists`.
+pub fn base(operator: &str) -> &str {
+    let strip = |text: &'_ str, prefix: &str| -> bool {
+        text.get(..prefix.len())
+            .is_some_and(|p| p.eq_ignore_ascii_case(prefix))
+    };
+    let mut rest = operator;
+    for prefix in ["ForAllValues:", "ForAnyValue:"] {
+        if strip(rest, prefix) {
+            rest = rest.get(prefix.len()..).unwrap_or_default();
+        }
+    }
+    let cut = rest.len().saturating_sub("IfExists".len());
+    match rest.get(cut..) {
+        Some(end) if end.eq_ignore_ascii_case("IfExists") => rest.get(..cut).unwrap_or_default(),
+        _ => rest,
+    }
+}
+
+/// A value in the one form that all ways to write it share, by the operator's type.
+pub fn canonical_value(operator: &str, value: String) -> String {
+    let base = base(operator).to_ascii_lowercase();
+    let canonical = match base.as_str() {
+        "bool" | "null" | "stringequalsignorecase" | "stringnotequalsignorecase" => {
+            Some(value.to_ascii_lowercase())
+        }
+        "ipaddress" | "notipaddress" => network(&value),
+        _ if base.starts_with("numeric") => number(&value),
+        _ if base.starts_with("date") => instant(&value),
+        _ => None,
+    };
+    canonical.unwrap_or(value)
+}
+
+/// `10.0.0.0` is `10.0.0.0/32`, and an IPv6 address has one shortest form.
+fn network(text: &str) -> Option<String> {
+    let (address, length) = text.split_once('/').map_or((text, None), |(a, n)| (a, Some(n)));
+    let address: IpAddr = address.parse().ok()?;
+    let longest = if address.is_ipv4() { 32_u8 } else { 128 };
+    let length = length.map_or(Some(longest), |n| n.parse().ok())?;
+    (length <= longest).then(|| format!("{address}/{length}"))
+}
+
+/// `+007.50` is `7.5`. By text, so that no digit is lost.
+fn number(text: &str) -> Option<String> {
+    let (minus, digits) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let all_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) {
+        return None;
+    }
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    let whole = if whole.is_empty() { "0" } else { whole };
+    Some(match (whole, fraction) {
+        ("0", "") => "0".to_owned(),
+        (whole, "") => format!("{minus}{whole}"),
+        (whole, fraction) => format!("{minus}{whole}.{fraction}"),
+    })
+}
+
+/// A date of the [W3C's ISO 8601](http://www.w3.org/TR/NOTE-datetime) or seconds since the epoch, as an instant.
+fn instant(text: &str) -> Option<String> {
+    if let Ok(seconds) = text.parse::<i64>()
+        // A bare year is a date of four digits.
+        && text.len() > 4
+    {
+        return Timestamp::from_second(seconds).ok().map(|t| t.to_string());
+    }
+    if let Ok(instant) = text.parse::<Timestamp>() {
+        return Some(instant.to_string());
+    }
+    let date: Date = (text.len() == 10).then(|| text.parse().ok())??;
+    let midnight = date.to_zoned(TimeZone::UTC).ok()?;
+    Some(midnight.timestamp().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_has_one_form_by_the_operators_type() {
+        for (operator, value, form) in [
+            ("Bool", "True", "true"),
+            ("Null", "FALSE", "false"),
+            ("StringEqualsIgnoreCase", "AbC", "abc"),
+            ("StringEquals", "AbC", "AbC"),
+            ("ArnLike", "arn:aws:iam::1:role/*", "arn:aws:iam::1:role/*"),
+            ("IpAddress", "10.0.0.1", "10.0.0.1/32"),
+            ("NotIpAddress", "2001:DB8:0:0::1/64", "2001:db8::1/64"),
+            ("IpAddress", "10.0.0.1/33", "10.0.0.1/33"),
+            ("ForAnyValue:IpAddressIfExists", "10.0.0.1", "10.0.0.1/32"),
+            ("NumericLessThan", "+007.50", "7.5"),
+            ("NumericEquals", "-0.0", "0"),
+            ("NumericEquals", "1e3", "1e3"),
+            ("NumericEqualsIfExists", "10", "10"),
+            ("DateGreaterThan", "2026-01-02", "2026-01-02T00:00:00Z"),
+            (
+                "DateGreaterThan",
+                "2026-01-02T01:00:00+01:00",
+                "2026-01-02T00:00:00Z",
+            ),
+            ("DateGreaterThan", "1767312000", "2026-01-02T00:00:00Z"),
+            ("DateGreaterThan", "tomorrow", "tomorrow"),
+        ] {
+            assert_eq!(
+                canonical_value(operator, value.to_owned()),
+                form,
+                "{operator} {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_base_of_an_operator_is_found_under_its_decoration() {
+        for (operator, is) in [
+            ("StringEquals", "StringEquals"),
+            ("forallvalues:StringLikeIFEXISTS", "StringLike"),
+            ("ForAnyValue:ArnLike", "ArnLike"),
+            ("IfExists", ""),
+        ] {
+            assert_eq!(base(operator), is);
+        }
+    }
+}

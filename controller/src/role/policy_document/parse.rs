@@ -1,0 +1,368 @@
+//! From JSON to the canonical form. Collects every problem before it gives up, so that an author mends all at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::condition::canonical_value;
+use super::{Caseless, Effect, PolicyDocument, Principals, Scope, Statement};
+
+/// One thing that is wrong with a document, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Path within the document, empty for the document itself.
+    pub at: String,
+    /// What is wrong, and what to write instead.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.at.is_empty() {
+            f.write_str(&self.what)
+        } else {
+            write!(f, "{} {}", self.at, self.what)
+        }
+    }
+}
+
+/// Text or JSON that is no policy document. Holds at least one problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyError(pub Vec<Problem>);
+
+impl PolicyError {
+    pub(super) fn of(at: &str, what: impl Into<String>) -> Self {
+        Self(vec![Problem {
+            at: at.to_owned(),
+            what: what.into(),
+        }])
+    }
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, problem) in self.0.iter().enumerate() {
+            let joint = if n == 0 { "" } else { "; " };
+            write!(f, "{joint}{problem}")?;
+        }
+        Ok(())
+    }
+}
+impl std::error::Error for PolicyError {}
+
+/// A document as it is written, before its statements lose their order.
+pub(super) struct Ordered {
+    pub version: Option<String>,
+    pub id: Option<String>,
+    /// With the path of each. `None` where the element itself is missing.
+    pub statements: Option<Vec<(String, Statement)>>,
+}
+
+impl PolicyDocument {
+    /// Parses and canonicalises. Even an empty object is a document, equal to itself; see [`super::lint`] for
+    /// what AWS takes.
+    pub fn from_value(value: &Value) -> Result<Self, PolicyError> {
+        let Ordered {
+            version,
+            id,
+            statements,
+        } = ordered(value)?;
+        Ok(Self {
+            version: version.unwrap_or_else(|| "2008-10-17".to_owned()),
+            id,
+            statements: statements.into_iter().flatten().map(|(_, s)| s).collect(),
+        })
+    }
+}
+
+/// Reads a document in the author's order.
+pub(super) fn ordered(value: &Value) -> Result<Ordered, PolicyError> {
+    let Some(map) = value.as_object() else {
+        return Err(PolicyError::of("", "is not a JSON object"));
+    };
+    let mut reader = Reader::default();
+    let (mut version, mut id, mut statements) = (None, None, None);
+    for (key, value) in map {
+        match key.as_str() {
+            "Version" => match value.as_str() {
+                Some(text) => version = Some(text.to_owned()),
+                None => reader.problem("Version", format!("is {value}: write \"2012-10-17\"")),
+            },
+            "Id" => id = reader.text("Id", value),
+            "Statement" => {
+                let read = list(value).enumerate().filter_map(|(n, statement)| {
+                    let at = format!("Statement[{n}]");
+                    reader.statement(&at, statement).map(|s| (at, s))
+                });
+                statements = Some(read.collect());
+            }
+            other => reader.unknown("", other, &["Version", "Id", "Statement"]),
+        }
+    }
+    if reader.problems.is_empty() {
+        Ok(Ordered {
+            version,
+            id,
+            statements,
+        })
+    } else {
+        Err(PolicyError(reader.problems))
+    }
+}
+
+/// The elements of a statement.
+const ELEMENTS: &[&str] = &[
+    "Sid",
+    "Effect",
+    "Principal",
+    "NotPrincipal",
+    "Action",
+    "NotAction",
+    "Resource",
+    "NotResource",
+    "Condition",
+];
+
+/// The kinds of principal.
+const KINDS: &[&str] = &["AWS", "Service", "Federated", "CanonicalUser"];
+
+#[derive(Default)]
+struct Reader {
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    fn problem(&mut self, at: &str, what: impl Into<String>) {
+        self.problems.push(Problem {
+            at: at.to_owned(),
+            what: what.into(),
+        });
+    }
+
+    fn statement(&mut self, at: &str, value: &Value) -> Option<Statement> {
+        let Some(map) = value.as_object() else {
+            self.problem(at, "is not an object");
+            return None;
+        };
+        let (mut sid, mut effect, mut principal, mut action, mut resource) = (None, None, None, None, None);
+        let mut condition = BTreeMap::new();
+        for (key, value) in map {
+            let here = format!("{at}.{key}");
+            match key.as_str() {
+                "Sid" => sid = self.text(&here, value),
+                "Effect" => effect = self.effect(&here, value),
+                "Principal" => {
+                    let read = self.principals(&here, value).map(Scope::Only);
+                    self.once(&here, &mut principal, read);
+                }
+                "NotPrincipal" => {
+                    let read = self.principals(&here, value).map(Scope::AllBut);
+                    self.once(&here, &mut principal, read);
+                }
+                "Action" => {
+                    let read = Scope::Only(self.actions(&here, value));
+                    self.once(&here, &mut action, Some(read));
+                }
+                "NotAction" => {
+                    let read = Scope::AllBut(self.actions(&here, value));
+                    self.once(&here, &mut action, Some(read));
+                }
+                "Resource" => {
+                    let read = Scope::Only(self.strings(&here, value).collect());
+                    self.once(&here, &mut resource, Some(read));
+                }
+                "NotResource" => {
+                    let read = Scope::AllBut(self.strings(&here, value).collect());
+                    self.once(&here, &mut resource, Some(read));
+                }
+                "Condition" => condition = self.conditions(&here, value),
+                other => self.unknown(at, other, ELEMENTS),
+            }
+        }
+        // An element that is there and wrong was told already.
+        if !map.contains_key("Effect") {
+            self.problem(at, "has no Effect: write Allow or Deny");
+        }
+        if action.is_none() {
+            self.problem(at, "has neither Action nor NotAction");
+        }
+        Some(Statement {
+            sid,
+            effect: effect?,
+            principal,
+            action: action?,
+            resource,
+            condition,
+        })
+    }
+
+    fn once<T>(&mut self, at: &str, slot: &mut Option<T>, value: Option<T>) {
+        if slot.is_some() && value.is_some() {
+            self.problem(at, "stands beside its opposite: keep one of the two");
+        } else if value.is_some() {
+            *slot = value;
+        }
+    }
+
+    fn unknown(&mut self, at: &str, key: &str, known: &[&str]) {
+        let hint = nearest(key, known.iter().copied()).map_or_else(
+            || format!("IAM knows {}", known.join(", ")),
+            |near| format!("did you mean {near}?"),
+        );
+        self.problem(at, format!("has the unknown element {key}: {hint}"));
+    }
+
+    fn text(&mut self, at: &str, value: &Value) -> Option<String> {
+        match value.as_str() {
+            Some("") => None,
+            Some(text) => Some(text.to_owned()),
+            None => {
+                self.problem(at, "is not a string");
+                None
+            }
+        }
+    }
+
+    fn effect(&mut self, at: &str, value: &Value) -> Option<Effect> {
+        match value.as_str() {
+            Some(e) if e.eq_ignore_ascii_case("allow") => Some(Effect::Allow),
+            Some(e) if e.eq_ignore_ascii_case("deny") => Some(Effect::Deny),
+            _ => {
+                self.problem(at, format!("is {value}: write Allow or Deny"));
+                None
+            }
+        }
+    }
+
+    fn strings<'v>(&mut self, at: &str, value: &'v Value) -> impl Iterator<Item = String> + use<'v> {
+        for bad in list(value).filter(|v| !v.is_string()) {
+            self.problem(at, format!("holds {bad}, which is not a string"));
+        }
+        list(value).filter_map(|v| v.as_str().map(str::to_owned))
+    }
+
+    fn actions(&mut self, at: &str, value: &Value) -> BTreeSet<Caseless> {
+        let actions: BTreeSet<Caseless> = self.strings(at, value).map(Caseless).collect();
+        for bad in actions.iter().filter(|a| a.0 != "*" && !a.0.contains(':')) {
+            self.problem(at, format!("holds \"{bad}\": write it as service:Action"));
+        }
+        actions
+    }
+
+    /// An empty principal says the same as none.
+    fn principals(&mut self, at: &str, value: &Value) -> Option<Principals> {
+        if value.as_str() == Some("*") {
+            return Some(Principals::Everybody);
+        }
+        let Some(map) = value.as_object() else {
+            self.problem(
+                at,
+                "is neither \"*\" nor an object such as {\"AWS\": \"arn:...\"}",
+            );
+            return None;
+        };
+        let mut kinds = BTreeMap::new();
+        for (kind, value) in map {
+            if !KINDS.contains(&kind.as_str()) {
+                self.unknown(at, kind, KINDS);
+                continue;
+            }
+            let values: BTreeSet<String> = self
+                .strings(&format!("{at}.{kind}"), value)
+                .map(|p| if kind == "AWS" { account_root(p) } else { p })
+                .collect();
+            if !values.is_empty() {
+                kinds.insert(kind.clone(), values);
+            }
+        }
+        (!kinds.is_empty()).then_some(Principals::Named(kinds))
+    }
+
+    fn object<'v>(&mut self, at: &str, value: &'v Value) -> Option<&'v Map<String, Value>> {
+        let map = value.as_object();
+        if map.is_none() {
+            self.problem(at, "is not an object");
+        }
+        map
+    }
+
+    fn conditions(
+        &mut self,
+        at: &str,
+        value: &Value,
+    ) -> BTreeMap<Caseless, BTreeMap<Caseless, BTreeSet<String>>> {
+        let mut operators: BTreeMap<Caseless, BTreeMap<Caseless, BTreeSet<String>>> = BTreeMap::new();
+        for (operator, keys) in self.object(at, value).into_iter().flatten() {
+            let here = format!("{at}.{operator}");
+            let mut read: BTreeMap<Caseless, BTreeSet<String>> = BTreeMap::new();
+            for (key, values) in self.object(&here, keys).into_iter().flatten() {
+                let there = format!("{here}.{key}");
+                let values = self.condition_values(&there, operator, values);
+                if read.insert(Caseless(key.clone()), values).is_some() {
+                    self.problem(
+                        &there,
+                        "stands there twice in different case: keep one of the two",
+                    );
+                }
+            }
+            // An operator without keys says nothing.
+            if !read.is_empty() && operators.insert(Caseless(operator.clone()), read).is_some() {
+                self.problem(&here, "stands there twice in different case: keep one of the two");
+            }
+        }
+        operators
+    }
+
+    fn condition_values(&mut self, at: &str, operator: &str, values: &Value) -> BTreeSet<String> {
+        let mut set = BTreeSet::new();
+        for value in list(values) {
+            let text = match value {
+                Value::String(s) => s.clone(),
+                Value::Bool(b) => b.to_string(),
+                Value::Number(n) => n.to_string(),
+                other => {
+                    self.problem(at, format!("holds {other}, which is no value"));
+                    continue;
+                }
+            };
+            set.insert(canonical_value(operator, text));
+        }
+        set
+    }
+}
+
+/// The word of `known` that `word` was probably meant to be.
+pub(in crate::role) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_ascii_lowercase();
+    known
+        .map(|k| (strsim::damerau_levenshtein(&word, &k.to_ascii_lowercase()), k))
+        .filter(|(distance, k)| *distance <= 2.max(k.len() / 4) && *distance < k.len())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, k)| k)
+}
+
+/// A value, or the values of a list: IAM takes either.
+fn list(value: &Value) -> std::slice::Iter<'_, Value> {
+    match value {
+        Value::Array(items) => items.iter(),
+        single => std::slice::from_ref(single).iter(),
+    }
+}
+
+/// A bare account id and the ARN of its root are one principal. The id is the shorter name, and holds in any partition.
+fn account_root(principal: String) -> String {
+    let mut parts = principal.splitn(6, ':');
+    let is = |part: Option<&str>, want: &str| part == Some(want);
+    if is(parts.next(), "arn")
+        && parts.next().is_some()
+        && is(parts.next(), "iam")
+        && is(parts.next(), "")
+        && let Some(id) = parts.next()
+        && is(parts.next(), "root")
+        && id.len() == 12
+    {
+        return id.to_owned();
+    }
+    principal
+}
