@@ -103,7 +103,8 @@ async fn a_burst_of_new_roles_costs_one_sweep() -> Result<()> {
     }
     let calls = s.calls(0, start).await?;
     ensure!(
-        calls.by_action() == BTreeMap::from([("CreateRole", 40), SWEEP[0], SWEEP[1]]),
+        calls.by_action()
+            == BTreeMap::from([("CreateRole", 40), ("GetAccountSummary", 1), SWEEP[0], SWEEP[1]]),
         "{calls:?}"
     );
     Ok(())

@@ -4,9 +4,15 @@
 
 mod bad_input;
 mod calls;
+mod consistency;
 mod double;
+mod guardrails;
+mod leaving;
 mod main_job;
 mod ownership;
+mod policy;
+mod properties;
+mod quotas;
 mod resilience;
 mod session;
 mod unlock;
@@ -19,5 +25,15 @@ static WORLD: OnceCell<World> = OnceCell::const_new();
 
 /// The shared world. It lives in a static, so nothing drops it; its processes end when ours does.
 async fn world() -> Result<&'static World> {
-    WORLD.get_or_try_init(|| World::start("e2e")).await
+    WORLD
+        .get_or_try_init(|| async {
+            let world = World::start("e2e").await?;
+            // The controller must enforce by itself what admission would refuse before it: only namespaces that a
+            // test labels are held to the admission policy.
+            let only = serde_json::json!({"spec": {"matchResources": {"namespaceSelector": {"matchLabels": {"admission": "on"}}}}});
+            let binding = ["patch", "validatingadmissionpolicybinding", "rolectl-guardrails", "--type=merge", "-p"];
+            world.plane.kubectl(&[&binding[..], &[only.to_string().as_str()]].concat()).await?;
+            Ok(world)
+        })
+        .await
 }

@@ -159,7 +159,7 @@ async fn what_the_secret_claims_is_checked_with_aws() -> Result<()> {
 #[tokio::test]
 async fn no_credential_shows_in_logs_statuses_or_events_even_at_trace() -> Result<()> {
     let s = Scenario::new(crate::world().await?, "canary", 1).await?;
-    s.start_controller_with("trace")?;
+    s.start_controller_with(&[("RUST_LOG", "trace")])?;
     let mut shown = s.unlock().await?;
     let data = secrets(&s).get(&s.secret()).await?.data.unwrap_or_default();
     let secret = |key: &str| {
@@ -192,7 +192,7 @@ async fn no_credential_shows_in_logs_statuses_or_events_even_at_trace() -> Resul
 #[tokio::test]
 async fn a_lock_stops_what_waits_for_its_turn_and_the_unlock_finishes_it() -> Result<()> {
     let s = Scenario::with(crate::world().await?, "midlock", 1, |a| {
-        a["spec"]["requestsPerSecond"] = json!(10);
+        a["spec"]["requestsPerSecond"] = json!(4);
         a["spec"]["burst"] = json!(1);
     })
     .await?;

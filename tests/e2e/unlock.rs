@@ -300,7 +300,16 @@ async fn lock_takes_the_session_away_and_again_is_no_error() -> Result<()> {
 #[tokio::test]
 async fn the_help_of_every_verb_reads_as_reviewed() -> Result<()> {
     let s = Scenario::new(crate::world().await?, "help", 0).await?;
-    for verb in ["", "unlock", "lock", "status"] {
+    for verb in [
+        "",
+        "unlock",
+        "lock",
+        "status",
+        "lint",
+        "policy",
+        "policy equal",
+        "policy fmt",
+    ] {
         let args: Vec<&str> = verb.split_whitespace().chain(["--help"]).collect();
         // The default of --namespace shows in the help, and what the environment says with it.
         let output = s
@@ -310,7 +319,10 @@ async fn the_help_of_every_verb_reads_as_reviewed() -> Result<()> {
                 &[("ROLECTL_NAMESPACE", "from-env"), ("AWS_MFA_SERIAL", "")],
             )
             .await?;
-        insta::assert_snapshot!(format!("help-{verb}"), String::from_utf8(output.stdout)?);
+        insta::assert_snapshot!(
+            format!("help-{}", verb.replace(' ', "-")),
+            String::from_utf8(output.stdout)?
+        );
     }
     Ok(())
 }

@@ -30,6 +30,21 @@ pub struct Calls {
     pub total: usize,
     /// By account, then by action.
     pub counts: BTreeMap<String, BTreeMap<String, usize>>,
+    /// Each call, in order.
+    pub calls: Vec<Call>,
+}
+
+/// One call.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Call {
+    /// Milliseconds since the epoch.
+    pub at: i64,
+    /// ARN of the caller; for an assumed role it ends in the session's name.
+    pub principal: String,
+    /// API action.
+    pub action: String,
+    /// HTTP status of the answer.
+    pub status: u16,
 }
 
 impl Calls {
@@ -133,6 +148,11 @@ impl Double {
     /// Replaces the fault rules of calls on an account's credentials.
     pub async fn faults(&self, account: &str, rules: Value) -> Result<()> {
         self.post(&format!("faults/{account}"), &rules).await.map(|_| ())
+    }
+
+    /// Sets quotas of an account, by their names in `GetAccountSummary`.
+    pub async fn quotas(&self, account: &str, quotas: Value) -> Result<()> {
+        self.post(&format!("quotas/{account}"), &quotas).await.map(|_| ())
     }
 
     /// Makes reads in an account trail writes.

@@ -8,6 +8,7 @@
 
 pub mod control_plane;
 pub mod double;
+pub mod kstatus;
 pub mod process;
 pub mod scenario;
 pub mod tools;

@@ -1,23 +1,25 @@
 //! An operator with an MFA device, accounts in AWS, their objects in Kubernetes, and a controller: all of one
 //! test's own, so that tests run side by side on one control plane and one double.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aws_credential_types::Credentials;
 use k8s_openapi::api::core::v1::Event;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use totp_rs::Totp;
 
 use crate::control_plane::ControlPlane;
 use crate::double::{Calls, Double};
+use crate::kstatus;
 use crate::process::{Process, Spawn};
 use crate::tools::{Tools, root, target};
 use crate::wait::until;
@@ -216,7 +218,7 @@ pub struct Scenario<'a> {
     /// The main account's id.
     pub main: String,
     /// The operator.
-    pub operator: Operator,
+    pub operator: Arc<Operator>,
     /// Target accounts: name of the `AwsAccount`, and id.
     pub targets: Vec<(String, String)>,
     /// Kubernetes, as admin.
@@ -225,6 +227,17 @@ pub struct Scenario<'a> {
     pub dir: PathBuf,
     controller: Mutex<Option<Process>>,
 }
+
+/// What is left of a scenario that several tests share. Its controller runs until our process ends.
+struct Seed {
+    main: String,
+    operator: Arc<Operator>,
+    targets: Vec<(String, String)>,
+    _controller: Mutex<Option<Process>>,
+}
+
+/// Shared scenarios by name.
+static SHARED: LazyLock<Mutex<HashMap<String, Arc<OnceCell<Seed>>>>> = LazyLock::new(Mutex::default);
 
 static NEXT_ACCOUNT: AtomicU64 = AtomicU64::new(100_000_000_001);
 
@@ -241,7 +254,49 @@ impl<'a> Scenario<'a> {
         Self::with(world, name, targets, |_| {}).await
     }
 
-    /// The same, with `AwsAccount`s that differ.
+    /// A scenario with a controller at work and an open session, for all tests that ask by this name. Each test has
+    /// roles of its own in it.
+    pub async fn shared(world: &'a World, name: &str, targets: usize) -> Result<Scenario<'a>> {
+        let seed = SHARED
+            .lock()
+            .map_err(|e| anyhow::anyhow!("{e}"))?
+            .entry(name.to_owned())
+            .or_default()
+            .clone();
+        let seed = seed
+            .get_or_try_init(|| async {
+                let s = Self::new(world, name, targets).await?;
+                s.start_controller()?;
+                s.unlock().await?;
+                let Scenario {
+                    main,
+                    operator,
+                    targets,
+                    controller,
+                    ..
+                } = s;
+                anyhow::Ok(Seed {
+                    main,
+                    operator,
+                    targets,
+                    _controller: controller,
+                })
+            })
+            .await?;
+        Ok(Scenario {
+            world,
+            name: name.to_owned(),
+            // A client lives and dies with the runtime of its test.
+            client: world.plane.client("admin").await?,
+            targets: seed.targets.clone(),
+            controller: Mutex::new(None),
+            main: seed.main.clone(),
+            operator: seed.operator.clone(),
+            dir: world.dir.join(name),
+        })
+    }
+
+    /// The same as [`Self::new`], with `AwsAccount`s that differ.
     pub async fn with(world: &'a World, name: &str, targets: usize, tweak: Tweak) -> Result<Scenario<'a>> {
         let dir = world.dir.join(name);
         std::fs::create_dir_all(&dir)?;
@@ -255,7 +310,7 @@ impl<'a> Scenario<'a> {
             targets: vec![],
             controller: Mutex::new(None),
             main,
-            operator,
+            operator: Arc::new(operator),
             dir,
         };
         let mut objects = scenario.namespaces_and_rights();
@@ -347,11 +402,11 @@ impl<'a> Scenario<'a> {
 
     /// Starts the controller with the rights of its service account, for this scenario only.
     pub fn start_controller(&self) -> Result<()> {
-        self.start_controller_with("info,rolectl=debug")
+        self.start_controller_with(&[])
     }
 
-    /// The same, with a log filter.
-    pub fn start_controller_with(&self, log: &str) -> Result<()> {
+    /// The same, with more of its environment.
+    pub fn start_controller_with(&self, more: &[(&str, &str)]) -> Result<()> {
         let plane = &self.world.plane;
         let env = [
             (
@@ -364,13 +419,18 @@ impl<'a> Scenario<'a> {
             ("ROLECTL_WATCH_NAMESPACE", self.name.clone()),
             ("ROLECTL_SESSIONS", self.name.clone()),
             ("ROLECTL_HEALTH_ADDRESS", "127.0.0.1:0".to_owned()),
-            ("RUST_LOG", log.to_owned()),
+            ("RUST_LOG", "info,rolectl=debug".to_owned()),
         ];
+        let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));
         let (process, _) = Process::spawn(Spawn {
             name: "rolectl-controller",
             program: &self.world.tools.controller,
             args: vec![],
-            env: env.map(|(key, value)| (key.to_owned(), value)).to_vec(),
+            env: env
+                .into_iter()
+                .chain(more)
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
             log: &self.log(),
             remove_at_end: None,
             pipe: false,
@@ -468,7 +528,10 @@ impl<'a> Scenario<'a> {
             }
         })
         .await;
-        found.with_context(|| format!("see {}", self.log().display()))
+        let role = found.with_context(|| format!("see {}", self.log().display()))?;
+        let known = role.status.clone().unwrap_or_default();
+        kstatus::check(&known.conditions, known.observed_generation)?;
+        Ok(role)
     }
 
     /// Waits until the session is in this phase.
@@ -488,7 +551,7 @@ impl<'a> Scenario<'a> {
     pub async fn account_is(&self, target: usize, reason: &str) -> Result<AwsAccount> {
         let api: Api<AwsAccount> = Api::all(self.client.clone());
         let (name, _) = self.targets.get(target).context("no such target")?;
-        until(&format!("AwsAccount {name} to be {reason}"), || async {
+        let account = until(&format!("AwsAccount {name} to be {reason}"), || async {
             let account = api.get(name).await.map_err(|e| e.to_string())?;
             let ready = account
                 .status
@@ -500,7 +563,64 @@ impl<'a> Scenario<'a> {
                 other => Err(format!("{other:?}")),
             }
         })
-        .await
+        .await?;
+        let known = account.status.clone().unwrap_or_default();
+        kstatus::check(&known.conditions, known.observed_generation)?;
+        Ok(account)
+    }
+
+    /// Changes the spec of a target's `AwsAccount`.
+    pub async fn change_account(&self, target: usize, spec: Value) -> Result<()> {
+        let (name, _) = self.targets.get(target).context("no such target")?;
+        let api: Api<AwsAccount> = Api::all(self.client.clone());
+        let patch = Patch::Merge(json!({"spec": spec}));
+        api.patch(name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// Asks for a fresh look at a role.
+    pub async fn look_again(&self, role: &str) -> Result<()> {
+        let value = jiff::Timestamp::now().as_nanosecond().to_string();
+        let patch =
+            Patch::Merge(json!({"metadata": {"annotations": {rolectl_crds::RECONCILE_ANNOTATION: value}}}));
+        self.roles().patch(role, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// `kubectl delete` of a role, until it is gone.
+    pub async fn delete(&self, role: &str) -> Result<()> {
+        self.world
+            .plane
+            .kubectl(&["delete", "iamrole", role, "-n", &self.name, "--timeout=60s"])
+            .await
+            .map(|_| ())
+    }
+
+    /// A role in a target account as an outsider sees it.
+    pub async fn in_aws(&self, target: usize, role: &str) -> Result<Option<aws_sdk_iam::types::RoleDetail>> {
+        let answer = self
+            .hands(target)
+            .await?
+            .get_account_authorization_details()
+            .max_items(1000)
+            .send()
+            .await?;
+        Ok(answer
+            .role_detail_list
+            .into_iter()
+            .flatten()
+            .find(|r| r.role_name.as_deref() == Some(role)))
+    }
+
+    /// Tags of a role in a target account.
+    pub async fn tags(&self, target: usize, role: &str) -> Result<BTreeMap<String, String>> {
+        let found = self.in_aws(target, role).await?.context("no such role")?;
+        Ok(found
+            .tags
+            .into_iter()
+            .flatten()
+            .map(|t| (t.key, t.value))
+            .collect())
     }
 
     /// IAM in a target account, as its root: the hands that make drift.

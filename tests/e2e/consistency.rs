@@ -1,0 +1,196 @@
+//! IAM is eventually consistent, principals come and go, and every write tells who it was for.
+
+use anyhow::{Context as _, Result, ensure};
+use rolectl_tests::scenario::Scenario;
+use rolectl_tests::wait::{holds_for, until};
+use serde_json::{Value, json};
+
+const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":"ec2.amazonaws.com"}}]}"#;
+
+fn trusting(s: &Scenario<'_>, role: &str) -> Value {
+    let arn = format!("arn:aws:iam::{}:role/{role}", s.targets[0].1);
+    json!({"assumeRolePolicy": {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": arn}}}})
+}
+
+#[tokio::test]
+async fn a_principal_that_is_still_to_come_is_awaited() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "awaited", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role("app", trusting(&s, "later"))).await?;
+    let role = s.role_is("app", "False", "AwaitingPrincipal").await?;
+    ensure!(
+        format!("{:?}", role.status).contains("role/later"),
+        "the principal is named"
+    );
+    s.hands(0)
+        .await?
+        .create_role()
+        .role_name("later")
+        .assume_role_policy_document(TRUST)
+        .send()
+        .await?;
+    s.role_is("app", "True", "InSync").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_principal_that_never_comes_stalls_in_the_end() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "nevercomes", 1).await?;
+    s.start_controller_with(&[("ROLECTL_PRINCIPAL_PATIENCE", "3s")])?;
+    s.unlock().await?;
+    s.apply(&s.role("app", trusting(&s, "never"))).await?;
+    s.role_is("app", "False", "AwaitingPrincipal").await?;
+    let role = s.role_is("app", "False", "InvalidSpec").await?;
+    ensure!(
+        format!("{:?}", role.status).contains("Correct spec.assumeRolePolicy"),
+        "{:?}",
+        role.status
+    );
+    // It does not go back to waiting by itself, but a corrected spec goes on at once.
+    s.apply(&s.role("app", json!({}))).await?;
+    s.role_is("app", "True", "InSync").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deleted_principal_is_drift_and_is_named_so() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "deleted-principal", 1).await?;
+    let iam = s.hands(0).await?;
+    iam.create_role()
+        .role_name("friend")
+        .assume_role_policy_document(TRUST)
+        .send()
+        .await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    let spec = trusting(&s, "friend");
+    s.apply(&s.role("app", spec.clone())).await?;
+    s.role_is("app", "True", "InSync").await?;
+    iam.delete_role().role_name("friend").send().await?;
+    let mut report = spec;
+    report["drift"] = json!("Report");
+    s.apply(&s.role("app", report)).await?;
+    s.look_again("app").await?;
+    until("the change to be shown", || async {
+        let role = s.roles().get("app").await.map_err(|e| e.to_string())?;
+        let told = format!("{:?}", role.status);
+        if told.contains("trust policy (names deleted principals: AROA") {
+            Ok(())
+        } else {
+            Err(told)
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_role_that_reads_do_not_show_yet_is_not_made_again() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "trailing", 1).await?;
+    s.world.double.lag(&s.targets[0].1, 3000).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({"managedPolicies": ["ReadOnlyAccess"]})))
+        .await?;
+    s.role_is("app", "True", "InSync").await?;
+    for _ in 0..3 {
+        s.look_again("app").await?;
+        s.role_is("app", "True", "InSync").await?;
+    }
+    holds_for(
+        "one role, made once",
+        std::time::Duration::from_secs(4),
+        || async {
+            let calls = s.calls(0, 0).await.map_err(|e| e.to_string())?;
+            let made = calls.by_action().get("CreateRole").copied().unwrap_or_default();
+            // The role that rolectl works through was made by the harness.
+            if made == 2 {
+                Ok(())
+            } else {
+                Err(format!("CreateRole {made} times"))
+            }
+        },
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_change_and_its_opposite_under_lag_end_as_the_spec_says() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "flipflop", 1).await?;
+    s.world.double.lag(&s.targets[0].1, 2000).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    for round in 0..4 {
+        let policies = if round % 2 == 0 {
+            json!(["ReadOnlyAccess"])
+        } else {
+            json!([])
+        };
+        s.apply(&s.role(
+            "app",
+            json!({"managedPolicies": policies, "description": format!("round {round}")}),
+        ))
+        .await?;
+        s.role_is("app", "True", "InSync").await?;
+        s.look_again("app").await?;
+    }
+    s.world.double.lag(&s.targets[0].1, 0).await?;
+    let role = s
+        .hands(0)
+        .await?
+        .get_role()
+        .role_name("app")
+        .send()
+        .await?
+        .role
+        .context("no role")?;
+    ensure!(role.description.as_deref() == Some("round 3") && s.attached(0, "app").await?.is_empty());
+    Ok(())
+}
+
+/// Names of the sessions on which calls with this action were made.
+async fn sessions(s: &Scenario<'_>, action: &str) -> Result<Vec<String>> {
+    let calls = s.calls(0, 0).await?.calls;
+    let of = calls
+        .iter()
+        .filter(|c| c.action == action && c.principal.contains(":assumed-role/"));
+    let mut names: Vec<String> = of
+        .filter_map(|c| c.principal.rsplit('/').next().map(str::to_owned))
+        .collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+#[tokio::test]
+async fn all_calls_in_an_account_are_made_on_a_session_that_names_controller_and_account() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "audit", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({}))).await?;
+    s.role_is("app", "True", "InSync").await?;
+    for action in ["ListRoles", "CreateRole"] {
+        let names = sessions(&s, action).await?;
+        ensure!(names == ["rolectl-audit-system-audit-0"], "{action}: {names:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_per_role_names_the_object_behind_every_write() -> Result<()> {
+    let s = Scenario::with(crate::world().await?, "perrole", 1, |a| {
+        a["spec"]["assumeRole"]["sessionPerRole"] = json!(true)
+    })
+    .await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    for name in ["one", "two"] {
+        s.apply(&s.role(name, json!({}))).await?;
+        s.role_is(name, "True", "InSync").await?;
+    }
+    ensure!(sessions(&s, "CreateRole").await? == ["rolectl-perrole-one", "rolectl-perrole-two"]);
+    ensure!(sessions(&s, "ListRoles").await? == ["rolectl-perrole-system-perrole-0"]);
+    s.delete("one").await?;
+    ensure!(sessions(&s, "DeleteRole").await? == ["rolectl-perrole-one"]);
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! How a role goes: deleted, retained, or waiting until it can.
+
+use anyhow::{Context as _, Result, ensure};
+use rolectl_crds::{AwsAccount, OWNER_TAG};
+use rolectl_tests::scenario::Scenario;
+use rolectl_tests::wait::until;
+use serde_json::json;
+
+async fn scenario() -> Result<Scenario<'static>> {
+    Scenario::shared(crate::world().await?, "leaving", 2).await
+}
+
+#[tokio::test]
+async fn a_deleted_object_takes_its_role_from_every_account() -> Result<()> {
+    let s = scenario().await?;
+    let spec = json!({"managedPolicies": ["ReadOnlyAccess"], "permissionsBoundary": "ReadOnlyAccess", "tags": {"a": "1"}});
+    s.apply(&s.role("gone", spec)).await?;
+    s.role_is("gone", "True", "InSync").await?;
+    s.delete("gone").await?;
+    for n in 0..2 {
+        ensure!(s.in_aws(n, "gone").await?.is_none());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_retained_role_keeps_everything_but_our_tag() -> Result<()> {
+    let s = scenario().await?;
+    let spec = json!({"deletionPolicy": "Retain", "managedPolicies": ["ReadOnlyAccess"], "tags": {"a": "1"}, "instanceProfile": {"name": "kept-profile"}});
+    s.apply(&s.role("kept", spec)).await?;
+    s.role_is("kept", "True", "InSync").await?;
+    s.delete("kept").await?;
+    let tags = s.tags(0, "kept").await?;
+    ensure!(!tags.contains_key(OWNER_TAG) && tags["a"] == "1", "{tags:?}");
+    ensure!(s.attached(0, "kept").await?.len() == 1);
+    let profile = s
+        .hands(0)
+        .await?
+        .get_instance_profile()
+        .instance_profile_name("kept-profile")
+        .send()
+        .await?;
+    let profile = profile.instance_profile.context("no profile")?;
+    ensure!(
+        profile.roles.len() == 1 && profile.tags.unwrap_or_default().is_empty(),
+        "the profile stays, without our tag"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_retained_role_can_be_taken_up_again() -> Result<()> {
+    let s = scenario().await?;
+    s.apply(&s.role("again", json!({"deletionPolicy": "Retain"})))
+        .await?;
+    s.role_is("again", "True", "InSync").await?;
+    s.delete("again").await?;
+    s.apply(&s.role("again", json!({}))).await?;
+    s.role_is("again", "False", "AlreadyExists").await?;
+    s.apply(&s.role("again", json!({"adoption": "IfUnowned"})))
+        .await?;
+    s.role_is("again", "True", "InSync").await?;
+    ensure!(s.tags(0, "again").await?[OWNER_TAG] == "test/leaving/again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_that_leaves_the_list_loses_the_role_and_the_others_keep_it() -> Result<()> {
+    let s = scenario().await?;
+    s.apply(&s.role("left", json!({}))).await?;
+    s.role_is("left", "True", "InSync").await?;
+    s.apply(&s.role("left", json!({"accounts": {"names": ["leaving-0"]}})))
+        .await?;
+    until("the role to leave the second account", || async {
+        match s.in_aws(1, "left").await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    let status = s
+        .role_is("left", "True", "InSync")
+        .await?
+        .status
+        .unwrap_or_default();
+    ensure!(status.summary.as_deref() == Some("1/1") && s.in_aws(0, "left").await?.is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_that_leaves_keeps_a_retained_role_without_our_tag() -> Result<()> {
+    let s = scenario().await?;
+    s.apply(&s.role("stays", json!({"deletionPolicy": "Retain"})))
+        .await?;
+    s.role_is("stays", "True", "InSync").await?;
+    s.apply(&s.role(
+        "stays",
+        json!({"deletionPolicy": "Retain", "accounts": {"names": ["leaving-0"]}}),
+    ))
+    .await?;
+    until("our tag to leave the second account", || async {
+        match s.tags(1, "stays").await {
+            Ok(tags) if !tags.contains_key(OWNER_TAG) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_account_that_loses_its_label_loses_the_role() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "unlabelled", 2).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role(
+        "app",
+        json!({"accounts": {"selector": {"matchLabels": {"scenario": "unlabelled"}}}}),
+    ))
+    .await?;
+    s.role_is("app", "True", "InSync").await?;
+    s.world
+        .plane
+        .kubectl(&["label", "awsaccount", "unlabelled-1", "scenario-"])
+        .await?;
+    until("the role to leave", || async {
+        match s.in_aws(1, "app").await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    ensure!(s.in_aws(0, "app").await?.is_some());
+    // And gains it with the label again.
+    s.world
+        .plane
+        .kubectl(&["label", "awsaccount", "unlabelled-1", "scenario=unlabelled"])
+        .await?;
+    until("the role to come back", || async {
+        match s.in_aws(1, "app").await {
+            Ok(Some(_)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_deletion_without_a_session_waits_says_so_and_goes_on_at_unlock() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "waiting", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({}))).await?;
+    s.role_is("app", "True", "InSync").await?;
+    s.lock().await?;
+    s.role_is("app", "Unknown", "SessionLocked").await?;
+    s.world
+        .plane
+        .kubectl(&["delete", "iamrole", "app", "-n", "waiting", "--wait=false"])
+        .await?;
+    until("the deletion to say what it waits for", || async {
+        let role = s.roles().get("app").await.map_err(|e| e.to_string())?;
+        let told = format!("{:?}", role.status);
+        if told.contains("deletion waits: ") {
+            Ok(())
+        } else {
+            Err(told)
+        }
+    })
+    .await?;
+    ensure!(s.in_aws(0, "app").await?.is_some());
+    s.unlock().await?;
+    s.world
+        .plane
+        .kubectl(&[
+            "wait",
+            "--for=delete",
+            "iamrole/app",
+            "-n",
+            "waiting",
+            "--timeout=60s",
+        ])
+        .await?;
+    ensure!(s.in_aws(0, "app").await?.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_object_whose_role_never_was_ours_goes_at_once_while_locked() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "unmade", 1).await?;
+    s.start_controller()?;
+    s.apply(&s.role("app", json!({}))).await?;
+    s.role_is("app", "Unknown", "SessionLocked").await?;
+    s.delete("app").await?;
+    ensure!(s.calls(0, 0).await?.by_action().get("DeleteRole").is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_deleted_by_hand_before_its_object_leaves_nothing_behind() -> Result<()> {
+    let s = scenario().await?;
+    s.apply(&s.role(
+        "byhand",
+        json!({"accounts": {"names": ["leaving-0"]}, "instanceProfile": {"name": "byhand-profile"}}),
+    ))
+    .await?;
+    s.role_is("byhand", "True", "InSync").await?;
+    let iam = s.hands(0).await?;
+    iam.remove_role_from_instance_profile()
+        .instance_profile_name("byhand-profile")
+        .role_name("byhand")
+        .send()
+        .await?;
+    iam.delete_role().role_name("byhand").send().await?;
+    s.delete("byhand").await?;
+    let profile = iam
+        .get_instance_profile()
+        .instance_profile_name("byhand-profile")
+        .send()
+        .await;
+    ensure!(profile.is_err(), "the profile that we made goes, too");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_object_that_is_deleted_waits_and_says_for_which_roles() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "needed", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({}))).await?;
+    s.role_is("app", "True", "InSync").await?;
+    s.world
+        .plane
+        .kubectl(&["delete", "awsaccount", "needed-0", "--wait=false"])
+        .await?;
+    let account: AwsAccount = s.account_is(0, "InUse").await?;
+    let ready = account
+        .status
+        .unwrap_or_default()
+        .conditions
+        .into_iter()
+        .find(|c| c.type_ == "Ready")
+        .context("no Ready")?;
+    ensure!(
+        ready.message.contains("needed/app") && ready.message.contains("Take the account out"),
+        "{}",
+        ready.message
+    );
+    s.apply(&s.role("app", json!({"accounts": {"names": ["nowhere"]}})))
+        .await?;
+    s.world
+        .plane
+        .kubectl(&["wait", "--for=delete", "awsaccount/needed-0", "--timeout=60s"])
+        .await?;
+    ensure!(s.in_aws(0, "app").await?.is_none(), "the role went first");
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! `rolectl policy` and `rolectl lint`, and AWS's own policies as their examples.
+
+use anyhow::{Result, ensure};
+use rolectl::role::Document;
+use rolectl::role::managed_policy::catalogue;
+use rolectl::role::policy_document::lint::{Place, Severity, lint};
+use rolectl_tests::scenario::Scenario;
+use serde_json::json;
+
+const ONE: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"Read","Effect":"Allow","Action":["s3:GetObject","s3:ListBucket"],"Resource":"*"}]}"#;
+
+/// Runs `rolectl` on files of these texts, named `a`, `b`, ...; returns exit code, output and error.
+async fn rolectl(args: &[&str], texts: &[&str]) -> Result<(Option<i32>, String, String)> {
+    let world = crate::world().await?;
+    let dir = tempfile::tempdir()?;
+    for (name, text) in ["a", "b", "c.yaml"].iter().zip(texts) {
+        std::fs::write(dir.path().join(name), text)?;
+    }
+    let output = tokio::process::Command::new(&world.tools.rolectl)
+        .args(args)
+        .current_dir(dir.path())
+        .env_clear()
+        .stdin(std::process::Stdio::null())
+        .output()
+        .await?;
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
+}
+
+#[tokio::test]
+async fn every_aws_managed_policy_parses_stays_itself_and_lints_without_an_error() -> Result<()> {
+    let world = crate::world().await?;
+    let iam = world.double.iam(world.double.root("100000000000").await?);
+    let mut pages = iam
+        .list_policies()
+        .scope(aws_sdk_iam::types::PolicyScopeType::Aws)
+        .into_paginator()
+        .page_size(1000)
+        .send();
+    let (mut seen, mut warned) = (0, vec![]);
+    let mut listed: Vec<&str> = catalogue().collect();
+    listed.sort_unstable();
+    while let Some(page) = pages.next().await {
+        for policy in page?.policies.unwrap_or_default() {
+            let (arn, version) = (
+                policy.arn.unwrap_or_default(),
+                policy.default_version_id.unwrap_or_default(),
+            );
+            let answer = iam
+                .get_policy_version()
+                .policy_arn(&arn)
+                .version_id(version)
+                .send()
+                .await?;
+            let text = answer.policy_version.and_then(|v| v.document).unwrap_or_default();
+            let document = Document::parse(&text).map_err(|e| anyhow::anyhow!("{arn}: {e}"))?;
+            let again = Document::parse(&document.canonical().pretty())?;
+            ensure!(document == again, "{arn} changes on its way");
+            ensure!(
+                document.canonical().diff(again.canonical()).is_empty(),
+                "{arn} differs from itself"
+            );
+            for finding in lint(&document, Place::Identity) {
+                ensure!(finding.severity == Severity::Warning, "{arn}: {finding}");
+                if finding.to_string().contains("no global condition key") {
+                    warned.push(format!("{arn}: {finding}"));
+                }
+            }
+            let name = arn.split_once(":policy/").map_or("", |(_, name)| name);
+            ensure!(
+                listed.binary_search(&name).is_ok(),
+                "{name} is missing in aws_managed_policies.txt"
+            );
+            seen += 1;
+        }
+    }
+    ensure!(seen > 1000, "only {seen}");
+    ensure!(
+        warned.is_empty(),
+        "keys that AWS uses and we do not know: {warned:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn policy_equal_tells_the_same_from_the_other_and_from_no_policy() -> Result<()> {
+    let same = "Version: '2012-10-17'\nStatement: {Effect: allow, Resource: ['*'], Action: [S3:listbucket, s3:GetObject], Sid: Read}\n";
+    ensure!(
+        rolectl(&["policy", "equal", "a", "b"], &[ONE, same]).await?
+            == (Some(0), "equal\n".into(), String::new())
+    );
+    let url = percent_encoding::utf8_percent_encode(ONE, percent_encoding::NON_ALPHANUMERIC).to_string();
+    ensure!(
+        rolectl(&["policy", "equal", "a", "b"], &[ONE, &url]).await?.0 == Some(0),
+        "URL-encoded as AWS gives it"
+    );
+    let other = ONE.replace("s3:ListBucket", "s3:PutObject");
+    let (code, out, _) = rolectl(&["policy", "equal", "a", "b"], &[ONE, &other]).await?;
+    ensure!(code == Some(1));
+    insta::assert_snapshot!("policy_equal_diff", out);
+    let (code, out, _) = rolectl(&["policy", "diff", "-o", "json", "a", "b"], &[ONE, &other]).await?;
+    let parsed: serde_json::Value = serde_json::from_str(&out)?;
+    ensure!(
+        code == Some(1) && parsed["equal"] == false && parsed["diff"].as_array().map(Vec::len) == Some(3)
+    );
+    for (bad, says) in [
+        ("{", "is neither JSON nor YAML"),
+        ("[]", "is not a JSON object"),
+        ("", "it is empty"),
+        (
+            r#"{"Statement":{"Effct":"Allow","Action":"a:b"}}"#,
+            "did you mean Effect?",
+        ),
+        (r#"{"Version":"2012-10-17","Version":"2008-10-17"}"#, "duplicate"),
+    ] {
+        let (code, out, error) = rolectl(&["policy", "equal", "a", "b"], &[ONE, bad]).await?;
+        ensure!(
+            code == Some(2) && out.is_empty() && error.contains(says) && error.contains("next: "),
+            "{bad}: {code:?} {error}"
+        );
+    }
+    ensure!(rolectl(&["policy", "equal", "a", "nowhere"], &[ONE]).await?.0 == Some(2));
+    Ok(())
+}
+
+#[tokio::test]
+async fn policy_fmt_writes_the_canonical_form_and_that_again() -> Result<()> {
+    let wild = r#"{"Statement":[{"Resource":["b","a","a"],"Effect":"deny","Action":["s3:Get*"]},{"Principal":{"AWS":["arn:aws:iam::111111111111:root"]},"Action":"sts:AssumeRole","Effect":"Allow","Sid":"A"}],"Version":"2012-10-17"}"#;
+    let (code, once, _) = rolectl(&["policy", "fmt", "a"], &[wild]).await?;
+    ensure!(code == Some(0));
+    insta::assert_snapshot!("policy_fmt", once);
+    ensure!(rolectl(&["policy", "fmt", "a"], &[&once]).await?.1 == once);
+    let (_, yaml, _) = rolectl(&["policy", "fmt", "-o", "yaml", "a"], &[wild]).await?;
+    ensure!(rolectl(&["policy", "equal", "a", "b"], &[wild, &yaml]).await?.0 == Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn lint_finds_at_the_desk_what_the_controller_would_stall_on() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "desk", 0).await?;
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": "*"}]});
+    let pass = json!({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*"}});
+    let account = json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount", "metadata": {"name": "prod"},
+        "spec": {"accountId": "222222222222", "guardrails": {"roleNamePattern": "team-*"}}});
+    let to = |names: &[&str]| json!({"names": names});
+    let mut unknown = s.role("unknown", json!({"accounts": to(&["dev"])}));
+    unknown["spec"]["managedPolicy"] = json!("x");
+    let documents = [
+        account,
+        s.role("open", json!({"accounts": to(&["dev"]), "assumeRolePolicy": trust})),
+        s.role("passes", json!({"accounts": to(&["dev"]), "inlinePolicies": {"p": pass}})),
+        s.role("outside", json!({"accounts": to(&["prod"])})),
+        s.role("labelled", json!({"accounts": to(&["dev"]), "tags": {"t": "$(account.labels.team)"}, "description": "$(account.nmae)"})),
+        s.role("good", json!({"accounts": to(&["dev"]), "tags": {"t": "$(account.labels.team)"}})),
+        unknown,
+    ];
+    let text = documents.map(|d| d.to_string()).join("\n---\n");
+    let (code, out, _) = rolectl(&["lint", "c.yaml"], &["", "", &text]).await?;
+    ensure!(code == Some(1), "{out}");
+    insta::assert_snapshot!("lint", out);
+    let (code, out, _) = rolectl(&["lint", "-o", "json", "c.yaml"], &["", "", &text]).await?;
+    let lines: serde_json::Value = serde_json::from_str(&out)?;
+    ensure!(
+        code == Some(1)
+            && lines
+                .as_array()
+                .is_some_and(|l| l.iter().any(|l| l["severity"] == "warning"))
+    );
+    let (code, out, _) = rolectl(&["lint", "a"], &[ONE]).await?;
+    ensure!(
+        code == Some(0) && out == "1 checked: 0 errors, 0 warnings\n",
+        "{out}"
+    );
+    Ok(())
+}
