@@ -11,6 +11,7 @@
 //! - [`role`]: pure. What a role should be, what it is, and the changes between them.
 //! - [`aws`]: the only home of the AWS SDK. Sessions, accounts, sweeps, applying plans.
 //! - [`reconcile`]: the only home of kube's runtime. One module a kind.
+//! - [`reference`]: the pages of `docs/reference`, made from the code. Pure.
 //! - [`conditions`]: kstatus conditions, for all kinds. Pure.
 //! - [`args`], [`health`], [`telemetry`]: the edges of the `rolectl-controller` process.
 //!
@@ -21,5 +22,6 @@ pub mod aws;
 pub mod conditions;
 pub mod health;
 pub mod reconcile;
+pub mod reference;
 pub mod role;
 pub mod telemetry;

@@ -191,7 +191,7 @@ async fn an_object_whose_role_never_was_ours_goes_at_once_while_locked() -> Resu
     s.apply(&s.role("app", json!({}))).await?;
     s.role_is("app", "Unknown", "SessionLocked").await?;
     s.delete("app").await?;
-    ensure!(s.calls(0, 0).await?.by_action().get("DeleteRole").is_none());
+    ensure!(!s.calls(0, 0).await?.by_action().contains_key("DeleteRole"));
     Ok(())
 }
 

@@ -63,7 +63,7 @@ pub fn check(conditions: &[Condition], observed_generation: Option<i64>) -> Resu
             "K6: a message always says something: {all}"
         );
         ensure!(
-            reason.is_stalled() == !stalled.is_empty() && reason.is_reconciling() == !reconciling.is_empty(),
+            reason.is_stalled() != stalled.is_empty() && reason.is_reconciling() != reconciling.is_empty(),
             "K7: Stalled and Reconciling follow from the reason: {all}"
         );
     }

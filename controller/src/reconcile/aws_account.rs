@@ -134,9 +134,9 @@ async fn sweep_if_due(
     let merge = {
         let mut snapshot = live.snapshot.lock();
         let merge = snapshot.merge(start, swept.roles, &swept.unsettled);
-        counted
-            .into_iter()
-            .for_each(|counted| snapshot.calibrate(counted));
+        if let Some(counted) = counted {
+            snapshot.calibrate(counted);
+        }
         merge
     };
     let interval: Duration = object.spec.drift_interval.into();

@@ -404,7 +404,7 @@ impl<'a> Work<'a> {
         let profile = plan.instance_profile().map(str::to_owned);
         let applied =
             Box::pin(self.carry_out(&live, &session, desired.name.as_str(), plan, observed, seen)).await;
-        let mut outcome = self.applied(account, &live, &session, applied).await;
+        let mut outcome = self.applied(account, &live, &session, applied);
         if let Some(status) = &mut outcome.status {
             if status.state == Reason::InSync {
                 status.instance_profiles = self.wanted_profile().into_iter().collect();
@@ -518,7 +518,7 @@ impl<'a> Work<'a> {
         let applied = Box::pin(self.carry_out(&live, &session, &name, plan, observed, seen)).await;
         // Nothing done and nothing failed is a role that changed under us: look again before letting go of it.
         let made = matches!(&applied, Ok(Applied { failed: None, done, .. }) if !done.is_empty());
-        let mut outcome = self.applied(account, &live, &session, applied).await;
+        let mut outcome = self.applied(account, &live, &session, applied);
         if made {
             self.unsettle(account);
             outcome.status = None;
@@ -765,7 +765,7 @@ impl<'a> Work<'a> {
         Ok(apply(live, &iam, name, plan, observed.map(|role| (*role).clone())).await)
     }
 
-    async fn applied(
+    fn applied(
         &self,
         account: &AwsAccount,
         live: &Account,
@@ -774,7 +774,7 @@ impl<'a> Work<'a> {
     ) -> Outcome {
         let applied = match result {
             Ok(applied) => applied,
-            Err(error) => return self.account_failed(account, live, session, &error).await,
+            Err(error) => return self.account_failed(account, live, session, &error),
         };
         let done: Vec<String> = applied.done.iter().map(ToString::to_string).collect();
         for line in &done {
@@ -821,7 +821,7 @@ impl<'a> Work<'a> {
         Outcome { done, ..outcome }
     }
 
-    async fn account_failed(
+    fn account_failed(
         &self,
         account: &AwsAccount,
         live: &Account,

@@ -8,7 +8,7 @@ use rolectl_crds::{Adoption, DeletionPolicy, Ensure, OWNER_TAG, Quotas, Reason};
 use super::change::{Change, DocumentDiff};
 use super::desired::DesiredRole;
 use super::guardrails::matches;
-use super::observed::ObservedRole;
+use super::observed::{ObservedDocument, ObservedRole};
 use super::policy_document::Document;
 
 /// Tags that a role may have. Fixed by AWS; its own `aws:` tags are not counted.
@@ -476,7 +476,12 @@ fn inline_policy_changes(
     observed: &ObservedRole,
     quotas: Option<&Quotas>,
 ) -> (Vec<Change>, Vec<Change>) {
-    let size_now = |name: &str| observed.inline_policies.get(name).map_or(0, |d| d.size());
+    let size_now = |name: &str| {
+        observed
+            .inline_policies
+            .get(name)
+            .map_or(0, ObservedDocument::size)
+    };
     let mut put: Vec<(i64, Change)> = vec![];
     for (name, document) in &desired.inline_policies {
         let diff = match observed.inline_policies.get(name) {
@@ -502,7 +507,7 @@ fn inline_policy_changes(
     let now: usize = observed
         .inline_policies
         .values()
-        .map(super::observed::ObservedDocument::size)
+        .map(ObservedDocument::size)
         .sum();
     let growth: i64 = put.iter().map(|(growth, _)| (*growth).max(0)).sum();
     let tight = most.is_some_and(|most| i64::try_from(now).unwrap_or(i64::MAX).saturating_add(growth) > most);
@@ -545,7 +550,6 @@ fn removal(observed: &ObservedRole, owner: &str) -> Vec<Change> {
 mod tests {
     use super::super::change::Identity;
     use super::super::fixtures::{spec, wanted};
-    use super::super::observed::ObservedDocument;
     use super::*;
     use proptest::prelude::*;
     use rolectl_crds::IamRoleSpec;

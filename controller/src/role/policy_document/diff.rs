@@ -181,9 +181,9 @@ fn parts(statement: &Statement) -> Parts {
             Principals::Everybody => exact(element, "*"),
             Principals::Named(kinds) => {
                 for (kind, values) in kinds {
-                    values
-                        .iter()
-                        .for_each(|value| exact(&format!("{element} {kind}"), value));
+                    for value in values {
+                        exact(&format!("{element} {kind}"), value);
+                    }
                 }
             }
         }

@@ -283,7 +283,7 @@ fn unknown_global(key: &str) -> Option<String> {
     if !key.get(..4)?.eq_ignore_ascii_case("aws:") {
         return None;
     }
-    let is = |known: &&str| {
+    let is = |known: &&str| -> bool {
         if known.ends_with('/') {
             key.get(..known.len())
                 .is_some_and(|k| k.eq_ignore_ascii_case(known))
@@ -291,7 +291,7 @@ fn unknown_global(key: &str) -> Option<String> {
             key.eq_ignore_ascii_case(known)
         }
     };
-    if GLOBAL_KEYS.iter().any(|known| is(&known)) {
+    if GLOBAL_KEYS.iter().any(is) {
         return None;
     }
     Some(
@@ -302,7 +302,7 @@ fn unknown_global(key: &str) -> Option<String> {
 
 /// Before 2012-10-17 IAM takes `${...}` for plain text.
 fn variables_need_version(to: &mut Linter, at: &str, statement: &Statement) {
-    let resources = statement.resource.iter().flat_map(|scope| scope.inner());
+    let resources = statement.resource.iter().flat_map(Scope::inner);
     let values = statement
         .condition
         .values()
