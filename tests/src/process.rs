@@ -115,6 +115,21 @@ impl Process {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Process id of the child itself.
+    pub fn child_pid(&self) -> Result<u32> {
+        let supervisor = self.inner().supervisor.id();
+        let children = std::fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children"))?;
+        let is_program = |pid: &&str| {
+            let exe = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            exe.file_name()
+                .is_some_and(|file| file.to_string_lossy().starts_with(&self.name))
+        };
+        let pid = children.split_whitespace().find(is_program);
+        Ok(pid
+            .with_context(|| format!("{} does not run", self.name))?
+            .parse()?)
+    }
+
     /// Sends a signal (`TERM`, `KILL`, `STOP`, `CONT`).
     pub fn signal(&self, signal: &str) -> Result<()> {
         let mut inner = self.inner();

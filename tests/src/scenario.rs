@@ -21,7 +21,7 @@ use crate::control_plane::ControlPlane;
 use crate::double::{Calls, Double};
 use crate::kstatus;
 use crate::process::{Process, Spawn};
-use crate::tools::{Tools, root, target};
+use crate::tools::{Build, Tools, root, target};
 use crate::wait::until;
 
 /// The control plane and the double that all scenarios of a process share.
@@ -42,6 +42,11 @@ pub struct World {
 impl World {
     /// Builds what is missing, starts both, and installs the CRDs and the RBAC of `deploy/`.
     pub async fn start(name: &str) -> Result<Self> {
+        Self::start_built(name, Build::Debug).await
+    }
+
+    /// The same, with rolectl built as told.
+    pub async fn start_built(name: &str, build: Build) -> Result<Self> {
         let dir = target().join(name);
         std::fs::create_dir_all(target())?;
         let lock = std::fs::File::create(target().join(format!("{name}.lock")))?;
@@ -51,7 +56,7 @@ impl World {
             std::fs::remove_dir_all(&dir)?;
         }
         std::fs::create_dir_all(&dir)?;
-        let tools = Tools::prepare()?;
+        let tools = Tools::prepare(build)?;
         let plane = ControlPlane::start(&tools, &dir).await?;
         let double = Double::start(&tools, &dir)?;
         let deploy = root().join("deploy");
@@ -441,6 +446,12 @@ impl<'a> Scenario<'a> {
         Ok(())
     }
 
+    /// Process id of the controller.
+    pub fn controller_pid(&self) -> Result<u32> {
+        let slot = self.controller.lock().map_err(|e| anyhow::anyhow!("{e}"))?;
+        slot.as_ref().context("no controller runs")?.child_pid()
+    }
+
     /// The controller's log.
     pub fn log(&self) -> PathBuf {
         self.dir.join("controller.log")
@@ -481,11 +492,15 @@ impl<'a> Scenario<'a> {
 
     /// `rolectl unlock` with a fresh code; returns what it prints.
     pub async fn unlock(&self) -> Result<String> {
-        let code = self.operator.code().await?;
+        self.unlock_with(&self.operator.code().await?).await
+    }
+
+    /// The same, with a code that is at hand already.
+    pub async fn unlock_with(&self, code: &str) -> Result<String> {
         let output = self
             .rolectl_as(
                 "operator",
-                &["unlock", "--mfa", &code, "--session", &self.name],
+                &["unlock", "--mfa", code, "--session", &self.name],
                 &[],
             )
             .await?;

@@ -27,6 +27,15 @@ pub struct Tools {
 /// Version that the built kube-apiserver reports; the one in `tests/tools/go.mod`.
 const KUBERNETES: &str = "v1.36.3";
 
+/// How rolectl itself is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// For tests.
+    Debug,
+    /// For benchmarks.
+    Release,
+}
+
 /// The root of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -42,7 +51,7 @@ pub fn target() -> PathBuf {
 
 impl Tools {
     /// Everything, built where missing.
-    pub fn prepare() -> Result<Self> {
+    pub fn prepare(build: Build) -> Result<Self> {
         let go = target().join("tools");
         std::fs::create_dir_all(&go)?;
         let (etcd, apiserver) = match std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from) {
@@ -76,12 +85,14 @@ impl Tools {
                 &text(&target().join("aws-double")),
             ],
         )?;
-        cargo(
-            "rolectl",
-            "some minutes the first time",
-            &["build", "--workspace", "--bins", "--locked"],
-        )?;
-        let bin = target().join("debug");
+        let mut args = vec!["build", "--workspace", "--bins", "--locked"];
+        args.extend((build == Build::Release).then_some("--release"));
+        cargo("rolectl", "some minutes the first time", &args)?;
+        let bin = target().join(if build == Build::Release {
+            "release"
+        } else {
+            "debug"
+        });
         Ok(Self {
             etcd,
             apiserver,

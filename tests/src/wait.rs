@@ -14,14 +14,23 @@ const POLL: Duration = Duration::from_millis(100);
 /// Asks until the answer is `Ok`, and fails with the last other answer after [`PATIENCE`].
 pub async fn until<T, E: Debug, F: Future<Output = Result<T, E>>>(
     what: &str,
+    ask: impl FnMut() -> F,
+) -> Result<T> {
+    until_within(PATIENCE, what, ask).await
+}
+
+/// The same, with a patience of its own.
+pub async fn until_within<T, E: Debug, F: Future<Output = Result<T, E>>>(
+    patience: Duration,
+    what: &str,
     mut ask: impl FnMut() -> F,
 ) -> Result<T> {
     let start = Instant::now();
     loop {
         match ask().await {
             Ok(answer) => return Ok(answer),
-            Err(last) if start.elapsed() > PATIENCE => {
-                bail!("waited {PATIENCE:?} for: {what}. Last: {last:?}")
+            Err(last) if start.elapsed() > patience => {
+                bail!("waited {patience:?} for: {what}. Last: {last:?}")
             }
             Err(_) => tokio::time::sleep(POLL).await,
         }
