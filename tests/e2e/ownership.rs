@@ -338,3 +338,21 @@ async fn a_full_role_swaps_a_policy_by_making_room_first() -> Result<()> {
     s.role_is("app", "False", "QuotaExceeded").await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn ensure_absent_takes_nothing_over_in_order_to_delete_it() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "greedy", 1).await?;
+    let iam = s.hands(0).await?;
+    by_hand(&iam, "unowned", None).await?;
+    by_hand(&iam, "foreign", Some("other/ns/foreign")).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    for (name, reason) in [("unowned", "AlreadyExists"), ("foreign", "OwnedByOther")] {
+        s.apply(&s.role(name, json!({"ensure": "Absent", "adoption": "Always"})))
+            .await?;
+        s.role_is(name, "False", reason).await?;
+        s.delete(name).await?;
+        untouched(&iam, name).await?;
+    }
+    Ok(())
+}

@@ -28,6 +28,9 @@ const RENEW_BEFORE: Duration = Duration::from_mins(5);
 /// Quotas change a few times a year, and a raised one is asked for when it matters.
 const QUOTAS_LAST: Duration = Duration::from_hours(6);
 
+/// Quotas this fresh are not asked for again, however many roles they stand in the way of.
+const QUOTAS_FRESH: Duration = Duration::from_mins(4);
+
 /// One target account.
 #[derive(Debug)]
 pub struct Account {
@@ -37,8 +40,8 @@ pub struct Account {
     pub spec: AwsAccountSpec,
     /// Its roles.
     pub snapshot: Mutex<Snapshot>,
-    /// Its quotas, once AWS has told them, and until when they are good.
-    quotas: Mutex<Option<(Quotas, Instant)>>,
+    /// Its quotas, once AWS has told them.
+    quotas: Mutex<Option<KnownQuotas>>,
     base: SdkConfig,
     bucket: Bucket,
     /// Namespace of the controller, which role session names begin with.
@@ -48,6 +51,14 @@ pub struct Account {
     shutdown: CancellationToken,
     /// Of the session that the account works on.
     session_ended: Mutex<CancellationToken>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct KnownQuotas {
+    quotas: Quotas,
+    read: Instant,
+    /// One of them stood in the way.
+    doubtful: bool,
 }
 
 type Slot = tokio::sync::Mutex<Option<Assumed>>;
@@ -185,26 +196,32 @@ impl Account {
 
     /// Its quotas, as far as AWS has told them.
     pub fn quotas(&self) -> Option<Quotas> {
-        self.quotas.lock().map(|(quotas, _)| quotas)
+        self.quotas.lock().map(|known| known.quotas)
     }
 
     /// Whether the quotas are to be read with the next sweep.
     pub fn wants_quotas(&self) -> bool {
         self.quotas
             .lock()
-            .is_none_or(|(_, until)| until <= Instant::now())
+            .is_none_or(|known| known.doubtful || known.read.elapsed() > QUOTAS_LAST)
     }
 
     /// AWS has told the quotas.
     pub fn set_quotas(&self, quotas: Quotas) {
-        *self.quotas.lock() = Some((quotas, Instant::now() + QUOTAS_LAST));
+        *self.quotas.lock() = Some(KnownQuotas {
+            quotas,
+            read: Instant::now(),
+            doubtful: false,
+        });
     }
 
-    /// A quota stood in the way: it is read anew with the next sweep, since somebody may have had it raised.
-    pub fn doubt_quotas(&self) {
-        if let Some((_, until)) = self.quotas.lock().as_mut() {
-            *until = Instant::now();
-        }
+    /// A quota stood in the way: it is read anew with the next sweep, since somebody may have had it raised, or made
+    /// room. Whether it was read so long ago that a sweep is worth asking for.
+    pub fn doubt_quotas(&self) -> bool {
+        self.quotas.lock().as_mut().is_some_and(|known| {
+            known.doubtful = true;
+            known.read.elapsed() > QUOTAS_FRESH
+        })
     }
 
     /// Keeps room for a role that is about to become ours, so that many at once do not pass a limit together.

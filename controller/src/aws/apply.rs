@@ -308,7 +308,11 @@ async fn remove_profile(
         .remove_role_from_instance_profile()
         .instance_profile_name(profile)
         .role_name(role);
-    gone_is_done(account.call("RemoveRoleFromInstanceProfile", remove.send()).await)?;
+    match account.call("RemoveRoleFromInstanceProfile", remove.send()).await {
+        // Whether it is the profile, the role or the link that is gone: what follows settles the rest.
+        Err(failure) if !failure.is_missing() => return Err(failure),
+        _ => {}
+    }
     if owns_profile(account, iam, profile, owner).await? {
         let delete = iam.delete_instance_profile().instance_profile_name(profile);
         gone_is_done(account.call("DeleteInstanceProfile", delete.send()).await)?;
@@ -330,7 +334,7 @@ async fn owns_profile(
                 .flatten()
                 .any(|tag| tag.key == OWNER_TAG && tag.value == owner)
         })),
-        Err(failure) if failure.class == Class::Vanished => Ok(false),
+        Err(failure) if failure.is_missing() => Ok(false),
         Err(failure) => Err(failure),
     }
 }
@@ -340,11 +344,7 @@ fn gone_is_done<T>(result: Result<T, AwsFailure>) -> Result<(), AwsFailure> {
     match result {
         Ok(_) => Ok(()),
         Err(failure) => {
-            let missing = failure
-                .code
-                .as_deref()
-                .is_some_and(|code| code.starts_with("NoSuchEntity"));
-            if missing && !failure.message.contains("role with name") {
+            if failure.is_missing() && !failure.message.contains("role with name") {
                 Ok(())
             } else {
                 Err(failure)

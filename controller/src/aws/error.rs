@@ -119,6 +119,13 @@ impl AwsFailure {
         }
     }
 
+    /// Whether AWS says that something which the call names is not there.
+    pub fn is_missing(&self) -> bool {
+        self.code
+            .as_deref()
+            .is_some_and(|code| code.starts_with("NoSuchEntity"))
+    }
+
     /// The reason that a status gives for it.
     pub const fn reason(&self) -> Reason {
         match self.class {

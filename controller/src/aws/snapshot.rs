@@ -144,7 +144,9 @@ impl Snapshot {
     /// The one way in for an entry, so that the counts stay right.
     fn put(&mut self, key: String, entry: Entry) {
         // What is made is counted as made.
-        self.reserved.remove(&key);
+        if !entry.doubtful {
+            self.reserved.remove(&key);
+        }
         let (managed, total) = self.counts_of(&entry);
         self.managed += managed;
         self.total += total;
@@ -156,7 +158,9 @@ impl Snapshot {
     }
 
     fn counts_of(&self, entry: &Entry) -> (u32, u32) {
-        entry.role.as_ref().map_or((0, 0), |role| {
+        // In doubt a role may be there: the limits are kept all the same.
+        let unknown = if entry.doubtful { (1, 1) } else { (0, 0) };
+        entry.role.as_ref().map_or(unknown, |role| {
             let owner = role.tags.get(OWNER_TAG);
             let managed = owner.is_some_and(|tag| tag.starts_with(&self.owner_prefix));
             (u32::from(managed), 1)
@@ -449,6 +453,22 @@ mod tests {
         let start = s.begin_sweep(Instant::now());
         assert!(s.merge(start, vec![], &["app".into()]).look_again.is_some());
         assert_eq!(s.lookup("app"), Lookup::Unknown);
+    }
+
+    #[test]
+    fn a_role_in_doubt_keeps_its_place_until_aws_tells() {
+        let mut s = Snapshot::new("c/");
+        let now = Instant::now();
+        assert_eq!(s.reserve("lost", Some(1), None), Ok(()));
+        s.doubt("lost", now);
+        s.release("lost");
+        assert_eq!(
+            s.reserve("other", Some(1), None),
+            Err(Full::Guardrail { limit: 1, count: 1 })
+        );
+        let start = s.begin_sweep(now + GRACE);
+        s.merge(start, vec![], &[]);
+        assert_eq!(s.reserve("other", Some(1), None), Ok(()));
     }
 
     #[test]

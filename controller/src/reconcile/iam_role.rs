@@ -233,7 +233,7 @@ impl<'a> Work<'a> {
     fn entry(&self, account: &AwsAccount, state: Reason, message: Option<String>) -> AccountStatus {
         let name = account.name_any();
         let prior = self.prior(&name);
-        AccountStatus {
+        let mut entry = AccountStatus {
             account_id: Some(account.spec.account_id.clone()),
             state,
             arn: prior.and_then(|p| p.arn.clone()),
@@ -243,6 +243,15 @@ impl<'a> Work<'a> {
             changes: vec![],
             last_applied_generation: prior.and_then(|p| p.last_applied_generation),
             name,
+        };
+        self.keep_note(account, &mut entry);
+        entry
+    }
+
+    /// What was written down in this pass stays written down.
+    fn keep_note(&self, account: &AwsAccount, entry: &mut AccountStatus) {
+        if self.profiles_noted.get().is_some() && targets(self.role, account) {
+            self.note_profile(entry);
         }
     }
 
@@ -267,10 +276,14 @@ impl<'a> Work<'a> {
             self.role.status.as_ref().and_then(|s| s.observed_generation) == self.role.metadata.generation;
         let settled = |s: &&AccountStatus| current && s.state != Reason::SessionLocked;
         match self.prior(&account.name_any()).filter(settled) {
-            Some(prior) => Outcome {
-                status: Some(prior.clone()),
-                done: None,
-            },
+            Some(prior) => {
+                let mut entry = prior.clone();
+                self.keep_note(account, &mut entry);
+                Outcome {
+                    status: Some(entry),
+                    done: None,
+                }
+            }
             None => self.outcome(account, Reason::Progressing, waiting_for),
         }
     }
@@ -343,6 +356,13 @@ impl<'a> Work<'a> {
             Ok(observed) => observed,
             Err(outcome) => return Ok(*outcome),
         };
+        let kept =
+            account.spec.guardrails.as_ref().and_then(|g| {
+                guardrails::violation(g, &desired, observed.as_deref(), &account.spec.partition)
+            });
+        if let Some(message) = kept {
+            return Ok(self.outcome(account, Reason::GuardrailViolated, message));
+        }
         let known = self.known(&live);
         let plan = match plan(&desired, observed.as_deref(), &known) {
             Ok(plan) => plan,
@@ -353,7 +373,7 @@ impl<'a> Work<'a> {
                 };
                 if reason == Reason::QuotaExceeded {
                     // Ours or to be, and looked at again with every sweep: the quota may be raised.
-                    live.doubt_quotas();
+                    self.doubt_quotas(&live);
                     return Ok(self.outcome(account, reason, message));
                 }
                 let mut outcome = self.settle(account, reason, message, observed.as_deref());
@@ -367,7 +387,7 @@ impl<'a> Work<'a> {
         if plan.is_empty() {
             // Ours already, as after a cluster was rebuilt from Git: from now on its deletion is our business.
             if observed.is_some() {
-                self.hold().await?;
+                self.hold_object().await?;
             }
             return Ok(self.in_sync(account, observed.as_deref()));
         }
@@ -383,9 +403,12 @@ impl<'a> Work<'a> {
             }
             return Ok(outcome);
         }
+        // One that carries our cluster's tag has its place already.
+        let prefix = self.context.owner_prefix();
+        let counted = |o: &ObservedRole| o.tags.get(OWNER_TAG).is_some_and(|tag| tag.starts_with(&prefix));
         let adopts = observed
             .as_deref()
-            .is_some_and(|o| !is_ours(o, &self.owner, known.role_id));
+            .is_some_and(|o| !is_ours(o, &self.owner, known.role_id) && !counted(o));
         let _room = if plan.creates() || adopts {
             match live.reserve(&desired.name, adopts) {
                 Ok(room) => Some(room),
@@ -393,7 +416,7 @@ impl<'a> Work<'a> {
                     return Ok(self.outcome(account, Reason::GuardrailViolated, full.to_string()));
                 }
                 Err(full @ Full::Quota { .. }) => {
-                    live.doubt_quotas();
+                    self.doubt_quotas(&live);
                     return Ok(self.outcome(account, Reason::QuotaExceeded, full.to_string()));
                 }
             }
@@ -401,18 +424,22 @@ impl<'a> Work<'a> {
             None
         };
         self.hold().await?;
-        let profile = plan.instance_profile().map(str::to_owned);
         let applied =
             Box::pin(self.carry_out(&live, &session, desired.name.as_str(), plan, observed, seen)).await;
         let mut outcome = self.applied(account, &live, &session, applied);
         if let Some(status) = &mut outcome.status {
             if status.state == Reason::InSync {
                 status.instance_profiles = self.wanted_profile().into_iter().collect();
-            } else if let Some(profile) = profile.filter(|p| !status.instance_profiles.contains(p)) {
-                status.instance_profiles.push(profile);
             }
         }
         Ok(outcome)
+    }
+
+    /// A quota stands in the way: look again before long whether it still does.
+    fn doubt_quotas(&self, live: &Account) {
+        if live.doubt_quotas() {
+            self.context.want_sweep(&live.name);
+        }
     }
 
     /// What we remember of the role in the account, and know of the account.
@@ -622,7 +649,7 @@ impl<'a> Work<'a> {
             .spec
             .guardrails
             .as_ref()
-            .and_then(|g| guardrails::violation(g, &desired, &context.partition));
+            .and_then(|g| guardrails::violation(g, &desired, None, &context.partition));
         match broken {
             Some(message) => Err((Reason::GuardrailViolated, message)),
             None => Ok(desired),
@@ -689,12 +716,19 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// From here on the object cannot go before its roles do, and what is about to be made is on record.
-    async fn hold(&self) -> Result<(), Error> {
+    /// From here on the object cannot go before its roles do.
+    async fn hold_object(&self) -> Result<(), Error> {
         let api: Api<IamRole> = self.context.api_of(self.role);
         self.finalizer
             .get_or_try_init(|| self.context.set_finalizer(&api, self.role, true))
-            .await?;
+            .await
+            .copied()
+    }
+
+    /// The same, and what is about to be made is on record.
+    async fn hold(&self) -> Result<(), Error> {
+        self.hold_object().await?;
+        let api: Api<IamRole> = self.context.api_of(self.role);
         self.profiles_noted
             .get_or_try_init(|| self.note_profiles(&api))
             .await
@@ -704,35 +738,44 @@ impl<'a> Work<'a> {
     /// An instance profile has no place in AWS that we would look at again by ourselves, unless the role is in it:
     /// its name is written down before it is made.
     async fn note_profiles(&self, api: &Api<IamRole>) -> Result<(), Error> {
-        let Some(profile) = self.wanted_profile() else {
-            return Ok(());
-        };
         let wanted = self.resolve().0;
-        let noted = |name: &str| {
-            self.prior(name)
-                .is_some_and(|p| p.instance_profiles.contains(&profile))
-        };
-        if wanted.iter().all(|account| noted(&account.name_any())) {
-            return Ok(());
-        }
-        let others = self.role.status.iter().flat_map(|s| &s.accounts);
-        let mut accounts: Vec<AccountStatus> = others
-            .filter(|a| !wanted.iter().any(|w| w.name_any() == a.name))
-            .cloned()
-            .collect();
+        let entries = self.role.status.iter().flat_map(|s| &s.accounts);
+        let mut accounts: Vec<AccountStatus> = entries.cloned().collect();
         for account in &wanted {
-            let mut entry = self.entry(account, Reason::Progressing, Some("under way".to_owned()));
-            if !entry.instance_profiles.contains(&profile) {
-                entry.instance_profiles.push(profile.clone());
+            if self.prior(&account.name_any()).is_none() {
+                accounts.push(self.entry(account, Reason::Progressing, Some("under way".to_owned())));
             }
-            accounts.push(entry);
+        }
+        let mut news = false;
+        for entry in accounts
+            .iter_mut()
+            .filter(|e| wanted.iter().any(|w| w.name_any() == e.name))
+        {
+            news |= self.note_profile(entry);
+        }
+        if !news {
+            return Ok(());
         }
         let prior = self.role.status.as_ref();
-        let interim = status(prior, self.role.metadata.generation, accounts, Timestamp::now());
+        // Of the generation before: nothing is done yet for this one.
+        let generation = prior
+            .and_then(|p| p.observed_generation)
+            .or(self.role.metadata.generation);
+        let interim = status(prior, generation, accounts, Timestamp::now());
         self.context
             .patch_status(api, self.role, prior, &interim)
             .await
             .map(|_| ())
+    }
+
+    /// Puts the instance profile that the spec wants into the entry. Whether it was not there.
+    fn note_profile(&self, entry: &mut AccountStatus) -> bool {
+        let missing = self
+            .wanted_profile()
+            .filter(|p| !entry.instance_profiles.contains(p));
+        let news = missing.is_some();
+        entry.instance_profiles.extend(missing);
+        news
     }
 
     async fn hold_unless_deleted(&self) -> Result<(), Error> {
@@ -803,6 +846,9 @@ impl<'a> Work<'a> {
                         || self.context.failing_for(&self.key) > self.context.options.principal_patience)
                 {
                     reason = Reason::InvalidSpec;
+                }
+                if failure.class == Class::Quota {
+                    self.doubt_quotas(live);
                 }
                 let hint = hint(&change, &failure);
                 let message = format!(

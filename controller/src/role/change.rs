@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::desired::DesiredRole;
 use super::observed::{ObservedDocument, ObservedRole};
+use super::plan::same_key;
 use super::policy_document::{DiffLine, Document};
 
 /// One call to AWS that brings a role nearer to its spec.
@@ -164,7 +165,11 @@ impl Change {
         };
         match self {
             Self::CreateRole(_) | Self::DeleteRole | Self::ReleaseInstanceProfile(..) => {}
-            Self::Tag(tags) => role.tags.extend(tags.clone()),
+            Self::Tag(tags) => {
+                role.tags
+                    .retain(|there, _| !tags.keys().any(|key| same_key(key, there)));
+                role.tags.extend(tags.clone());
+            }
             Self::UpdateTrustPolicy(document, _) => role.trust = ObservedDocument::Parsed(document.clone()),
             Self::PutBoundary(arn) => role.permissions_boundary = Some(arn.clone()),
             Self::UpdateRole {

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::managed_policy::policy_arn;
 use super::observed::is_reserved_path;
+use super::plan::same_key;
 use super::policy_document::lint::{Place, Severity, lint_value};
 use super::policy_document::{Document, PolicyError};
 use super::variables::{VariableError, Variables};
@@ -198,6 +199,13 @@ pub fn desired(
             "is longer than 256 characters once its variables are filled in",
         ));
     }
+    let twice = |key: &&String| tags.keys().any(|other| other != *key && same_key(other, key));
+    if let Some(key) = tags.keys().find(twice) {
+        return Err(SpecError::new(
+            format!("tags.{key}"),
+            "stands there twice in different case, and IAM takes both for one: remove one",
+        ));
+    }
     tags.insert(OWNER_TAG.to_owned(), owner.to_owned());
     let description = fill("description", description)?;
     if description.chars().count() > 1000 {
@@ -319,6 +327,21 @@ mod tests {
                 s.inline_policies.insert("x".into(), json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*", "Principal": "*"}}));
             }),
             "spec.inlinePolicies.x: Statement[0] has a Principal, which belongs into a trust policy only: remove it"
+        );
+    }
+
+    #[test]
+    fn tags_that_iam_takes_for_one_are_refused() {
+        let mut s = spec();
+        s.tags = [
+            ("Team".to_owned(), "a".to_owned()),
+            ("team".to_owned(), "b".to_owned()),
+        ]
+        .into();
+        assert!(
+            of(&s)
+                .unwrap_err()
+                .contains("stands there twice in different case")
         );
     }
 

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use rolectl_crds::IamRoleSpec;
 use serde_json::json;
 
+use super::change::{Change, Identity};
 use super::desired::{AccountContext, DesiredRole, desired};
+use super::observed::ObservedRole;
+use super::plan::{Known, plan};
 
 pub fn spec() -> IamRoleSpec {
     serde_json::from_value(json!({
@@ -31,4 +34,15 @@ pub fn context() -> AccountContext {
 
 pub fn wanted(spec: &IamRoleSpec) -> DesiredRole {
     desired(spec, "app", "c/ns/app", &context()).unwrap()
+}
+
+/// The role as it is once `desired` is carried out.
+pub fn observed(desired: &DesiredRole) -> ObservedRole {
+    let made = plan(desired, None, &Known::default()).unwrap();
+    let identity = Identity {
+        arn: "arn:aws:iam::222222222222:role/app".into(),
+        role_id: "AROA1".into(),
+    };
+    let carried_out = |role, change: &Change| change.after(role, Some(identity.clone()));
+    made.changes.iter().fold(None, carried_out).unwrap()
 }

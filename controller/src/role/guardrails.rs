@@ -4,9 +4,17 @@ use rolectl_crds::{Ensure, Guardrails};
 
 use super::desired::DesiredRole;
 use super::managed_policy::policy_arn;
+use super::observed::ObservedRole;
 
 /// The first guardrail that `role` breaks, as a sentence for its author.
-pub fn violation(guardrails: &Guardrails, role: &DesiredRole, partition: &str) -> Option<String> {
+///
+/// What stays on the role because a list is not exclusive counts like what the list holds.
+pub fn violation(
+    guardrails: &Guardrails,
+    role: &DesiredRole,
+    observed: Option<&ObservedRole>,
+    partition: &str,
+) -> Option<String> {
     let Guardrails {
         role_name_pattern,
         path_pattern,
@@ -60,7 +68,9 @@ pub fn violation(guardrails: &Guardrails, role: &DesiredRole, partition: &str) -
                 || (is_aws(arn, partition) && matches(&written, &bare))
         })
     };
-    let denied = role.managed_policies.iter().find(denied);
+    let kept = observed.filter(|_| !role.exclusive.managed_policies);
+    let kept = kept.into_iter().flat_map(|o| &o.managed_policies);
+    let denied = role.managed_policies.iter().chain(kept).find(denied);
     denied.map(|arn| format!("the account denies the managed policy {arn}: remove it"))
 }
 
@@ -133,13 +143,13 @@ mod tests {
             s
         });
         let none = Guardrails::default();
-        assert_eq!(violation(&none, &role, "aws"), None);
+        assert_eq!(violation(&none, &role, None, "aws"), None);
         let name = Guardrails {
             role_name_pattern: Some("team-*".into()),
             ..none.clone()
         };
         assert_eq!(
-            violation(&name, &role, "aws").unwrap(),
+            violation(&name, &role, None, "aws").unwrap(),
             "the account wants role names like team-*, this one is app: choose another roleName"
         );
         let denied = Guardrails {
@@ -147,14 +157,28 @@ mod tests {
             ..none.clone()
         };
         assert!(
-            violation(&denied, &role, "aws")
+            violation(&denied, &role, None, "aws")
                 .unwrap()
                 .contains("AdministratorAccess")
+        );
+        let additive = DesiredRole {
+            managed_policies: std::collections::BTreeSet::new(),
+            exclusive: rolectl_crds::Exclusive {
+                managed_policies: false,
+                ..role.exclusive
+            },
+            ..role.clone()
+        };
+        let observed = super::super::fixtures::observed(&role);
+        assert_eq!(violation(&denied, &additive, None, "aws"), None);
+        assert!(
+            violation(&denied, &additive, Some(&observed), "aws").is_some(),
+            "what stays on the role counts, too"
         );
         let boundary = Guardrails {
             require_permissions_boundary: vec!["Bound".into()],
             ..none
         };
-        assert!(violation(&boundary, &role, "aws").is_some());
+        assert!(violation(&boundary, &role, None, "aws").is_some());
     }
 }

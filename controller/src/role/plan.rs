@@ -31,14 +31,6 @@ impl Plan {
     pub fn creates(&self) -> bool {
         matches!(self.changes.first(), Some(Change::CreateRole(_)))
     }
-
-    /// The instance profile that the plan makes, or makes the role's.
-    pub fn instance_profile(&self) -> Option<&str> {
-        self.changes.iter().find_map(|change| match change {
-            Change::AddInstanceProfile(name, _) => Some(name.as_str()),
-            _ => None,
-        })
-    }
 }
 
 /// Why nothing may be done to a role.
@@ -179,6 +171,18 @@ fn claim(desired: &DesiredRole, observed: &ObservedRole, known_role_id: Option<&
             format!(
                 "role {name} at path {} belongs to AWS and is never touched: choose another roleName",
                 observed.path
+            ),
+        );
+    }
+    if !is_ours(observed, &desired.owner, known_role_id) && desired.ensure == Ensure::Absent {
+        let reason = match observed.tags.get(OWNER_TAG) {
+            Some(_) => Reason::OwnedByOther,
+            None => Reason::AlreadyExists,
+        };
+        return refuse(
+            reason,
+            format!(
+                "role {name} is there and not ours, and ensure: Absent removes only what is: take it over first, with ensure: Present and adoption, or delete it by hand"
             ),
         );
     }
@@ -323,7 +327,7 @@ fn creation(desired: &DesiredRole) -> Vec<Change> {
 }
 
 /// The owner tag first, so that a role taken over says so before anything else changes; the boundary before
-/// the policies that it bounds; what grants before what takes away, so that nobody is shut out in between,
+/// the trust and the policies that it bounds; what grants before what takes away, so that nobody is shut out in between,
 /// as far as the quotas let it.
 fn difference(desired: &DesiredRole, observed: &ObservedRole, quotas: Option<&Quotas>) -> Vec<Change> {
     // Without `..`: a field added to the role must be looked at here.
@@ -357,15 +361,15 @@ fn difference(desired: &DesiredRole, observed: &ObservedRole, quotas: Option<&Qu
         }
         changes.push(Change::Tag(tag));
     }
-    if let Some(trust) = trust.as_ref().filter(|t| !observed.trust.is(t)) {
-        let diff = DocumentDiff::between(&observed.trust, trust);
-        changes.push(Change::UpdateTrustPolicy(trust.clone(), diff));
-    }
     if let Some(boundary) = permissions_boundary
         .as_ref()
         .filter(|b| observed.permissions_boundary.as_ref() != Some(b))
     {
         changes.push(Change::PutBoundary(boundary.clone()));
+    }
+    if let Some(trust) = trust.as_ref().filter(|t| !observed.trust.is(t)) {
+        let diff = DocumentDiff::between(&observed.trust, trust);
+        changes.push(Change::UpdateTrustPolicy(trust.clone(), diff));
     }
     if (description, max_session_duration) != (&observed.description, &observed.max_session_duration) {
         let mut what = vec![];
@@ -410,6 +414,11 @@ fn is_reserved_tag(key: &str) -> bool {
     key.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("aws:"))
 }
 
+/// Whether two keys of a role's tags are one, [as IAM has it](https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html).
+pub fn same_key(one: &str, other: &str) -> bool {
+    one == other || one.to_lowercase() == other.to_lowercase()
+}
+
 fn is_ignored(desired: &DesiredRole, key: &str) -> bool {
     desired.ignore_tags.iter().any(|pattern| matches(pattern, key))
 }
@@ -419,15 +428,17 @@ fn tag_changes(
     desired: &DesiredRole,
     observed: &ObservedRole,
 ) -> (Option<BTreeMap<String, String>>, Option<BTreeSet<String>>) {
+    // IAM takes keys of roles that differ in case only for one key.
+    let there = |key: &str| observed.tags.iter().find(|(k, _)| same_key(k, key));
     let set: BTreeMap<String, String> = desired
         .tags
         .iter()
-        .filter(|(k, v)| observed.tags.get(*k) != Some(*v))
+        .filter(|(k, v)| there(k).map(|(_, value)| value) != Some(*v))
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
     let unwanted = |key: &&String| {
         desired.exclusive.tags
-            && !desired.tags.contains_key(*key)
+            && !desired.tags.keys().any(|k| same_key(k, key))
             && !is_reserved_tag(key)
             && !is_ignored(desired, key)
     };
@@ -625,6 +636,18 @@ mod tests {
                     ensure,
                     adoption,
                     ..desired.clone()
+                };
+                // Absent takes nothing over in order to delete it.
+                let owned = role.tags.contains_key(OWNER_TAG);
+                let absent = if owned {
+                    Reason::OwnedByOther
+                } else {
+                    Reason::AlreadyExists
+                };
+                let outcome = if ensure == Ensure::Absent {
+                    Some(absent)
+                } else {
+                    outcome
                 };
                 assert_eq!(
                     plan(&desired, Some(role), &Known::default())
@@ -871,6 +894,38 @@ mod tests {
         assert_eq!(lines(&s), ["- tags orgless"]);
         s.tags = [("org:cost-centre".to_owned(), "2".to_owned())].into();
         assert_eq!(lines(&s), ["+ tags org:cost-centre=2", "- tags orgless"]);
+    }
+
+    #[test]
+    fn tag_keys_that_differ_in_case_only_are_one() {
+        let mut s = spec();
+        s.tags = [("team".to_owned(), "a".to_owned())].into();
+        let mut observed = made(&wanted(&s));
+        observed.tags.remove("team");
+        observed.tags.insert("Team".into(), "a".into());
+        let lines = |observed: &ObservedRole| {
+            let plan = plan(&wanted(&s), Some(observed), &Known::default()).unwrap();
+            plan.changes.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&observed), [""; 0]);
+        observed.tags.insert("Team".into(), "b".into());
+        assert_eq!(lines(&observed), ["+ tags team=a"]);
+    }
+
+    #[test]
+    fn an_adopted_role_is_bounded_before_it_is_opened() {
+        let mut s = spec();
+        s.permissions_boundary = Some("B".into());
+        s.adoption = Adoption::IfUnowned;
+        let mut observed = made(&wanted(&spec()));
+        observed.tags.clear();
+        observed.trust = ObservedDocument::read("{}");
+        let plan = plan(&wanted(&s), Some(&observed), &Known::default()).unwrap();
+        let ops: Vec<_> = plan.changes.iter().map(Change::operation).collect();
+        assert_eq!(
+            ops,
+            ["TagRole", "PutRolePermissionsBoundary", "UpdateAssumeRolePolicy"]
+        );
     }
 
     #[test]

@@ -167,10 +167,26 @@ fn trust(to: &mut Linter, at: &str, statement: &Statement) {
         Principals::Everybody => true,
         Principals::Named(_) => statement.aws_principals().any(|p| p == "*"),
     };
-    if open && statement.effect == Effect::Allow && statement.condition.is_empty() {
+    if open && statement.effect == Effect::Allow && !narrows(statement) {
         to.error(
             at,
             "lets everybody in the world assume the role: name principals, or add a Condition such as aws:PrincipalOrgID",
+        );
+    }
+    let web = |action: &Caseless| {
+        action
+            .as_str()
+            .eq_ignore_ascii_case("sts:AssumeRoleWithWebIdentity")
+    };
+    let federated = matches!(principal.inner(), Principals::Named(kinds) if kinds.contains_key("Federated"));
+    if federated
+        && statement.effect == Effect::Allow
+        && statement.condition.is_empty()
+        && matches!(&statement.action, Scope::Only(actions) if actions.iter().any(web))
+    {
+        to.error(
+            at,
+            "lets every user of the identity provider assume the role: add a Condition on the provider's :sub and :aud",
         );
     }
     let here = format!("{at}.Principal.AWS");
@@ -205,6 +221,31 @@ fn trust(to: &mut Linter, at: &str, statement: &Statement) {
             );
         }
     }
+}
+
+/// Whether a condition picks out some callers: one that says what must be, of a key that must be there, and not of
+/// everything.
+fn narrows(statement: &Statement) -> bool {
+    const PICKING: &[&str] = &[
+        "StringEquals",
+        "StringEqualsIgnoreCase",
+        "StringLike",
+        "ArnEquals",
+        "ArnLike",
+        "IpAddress",
+    ];
+    statement.condition.iter().any(|(operator, keys)| {
+        let operator = operator.as_str();
+        let plain = operator.rsplit(':').next().unwrap_or(operator);
+        let optional = operator
+            .get(..13)
+            .is_some_and(|p| p.eq_ignore_ascii_case("ForAllValues:"));
+        let picks = !optional && PICKING.iter().any(|known| known.eq_ignore_ascii_case(plain));
+        let some = |values: &BTreeSet<String>| {
+            !values.is_empty() && values.iter().all(|v| v.trim_matches('*') != "")
+        };
+        picks && keys.values().any(some)
+    })
 }
 
 fn identity(to: &mut Linter, at: &str, statement: &Statement) {

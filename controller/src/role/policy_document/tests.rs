@@ -380,6 +380,22 @@ fn lint_says_what_may_not_stand_in_a_trust_policy() {
     ] {
         assert_eq!(findings(&statement, Place::Trust), [says]);
     }
+    let everybody = |condition: Value| json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": "*", "Condition": condition});
+    for met_by_anybody in [
+        json!({"ForAllValues:StringEquals": {"aws:PrincipalOrgPaths": "o-1/*"}, "Null": {"aws:x": "true"}}),
+        json!({"StringEqualsIfExists": {"aws:PrincipalOrgID": "o-1"}}),
+        json!({"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}}),
+        json!({"Bool": {"aws:SecureTransport": "true"}}),
+        json!({"StringLike": {"aws:PrincipalArn": "*"}}),
+    ] {
+        let found = findings(&everybody(met_by_anybody.clone()), Place::Trust);
+        assert!(
+            found[0].contains("lets everybody in the world"),
+            "{met_by_anybody}: {found:?}"
+        );
+    }
+    let oidc = json!({"Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity", "Principal": {"Federated": "arn:aws:iam::111111111111:oidc-provider/token.actions.githubusercontent.com"}});
+    assert!(findings(&oidc, Place::Trust)[0].contains("every user of the identity provider"));
     for fine in [
         trusts(json!({"Service": "ec2.amazonaws.com"})),
         trusts(

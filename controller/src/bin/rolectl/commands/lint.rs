@@ -110,6 +110,14 @@ fn about(found: &Found, accounts: &[AwsAccount]) -> Option<Vec<Line>> {
                     .collect(),
             )
         }
+        "AwsAccount" if text("/apiVersion").starts_with(rolectl_crds::GROUP) => {
+            let object = format!("AwsAccount {}", text("/metadata/name"));
+            let parsed: Result<AwsAccount, _> = serde_json::from_value(value.clone());
+            let errors = parsed
+                .err()
+                .map(|error| line(&object, Severity::Error, error.to_string()));
+            Some(errors.into_iter().collect())
+        }
         "" if value.get("Statement").is_some() => {
             let has_principal = value.to_string().contains("Principal\":");
             let place = if has_principal {
@@ -162,7 +170,7 @@ fn of_desired(desired: &DesiredRole, account: &AwsAccount) -> Vec<(Severity, Str
         .spec
         .guardrails
         .as_ref()
-        .and_then(|g| violation(g, desired, &account.spec.partition));
+        .and_then(|g| violation(g, desired, None, &account.spec.partition));
     let broken = broken.map(|message| {
         (
             Severity::Error,
