@@ -254,3 +254,31 @@ async fn an_account_object_that_is_deleted_waits_and_says_for_which_roles() -> R
     ensure!(s.in_aws(0, "app").await?.is_none(), "the role went first");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_profile_goes_also_when_aws_says_that_the_role_is_gone() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "roleless", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({"instanceProfile": {"name": "policy-profile"}})))
+        .await?;
+    s.role_is("app", "True", "InSync").await?;
+    let iam = s.hands(0).await?;
+    iam.remove_role_from_instance_profile()
+        .instance_profile_name("policy-profile")
+        .role_name("app")
+        .send()
+        .await?;
+    iam.delete_role().role_name("app").send().await?;
+    let gone = json!([{"action": "RemoveRoleFromInstanceProfile", "code": "NoSuchEntity", "status": 404,
+        "message": "The role with name app cannot be found."}]);
+    s.world.double.faults(&s.targets[0].1, gone).await?;
+    s.delete("app").await?;
+    let profile = iam
+        .get_instance_profile()
+        .instance_profile_name("policy-profile")
+        .send()
+        .await;
+    ensure!(profile.is_err(), "the profile is gone");
+    Ok(())
+}

@@ -880,3 +880,53 @@ async fn kubectl_wait_and_the_printed_columns_work() -> Result<()> {
     ensure!(columns == ["waited", "True", "1/1", "InSync"], "{row}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_profile_and_a_refused_account_beside_it_write_the_status_once() -> Result<()> {
+    let s = Scenario::with(crate::world().await?, "steady", 2, |a| {
+        if a["metadata"]["name"] == "steady-1" {
+            a["spec"]["allowedNamespaces"] = json!({"from": "None"});
+        }
+    })
+    .await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({"instanceProfile": {}}))).await?;
+    let settled = || async {
+        let role = s.role_is("app", "False", "NamespaceNotAllowed").await?;
+        let status = role.status.clone().unwrap_or_default();
+        anyhow::Ok((status.summary == Some("1/2".to_owned())).then_some(role))
+    };
+    until("one account to be right and one refused", || async {
+        settled()
+            .await
+            .map_err(|e| e.to_string())?
+            .ok_or("not yet".to_owned())
+    })
+    .await?;
+    let status = async || anyhow::Ok(s.roles().get("app").await?.status);
+    let before = status().await?;
+    for _ in 0..3 {
+        let calls = s.calls(0, 0).await?.by_action().get("ListRoles").copied();
+        s.look_again("app").await?;
+        until("the sweep that was asked for", || async {
+            let now = s
+                .calls(0, 0)
+                .await
+                .map_err(|e| e.to_string())?
+                .by_action()
+                .get("ListRoles")
+                .copied();
+            if now > calls {
+                Ok(())
+            } else {
+                Err("no sweep yet".to_owned())
+            }
+        })
+        .await?;
+        ensure!(status().await? == before, "the status stays as it is");
+    }
+    let log = std::fs::read_to_string(s.log())?;
+    ensure!(!log.contains("panicked"), "the controller lives");
+    Ok(())
+}

@@ -426,13 +426,7 @@ impl<'a> Work<'a> {
         self.hold().await?;
         let applied =
             Box::pin(self.carry_out(&live, &session, desired.name.as_str(), plan, observed, seen)).await;
-        let mut outcome = self.applied(account, &live, &session, applied);
-        if let Some(status) = &mut outcome.status {
-            if status.state == Reason::InSync {
-                status.instance_profiles = self.wanted_profile().into_iter().collect();
-            }
-        }
-        Ok(outcome)
+        Ok(self.applied(account, &live, &session, applied))
     }
 
     /// A quota stands in the way: look again before long whether it still does.

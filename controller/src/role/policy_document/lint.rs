@@ -242,7 +242,7 @@ fn narrows(statement: &Statement) -> bool {
             .is_some_and(|p| p.eq_ignore_ascii_case("ForAllValues:"));
         let picks = !optional && PICKING.iter().any(|known| known.eq_ignore_ascii_case(plain));
         let some = |values: &BTreeSet<String>| {
-            !values.is_empty() && values.iter().all(|v| v.trim_matches('*') != "")
+            !values.is_empty() && values.iter().all(|v| !v.trim_matches('*').is_empty())
         };
         picks && keys.values().any(some)
     })
