@@ -1,7 +1,9 @@
 //! Watches that fill a cache and feed a controller.
 
+use std::time::Duration;
+
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, Event};
@@ -33,7 +35,7 @@ where
 {
     let (store, writer) = reflector::store();
     let (fill, filled) = watch::channel(false);
-    let stream = watch_api(api, watcher::Config::default().streaming_lists())
+    let stream = listed_in_time(api, LIST_PATIENCE)
         .default_backoff()
         .try_filter_map(|event| futures::future::ready(Ok(parsed(event))))
         .modify(|object: &mut K| object.managed_fields_mut().clear())
@@ -54,6 +56,46 @@ where
         stream,
         filled,
     }
+}
+
+/// How long the next piece of a list may take.
+const LIST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A watch that begins with a streamed list, and with a plain one where the API server does not end the streamed one.
+///
+/// A streamed list ends with a bookmark that the API server sends once its cache has caught up with etcd. After a
+/// restart under load that bookmark can fail to come, with no error and no end, and the watch would hang for minutes.
+fn listed_in_time<K>(
+    api: Api<DeserializeGuard<K>>,
+    patience: Duration,
+) -> impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let first = watch_api(api.clone(), watcher::Config::default().streaming_lists()).boxed();
+    // Whether the list is complete, so that silence means that nothing happens.
+    futures::stream::unfold((first, false), move |(mut stream, listed)| {
+        let api = api.clone();
+        async move {
+            loop {
+                let next = if listed {
+                    stream.next().await
+                } else if let Ok(next) = tokio::time::timeout(patience, stream.next()).await {
+                    next
+                } else {
+                    tracing::warn!(kind = %K::kind(&()), "the API server does not end its list, asking for a plain one");
+                    stream = watch_api(api.clone(), watcher::Config::default()).boxed();
+                    continue;
+                };
+                let listed = match &next {
+                    Some(Ok(Event::InitDone)) => true,
+                    Some(Ok(Event::Apply(_) | Event::Delete(_))) => listed,
+                    _ => false,
+                };
+                return next.map(|item| (item, (stream, listed)));
+            }
+        }
+    })
 }
 
 fn parsed<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
@@ -77,4 +119,60 @@ fn parsed<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>) -> O
         Event::Apply(guard) => Event::Apply(keep(guard)?),
         Event::Delete(guard) => Event::Delete(keep(guard)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::task::{Context, Poll};
+
+    use futures::future::BoxFuture;
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use rolectl_crds::MfaSession;
+
+    use super::*;
+
+    /// An API server that never ends a streamed list, and answers a plain one.
+    #[derive(Clone)]
+    struct NoBookmark;
+
+    impl tower_service::Service<Request<Body>> for NoBookmark {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            let watch = request.uri().query().is_some_and(|q| q.contains("watch=true"));
+            Box::pin(async move {
+                if watch {
+                    std::future::pending::<()>().await;
+                }
+                let list = serde_json::json!({
+                    "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "MfaSessionList", "metadata": {"resourceVersion": "7"},
+                    "items": [{"metadata": {"name": "default"}, "spec": {"accountId": "111111111111"}}],
+                });
+                Ok(Response::new(Body::from(list.to_string().into_bytes())))
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_streamed_list_that_never_ends_is_followed_by_a_plain_one() {
+        let api: Api<DeserializeGuard<MfaSession>> = Api::all(Client::new(NoBookmark, "default"));
+        let mut events = listed_in_time(api, Duration::from_millis(50)).boxed();
+        let mut seen = vec![];
+        while !matches!(seen.last(), Some(Event::InitDone)) {
+            seen.push(events.next().await.unwrap().unwrap());
+        }
+        assert!(
+            seen.iter()
+                .any(|e| matches!(e, Event::InitApply(o) if o.0.as_ref().unwrap().name_any() == "default"))
+        );
+    }
 }
