@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use rolectl_tests::scenario::Scenario;
-use rolectl_tests::wait::{holds_for, until};
+use rolectl_tests::wait::holds_for;
 use serde_json::{Value, json};
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":"ec2.amazonaws.com"}}]}"#;
@@ -72,16 +72,8 @@ async fn a_deleted_principal_is_drift_and_is_named_so() -> Result<()> {
     report["drift"] = json!("Report");
     s.apply(&s.role("app", report)).await?;
     s.look_again("app").await?;
-    until("the change to be shown", || async {
-        let role = s.roles().get("app").await.map_err(|e| e.to_string())?;
-        let told = format!("{:?}", role.status);
-        if told.contains("trust policy (names deleted principals: AROA") {
-            Ok(())
-        } else {
-            Err(told)
-        }
-    })
-    .await
+    s.role_tells("app", "trust policy (names deleted principals: AROA")
+        .await
 }
 
 #[tokio::test]

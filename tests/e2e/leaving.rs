@@ -157,16 +157,7 @@ async fn a_deletion_without_a_session_waits_says_so_and_goes_on_at_unlock() -> R
         .plane
         .kubectl(&["delete", "iamrole", "app", "-n", "waiting", "--wait=false"])
         .await?;
-    until("the deletion to say what it waits for", || async {
-        let role = s.roles().get("app").await.map_err(|e| e.to_string())?;
-        let told = format!("{:?}", role.status);
-        if told.contains("deletion waits: ") {
-            Ok(())
-        } else {
-            Err(told)
-        }
-    })
-    .await?;
+    s.role_tells("app", "deletion waits: ").await?;
     ensure!(s.in_aws(0, "app").await?.is_some());
     s.unlock().await?;
     s.world

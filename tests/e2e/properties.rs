@@ -761,16 +761,7 @@ async fn a_suspended_role_is_neither_mended_nor_deleted_until_it_goes_on() -> Re
     s.look_again("paused").await?;
     let delete = ["delete", "iamrole", "paused", "-n", "properties", "--wait=false"];
     s.world.plane.kubectl(&delete).await?;
-    until("the deletion to wait", || async {
-        let role = s.roles().get("paused").await.map_err(|e| e.to_string())?;
-        let told = format!("{:?}", role.status);
-        if told.contains("deletion waits: suspended") {
-            Ok(())
-        } else {
-            Err(told)
-        }
-    })
-    .await?;
+    s.role_tells("paused", "deletion waits: suspended").await?;
     ensure!(s.attached(0, "paused").await?.is_empty() && s.in_aws(0, "paused").await?.is_some());
     let resume = [
         "patch",

@@ -549,6 +549,17 @@ impl<'a> Scenario<'a> {
         Ok(role)
     }
 
+    /// Waits until the role's status holds these words.
+    pub async fn role_tells(&self, name: &str, words: &str) -> Result<()> {
+        let api = self.roles();
+        until(&format!("IamRole {name} to tell: {words}"), || async {
+            let role = api.get(name).await.map_err(|e| e.to_string())?;
+            let told = format!("{:?}", role.status);
+            if told.contains(words) { Ok(()) } else { Err(told) }
+        })
+        .await
+    }
+
     /// Waits until the session is in this phase.
     pub async fn session_is(&self, phase: rolectl_crds::Phase) -> Result<MfaSession> {
         let api: Api<MfaSession> = Api::all(self.client.clone());

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rolectl_crds::OWNER_TAG;
+use rolectl_crds::{OWNER_TAG, Reason};
 use tokio::time::Instant;
 
 use crate::role::ObservedRole;
@@ -60,6 +60,16 @@ pub enum Full {
         /// How many there are, those under way included.
         count: u32,
     },
+}
+
+impl Full {
+    /// The reason that a status gives for it.
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Guardrail { .. } => Reason::GuardrailViolated,
+            Self::Quota { .. } => Reason::QuotaExceeded,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use crate::aws::account::{Account, AccountError, role_arn};
 use crate::aws::apply::{Applied, apply, verify};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{OpenSession, SessionState};
-use crate::aws::snapshot::{Full, Lookup};
+use crate::aws::snapshot::Lookup;
 use crate::conditions::ready_reason;
 use crate::role::desired::{desired, role_name};
 use crate::role::managed_policy::suggestion;
@@ -412,12 +412,11 @@ impl<'a> Work<'a> {
         let _room = if plan.creates() || adopts {
             match live.reserve(&desired.name, adopts) {
                 Ok(room) => Some(room),
-                Err(full @ Full::Guardrail { .. }) => {
-                    return Ok(self.outcome(account, Reason::GuardrailViolated, full.to_string()));
-                }
-                Err(full @ Full::Quota { .. }) => {
-                    self.doubt_quotas(&live);
-                    return Ok(self.outcome(account, Reason::QuotaExceeded, full.to_string()));
+                Err(full) => {
+                    if full.reason() == Reason::QuotaExceeded {
+                        self.doubt_quotas(&live);
+                    }
+                    return Ok(self.outcome(account, full.reason(), full.to_string()));
                 }
             }
         } else {

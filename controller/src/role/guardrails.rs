@@ -3,7 +3,7 @@
 use rolectl_crds::{Ensure, Guardrails};
 
 use super::desired::DesiredRole;
-use super::managed_policy::policy_arn;
+use super::managed_policy::{arn_as_written, policy_arn};
 use super::observed::ObservedRole;
 
 /// The first guardrail that `role` breaks, as a sentence for its author.
@@ -57,12 +57,9 @@ pub fn violation(
         // A pattern without path means the policy wherever it stands, as a name does in a role.
         let bare = arn
             .rsplit_once('/')
-            .map_or_else(String::new, |(_, name)| policy_arn_as_written(name, partition));
+            .map_or_else(String::new, |(_, name)| arn_as_written(name, partition));
         denied_managed_policies.iter().any(|denied| {
-            let (resolved, written) = (
-                policy_arn(denied, partition),
-                policy_arn_as_written(denied, partition),
-            );
+            let (resolved, written) = (policy_arn(denied, partition), arn_as_written(denied, partition));
             matches(&resolved, arn)
                 || matches(&written, arn)
                 || (is_aws(arn, partition) && matches(&written, &bare))
@@ -72,14 +69,6 @@ pub fn violation(
     let kept = kept.into_iter().flat_map(|o| &o.managed_policies);
     let denied = role.managed_policies.iter().chain(kept).find(denied);
     denied.map(|arn| format!("the account denies the managed policy {arn}: remove it"))
-}
-
-fn policy_arn_as_written(reference: &str, partition: &str) -> String {
-    if reference.starts_with("arn:") {
-        reference.to_owned()
-    } else {
-        format!("arn:{partition}:iam::aws:policy/{reference}")
-    }
 }
 
 fn is_aws(arn: &str, partition: &str) -> bool {

@@ -18,11 +18,16 @@ static CATALOGUE: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(
 ///
 /// A name that is not in the catalogue may be new: it is taken as it stands.
 pub fn policy_arn(reference: &str, partition: &str) -> String {
+    arn_as_written(CATALOGUE.get(reference).copied().unwrap_or(reference), partition)
+}
+
+/// The same without the catalogue: a name has no path that it does not show.
+pub fn arn_as_written(reference: &str, partition: &str) -> String {
     if reference.starts_with("arn:") {
-        return reference.to_owned();
+        reference.to_owned()
+    } else {
+        format!("arn:{partition}:iam::aws:policy/{reference}")
     }
-    let full = CATALOGUE.get(reference).copied().unwrap_or(reference);
-    format!("arn:{partition}:iam::aws:policy/{full}")
 }
 
 /// What the author of an ARN of AWS's own probably meant, where the catalogue has no such policy.

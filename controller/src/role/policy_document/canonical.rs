@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 
-use super::{Caseless, PolicyDocument, Principals, Scope, Statement};
+use super::{Caseless, PolicyDocument, Principals, Statement};
 
 impl PolicyDocument {
     /// The document as JSON for people.
@@ -51,12 +51,12 @@ impl Serialize for Statement {
         }
         map.serialize_entry("Effect", effect)?;
         if let Some(principal) = principal {
-            map.serialize_entry(named("Principal", "NotPrincipal", principal), principal.inner())?;
+            map.serialize_entry(principal.element("Principal", "NotPrincipal"), principal.inner())?;
         }
-        map.serialize_entry(named("Action", "NotAction", action), &Values(action.inner()))?;
+        map.serialize_entry(action.element("Action", "NotAction"), &Values(action.inner()))?;
         if let Some(resource) = resource {
             map.serialize_entry(
-                named("Resource", "NotResource", resource),
+                resource.element("Resource", "NotResource"),
                 &Values(resource.inner()),
             )?;
         }
@@ -68,13 +68,6 @@ impl Serialize for Statement {
             map.serialize_entry("Condition", &values)?;
         }
         map.end()
-    }
-}
-
-fn named<T>(only: &'static str, all_but: &'static str, scope: &Scope<T>) -> &'static str {
-    match scope {
-        Scope::Only(_) => only,
-        Scope::AllBut(_) => all_but,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Caseless, PolicyDocument, Principals, Scope, Statement};
+use super::{Caseless, PolicyDocument, Principals, Statement};
 
 /// What happens to what a line names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -176,7 +176,7 @@ fn parts(statement: &Statement) -> Parts {
         exact("Sid", sid);
     }
     if let Some(scope) = principal {
-        let element = name(scope, "Principal", "NotPrincipal");
+        let element = scope.element("Principal", "NotPrincipal");
         match scope.inner() {
             Principals::Everybody => exact(element, "*"),
             Principals::Named(kinds) => {
@@ -189,13 +189,13 @@ fn parts(statement: &Statement) -> Parts {
         }
     }
     if let Some(scope) = resource {
-        let element = name(scope, "Resource", "NotResource");
+        let element = scope.element("Resource", "NotResource");
         scope.inner().iter().for_each(|value| exact(element, value));
         if scope.inner().is_empty() {
             exact(element, "(none)");
         }
     }
-    let element = name(action, "Action", "NotAction");
+    let element = action.element("Action", "NotAction");
     let fold = |text: &Caseless| text.as_str().to_ascii_lowercase();
     for value in action.inner() {
         parts.insert(
@@ -227,11 +227,4 @@ fn parts(statement: &Statement) -> Parts {
         }
     }
     parts
-}
-
-fn name<'a, T>(scope: &Scope<T>, only: &'a str, all_but: &'a str) -> &'a str {
-    match scope {
-        Scope::Only(_) => only,
-        Scope::AllBut(_) => all_but,
-    }
 }

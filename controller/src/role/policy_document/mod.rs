@@ -132,6 +132,14 @@ impl<T> Scope<T> {
             Self::Only(inner) | Self::AllBut(inner) => inner,
         }
     }
+
+    /// The element's name in a document, out of its two.
+    const fn element(&self, only: &'static str, all_but: &'static str) -> &'static str {
+        match self {
+            Self::Only(_) => only,
+            Self::AllBut(_) => all_but,
+        }
+    }
 }
 
 /// Who a statement speaks of.
