@@ -41,6 +41,8 @@ pub struct Call {
     pub at: i64,
     /// ARN of the caller; for an assumed role it ends in the session's name.
     pub principal: String,
+    /// What the caller's SDK names as its application, `AWS_SDK_UA_APP_ID`.
+    pub app: String,
     /// API action.
     pub action: String,
     /// HTTP status of the answer.

@@ -13,6 +13,8 @@ pub struct Call {
     pub account: String,
     /// ARN of the calling credential's principal; for an assumed role it ends in the session's name.
     pub principal: String,
+    /// What the caller's SDK names as its application, `AWS_SDK_UA_APP_ID`.
+    pub app: String,
     /// API action.
     pub action: String,
     /// HTTP status of the answer.
@@ -33,12 +35,13 @@ pub struct Log {
 }
 
 impl Calls {
-    pub fn record(&self, account: &str, principal: &str, action: &str, status: u16) {
+    pub fn record(&self, account: &str, principal: &str, app: &str, action: &str, status: u16) {
         let at = chrono::Utc::now().timestamp_millis();
         self.0.lock().push(Call {
             at,
             account: account.to_owned(),
             principal: principal.to_owned(),
+            app: app.to_owned(),
             action: action.to_owned(),
             status,
         });

@@ -17,6 +17,8 @@ type NewService = Box<dyn Fn(SharedIamState) -> Arc<dyn AwsService> + Send + Syn
 pub struct View {
     state: SharedIamState,
     service: Arc<dyn AwsService>,
+    /// Number of the last write that was noted, and of the last that is seen.
+    writes: Arc<Mutex<(u64, u64)>>,
 }
 
 impl View {
@@ -55,6 +57,7 @@ impl Lag {
         let view = View {
             service: (self.new_service)(state.clone()),
             state,
+            writes: Arc::default(),
         };
         self.on.lock().insert(account.to_owned(), (by, view));
     }
@@ -68,13 +71,23 @@ impl Lag {
         let Some((by, view)) = self.on.lock().get(account).cloned() else {
             return;
         };
-        let Some(copy) = newest.read().get(account).cloned() else {
-            return;
+        let (number, copy) = {
+            let mut writes = view.writes.lock();
+            let Some(copy) = newest.read().get(account).cloned() else {
+                return;
+            };
+            writes.0 += 1;
+            (writes.0, copy)
         };
         let account = account.to_owned();
         tokio::spawn(async move {
             tokio::time::sleep(by).await;
-            *view.state.write().get_or_create(&account) = copy;
+            let mut writes = view.writes.lock();
+            // Two writes in one millisecond may wake in any order: the older state never comes back.
+            if writes.1 < number {
+                writes.1 = number;
+                *view.state.write().get_or_create(&account) = copy;
+            }
         });
     }
 }
