@@ -27,7 +27,16 @@ pub struct Args {
     /// For several controllers in one cluster. An IamRole must not name accounts of two of them.
     #[arg(long, env = "ROLECTL_SESSIONS", value_delimiter = ',')]
     pub sessions: Vec<String>,
-    /// Roles worked on at the same time, 1 to 10000
+    /// Divide the accounts between replicas, in so many shards; 0: this process is alone
+    ///
+    /// Each shard is a Lease in --namespace that one replica holds. With 1 one replica leads and the others stand by. A
+    /// shard of a lost replica goes on elsewhere within 30 s. All replicas need the same number.
+    #[arg(long, env = "ROLECTL_SHARDS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
+    pub shards: u16,
+    /// What this replica is called in Leases, with a random end that makes it unique. Default: the host's name
+    #[arg(long, env = "ROLECTL_REPLICA")]
+    pub replica: Option<String>,
+    /// Roles worked on, and AWS calls under way, at the same time, 1 to 10000
     #[arg(long, env = "ROLECTL_CONCURRENCY", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub concurrency: u16,
     /// How long a trust policy may name a principal that AWS does not know before the role stalls, as `10m`
@@ -35,7 +44,7 @@ pub struct Args {
     /// A principal that was just made can take minutes to be known everywhere.
     #[arg(long, env = "ROLECTL_PRINCIPAL_PATIENCE", default_value = "10m")]
     pub principal_patience: kube::core::Duration,
-    /// Address of /livez and /readyz
+    /// Address of /livez, /readyz and /metrics
     #[arg(long, env = "ROLECTL_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
     pub health_address: SocketAddr,
     /// Form of the log

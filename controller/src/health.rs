@@ -1,4 +1,4 @@
-//! `/livez` and `/readyz`, for the kubelet.
+//! `/livez` and `/readyz`, for the kubelet, and `/metrics`, for Prometheus.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,8 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
 
 /// Whether the controller can do its work.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +35,20 @@ impl Readiness {
     }
 }
 
+fn metrics_answer(metrics: &Metrics) -> Response {
+    match metrics.text() {
+        Ok(text) => (
+            [(
+                CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            text,
+        )
+            .into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
 /// Serves until `shutdown`.
 ///
 /// # Errors
@@ -38,11 +56,13 @@ impl Readiness {
 pub async fn serve(
     address: SocketAddr,
     readiness: Readiness,
+    metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let app = Router::new()
         .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(async move || readiness.answer()));
+        .route("/readyz", get(async move || readiness.answer()))
+        .route("/metrics", get(async move || metrics_answer(&metrics)));
     let listener = tokio::net::TcpListener::bind(address).await?;
     tokio::spawn(async move {
         let served = axum::serve(listener, app)

@@ -11,9 +11,10 @@
 //! - [`role`]: pure. What a role should be, what it is, and the changes between them.
 //! - [`aws`]: the only home of the AWS SDK. Sessions, accounts, sweeps, applying plans.
 //! - [`reconcile`]: the only home of kube's runtime. One module a kind.
+//! - [`once`]: the same once and without a cluster, for `rolectl plan`, `apply` and `destroy`.
 //! - [`reference`]: the pages of `docs/reference`, made from the code. Pure.
 //! - [`conditions`]: kstatus conditions, for all kinds. Pure.
-//! - [`args`], [`health`], [`telemetry`]: the edges of the `rolectl-controller` process.
+//! - [`args`], [`health`], [`metrics`], [`telemetry`]: the edges of the `rolectl-controller` process.
 //!
 //! The verbs of the `rolectl` command live in `src/bin/rolectl/commands/`, a file a verb.
 
@@ -21,6 +22,8 @@ pub mod args;
 pub mod aws;
 pub mod conditions;
 pub mod health;
+pub mod metrics;
+pub mod once;
 pub mod reconcile;
 pub mod reference;
 pub mod role;

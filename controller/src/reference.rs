@@ -1,4 +1,4 @@
-//! The pages of `docs/reference`, made from the types, the table of calls and the reasons, so that they stay true.
+//! The pages of `docs/reference`, made from the types, the tables of calls and metrics and the reasons, so that they stay true.
 //!
 //! `cargo reference` writes them; a test fails when they are stale.
 
@@ -8,6 +8,7 @@ use rolectl_crds::Reason;
 use serde_json::Value;
 
 use crate::aws::OPERATIONS;
+use crate::metrics::TABLE;
 
 /// One page: its file's name and its text.
 pub type Page = (String, String);
@@ -88,6 +89,7 @@ pub fn pages() -> Vec<Page> {
         .collect();
     pages.push(("reasons.md".to_owned(), reasons_page()));
     pages.push(("aws-calls.md".to_owned(), calls_page()));
+    pages.push(("metrics.md".to_owned(), metrics_page()));
     pages
 }
 
@@ -295,6 +297,26 @@ fn calls_page() -> String {
             };
             let _ = writeln!(page, "| `{service}:{operation}` | {shown} |");
         }
+    }
+    page
+}
+
+fn metrics_page() -> String {
+    let mut page = format!(
+        "{GENERATED}# Metrics\n\nServed at `/metrics` of the controller's health address, in the\n\
+         [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) format. `account` is the name of an AwsAccount,\n\
+         `session` of an MfaSession. Of several replicas each shows its part, so sums over them are right.\n\n\
+         | metric | kind | labels | meaning |\n|---|---|---|---|\n"
+    );
+    for metric in TABLE {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let suffix = match metric.kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let (name, kind, labels) = (metric.name, metric.kind, labels.join(", "));
+        let _ = writeln!(page, "| `{name}{suffix}` | {kind} | {labels} | {} |", metric.help);
     }
     page
 }

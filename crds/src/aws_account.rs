@@ -113,6 +113,22 @@ pub(crate) fn duration(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"type": "string", "maxLength": 32, "pattern": r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"})
 }
 
+impl AwsAccountSpec {
+    /// ARN of the role to assume. Empty where the account is used directly.
+    pub fn assumed_role_arn(&self) -> String {
+        match self.assume_role.as_ref().map(|role| (&role.arn, &role.name)) {
+            None => String::new(),
+            Some((Some(arn), _)) => arn.clone(),
+            Some((None, name)) => format!(
+                "arn:{}:iam::{}:role/{}",
+                self.partition,
+                self.account_id,
+                name.as_deref().unwrap_or_default()
+            ),
+        }
+    }
+}
+
 /// The role that rolectl assumes in the account.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
@@ -222,6 +238,9 @@ pub struct AwsAccountStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+    /// Name of the cluster with which owner tags of roles begin that are managed here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// When the last sweep ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sweep_time: Option<Time>,

@@ -6,9 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::{Reason, schema};
+use crate::{PolicyJson, Reason, schema};
 
 /// What a role is to be, in each account of `accounts`.
 ///
@@ -69,7 +68,7 @@ pub struct IamRoleSpec {
     /// Trust policy: who may assume the role. A policy document, keys as AWS writes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::policy_document")]
-    pub assume_role_policy: Option<Value>,
+    pub assume_role_policy: Option<PolicyJson>,
     /// Managed policies: AWS-managed ones by name or path/name, any by ARN.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::policy_refs")]
@@ -77,7 +76,7 @@ pub struct IamRoleSpec {
     /// Inline policies by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::policy_documents")]
-    pub inline_policies: BTreeMap<String, Value>,
+    pub inline_policies: BTreeMap<String, PolicyJson>,
     /// Managed policy that bounds what the role can ever do, by name or ARN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = schema::POLICY_REF))]
@@ -259,7 +258,28 @@ pub struct AccountStatus {
     /// The first few changes that are wanted but not made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
+    /// The generation of the spec that this entry speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
     /// The last generation of the spec that was applied in full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_applied_generation: Option<i64>,
+}
+
+impl AccountStatus {
+    /// An entry of which nothing else is known.
+    pub const fn new(name: String, state: Reason) -> Self {
+        Self {
+            name,
+            account_id: None,
+            state,
+            arn: None,
+            role_id: None,
+            instance_profiles: vec![],
+            message: None,
+            changes: vec![],
+            observed_generation: None,
+            last_applied_generation: None,
+        }
+    }
 }

@@ -10,6 +10,7 @@
 mod aws_account;
 mod iam_role;
 mod mfa_session;
+mod policy_json;
 mod reason;
 mod schema;
 
@@ -22,6 +23,7 @@ pub use iam_role::{
     IamRoleSpec, IamRoleStatus, InstanceProfile,
 };
 pub use mfa_session::{MfaSession, MfaSessionSpec, MfaSessionStatus, Phase};
+pub use policy_json::PolicyJson;
 pub use reason::{ConditionType, Reason};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -98,6 +98,8 @@ reasons! {
     Suspended => "Set `suspend: false` on the IamRole or the AwsAccount to go on.",
     /// Objects that still need this one keep it from going.
     InUse => "Take the account out of `spec.accounts` of the IamRoles that the message names, or delete them.",
+    /// The role is gone from this account; the object goes once all its accounts are through.
+    Removed => "Wait. The entries of the other accounts tell what the deletion waits for.",
     /// The session is unlocked.
     Unlocked => "Nothing to do.",
     /// The session ends soon.
@@ -133,6 +135,7 @@ impl Reason {
                 | Self::AwsUnavailable
                 | Self::AwaitingPrincipal
                 | Self::InUse
+                | Self::Removed
         )
     }
 }

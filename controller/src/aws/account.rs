@@ -9,17 +9,21 @@ use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rolectl_crds::{AwsAccountSpec, Quotas, Reason};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Lane};
 use super::error::{AwsFailure, Class};
 use super::session::OpenSession;
 use super::snapshot::{Full, Snapshot};
+use super::tenure::{ANSWER, Tenure};
 use super::{arn_account, iam_client};
+use crate::metrics::Metrics;
 use crate::role::desired::shortened;
 
 /// Credentials this close to their end are renewed first.
@@ -42,15 +46,33 @@ pub struct Account {
     pub snapshot: Mutex<Snapshot>,
     /// Its quotas, once AWS has told them.
     quotas: Mutex<Option<KnownQuotas>>,
-    base: SdkConfig,
     bucket: Bucket,
-    /// Namespace of the controller, which role session names begin with.
-    namespace: String,
     /// By role session name. A lock of its own each, so that a hundred waiting roles cost one `AssumeRole`.
     assumed: Mutex<HashMap<String, Arc<Slot>>>,
-    shutdown: CancellationToken,
+    surroundings: Surroundings,
+    /// The term of the tenure in which this was made. What is known from another is of no use.
+    term: Option<u64>,
     /// Of the session that the account works on.
     session_ended: Mutex<CancellationToken>,
+}
+
+/// What an account has from the process that it lives in.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The SDK's configuration without credentials.
+    pub base: SdkConfig,
+    /// Cancelled when the process goes down.
+    pub shutdown: CancellationToken,
+    /// Whether this process may call here.
+    pub tenure: Tenure,
+    /// As many calls as may be under way at a time, in all accounts together.
+    pub in_flight: Arc<Semaphore>,
+    /// Counts the calls.
+    pub metrics: Arc<Metrics>,
+    /// Namespace of the controller, which role session names begin with.
+    pub namespace: String,
+    /// What the owner tags of this cluster begin with.
+    pub owner_prefix: String,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +114,9 @@ pub enum AccountError {
     /// The process is going down.
     #[error("interrupted by shutdown; goes on at the next start")]
     Shutdown,
+    /// Another process looks after the account now, or may by now.
+    #[error("another replica looks after the account now")]
+    NotHeld,
     /// The session was locked or is over.
     #[error("the session ended meanwhile; goes on at the next unlock")]
     SessionEnded,
@@ -104,46 +129,49 @@ impl AccountError {
             Self::Aws(failure) => failure.reason(),
             Self::Mismatch { .. } => Reason::AccountMismatch,
             Self::SessionRefused(_) => Reason::SessionLocked,
-            Self::Shutdown | Self::SessionEnded => Reason::Progressing,
+            Self::Shutdown | Self::NotHeld | Self::SessionEnded => Reason::Progressing,
         }
     }
 }
 
 impl Account {
     /// An account that was not called yet.
-    ///
-    /// `namespace` is the controller's own, `owner_prefix` what its owner tags begin with.
-    pub fn new(
-        name: &str,
-        spec: AwsAccountSpec,
-        base: SdkConfig,
-        shutdown: CancellationToken,
-        namespace: &str,
-        owner_prefix: &str,
-    ) -> Arc<Self> {
+    pub fn new(name: &str, spec: AwsAccountSpec, surroundings: Surroundings) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             bucket: Bucket::new(spec.requests_per_second, spec.burst),
-            snapshot: Mutex::new(Snapshot::new(owner_prefix)),
+            snapshot: Mutex::new(Snapshot::new(&surroundings.owner_prefix)),
             quotas: Mutex::default(),
-            namespace: namespace.to_owned(),
             assumed: Mutex::default(),
+            term: surroundings.tenure.term(),
             spec,
-            base,
-            shutdown,
+            surroundings,
             session_ended: Mutex::default(),
         })
     }
 
     /// Why no new call may begin.
     pub fn must_stop(&self) -> Option<AccountError> {
-        if self.shutdown.is_cancelled() {
-            return Some(AccountError::Shutdown);
+        self.pace().must_stop()
+    }
+
+    /// Whether it is ours to call, without a break since this was made.
+    pub fn is_held(&self) -> bool {
+        self.term.is_some() && self.surroundings.tenure.term() == self.term
+    }
+
+    /// How this account's own calls are made.
+    fn pace(&self) -> Pace<'_> {
+        Pace {
+            account: self,
+            bucket: &self.bucket,
+            ended: self.session_ended.lock().clone(),
         }
-        self.session_ended
-            .lock()
-            .is_cancelled()
-            .then_some(AccountError::SessionEnded)
+    }
+
+    /// Calls per second at present, and how many could be made at once.
+    pub fn bucket_level(&self) -> (f64, f64) {
+        self.bucket.level()
     }
 
     /// IAM in this account, on `session`. Assumes the role when needed, and proves the account before anything else.
@@ -158,7 +186,7 @@ impl Account {
     ) -> Result<aws_sdk_iam::Client, AccountError> {
         *self.session_ended.lock() = session.ended.clone();
         let own = writer.filter(|_| self.spec.assume_role.as_ref().is_some_and(|r| r.session_per_role));
-        let (namespace, name) = own.unwrap_or((&self.namespace, &self.name));
+        let (namespace, name) = own.unwrap_or((&self.surroundings.namespace, &self.name));
         let session_name = session_name(namespace, name);
         let slot = self.slot(&session_name, now);
         // Held across the call on purpose: who waits for it needs no call.
@@ -170,7 +198,7 @@ impl Account {
             return Ok(a.iam.clone());
         }
         let (credentials, expires_at) = self.assume(session, &session_name).await?;
-        let iam = iam_client(&self.base, credentials, &self.spec.partition);
+        let iam = iam_client(&self.surroundings.base, credentials, &self.spec.partition);
         *assumed = Some(Assumed {
             iam: iam.clone(),
             expires_at,
@@ -249,19 +277,20 @@ impl Account {
         let request = session
             .sts
             .assume_role()
-            .role_arn(role_arn(&self.spec))
+            .role_arn(self.spec.assumed_role_arn())
             .role_session_name(session_name)
             .duration_seconds(role.duration_seconds)
             .set_external_id(role.external_id.clone())
             .set_source_identity(role.source_identity.then(|| session.user_name().to_owned()));
-        let answer = paced(
-            "AssumeRole",
-            &session.bucket,
-            &self.shutdown,
-            &session.ended,
-            request.send(),
-        )
-        .await;
+        // It counts against the session's account, and is shared by all who assume on the session.
+        let pace = Pace {
+            bucket: &session.bucket,
+            ended: session.ended.clone(),
+            account: self,
+        };
+        let answer = pace
+            .call(Lane::Change, "AssumeRole", Box::pin(request.send()))
+            .await;
         let answer = answer.map_err(|error| match error {
             // Of the session, not of the role: a denied role is AccessDenied.
             AccountError::Aws(failure) if failure.class == Class::Expired => {
@@ -310,79 +339,125 @@ impl Account {
         self.assumed.lock().clear();
     }
 
-    /// Makes one IAM call in its turn.
-    pub async fn call<T, E, R>(
+    /// Makes one IAM call in its turn. Boxed: the futures of the SDK are large, and thousands of them may wait.
+    pub fn call<'a, T, E, R>(
+        &'a self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, SdkError<E, R>>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, AwsFailure>>
+    where
+        T: Send + 'a,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + 'a,
+    {
+        self.call_in(Lane::Change, operation, call)
+    }
+
+    /// The same, and a sweep's call gives way to others.
+    pub fn call_in<'a, T, E, R>(
+        &'a self,
+        lane: Lane,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, SdkError<E, R>>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, AwsFailure>>
+    where
+        T: Send + 'a,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + 'a,
+    {
+        let call = Box::pin(call);
+        Box::pin(async move {
+            match self.pace().call(lane, operation, call).await {
+                Ok(value) => Ok(value),
+                Err(AccountError::Aws(failure)) => Err(failure),
+                Err(other) => Err(AwsFailure {
+                    operation,
+                    code: None,
+                    message: other.to_string(),
+                    class: Class::Conflict,
+                }),
+            }
+        })
+    }
+}
+
+/// How a call is made: in whose turn, and as long as what lasts.
+struct Pace<'a> {
+    account: &'a Account,
+    bucket: &'a Bucket,
+    ended: CancellationToken,
+}
+
+impl Pace<'_> {
+    fn must_stop(&self) -> Option<AccountError> {
+        let process = &self.account.surroundings;
+        if process.shutdown.is_cancelled() {
+            Some(AccountError::Shutdown)
+        } else if !self.account.is_held() {
+            Some(AccountError::NotHeld)
+        } else {
+            self.ended.is_cancelled().then_some(AccountError::SessionEnded)
+        }
+    }
+
+    /// Waits for a turn, calls, and lets the bucket learn from the answer. A shutdown or a lock ends the wait, never the
+    /// call.
+    async fn call<T, E, R>(
         &self,
+        lane: Lane,
         operation: &'static str,
         call: impl Future<Output = Result<T, SdkError<E, R>>>,
-    ) -> Result<T, AwsFailure>
+    ) -> Result<T, AccountError>
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
     {
-        let ended = self.session_ended.lock().clone();
-        match paced(operation, &self.bucket, &self.shutdown, &ended, call).await {
-            Ok(value) => Ok(value),
-            Err(AccountError::Aws(failure)) => Err(failure),
-            Err(other) => Err(AwsFailure {
+        tokio::select! {
+            biased;
+            () = self.account.surroundings.shutdown.cancelled() => return Err(AccountError::Shutdown),
+            () = self.ended.cancelled() => return Err(AccountError::SessionEnded),
+            () = self.bucket.turn(lane) => {}
+        }
+        // Never closed. In turn, so that no account is kept waiting by another's many roles for ever.
+        let _place = self.account.surroundings.in_flight.acquire().await;
+        let began = Instant::now();
+        // After the wait, which may have been long.
+        if let Some(stop) = self.must_stop() {
+            return Err(stop);
+        }
+        tracing::debug!(operation, "calling AWS");
+        let result = match lane {
+            // Whatever a sweep reads, and however late, changes nothing.
+            Lane::Sweep => Ok(call.await),
+            Lane::Change => tokio::time::timeout(ANSWER, call).await,
+        };
+        let result = match result {
+            Ok(Ok(value)) => {
+                self.bucket.succeeded();
+                Ok(value)
+            }
+            Ok(Err(error)) => Err(AwsFailure::new(operation, &error)),
+            Err(_) => Err(AwsFailure {
                 operation,
                 code: None,
-                message: other.to_string(),
-                class: Class::Conflict,
+                message: format!("no answer within {} s", ANSWER.as_secs()),
+                class: Class::Transient,
             }),
+        };
+        let outcome = result
+            .as_ref()
+            .map_or_else(|failure| failure.class.as_str(), |_| "ok");
+        let metrics = &self.account.surroundings.metrics;
+        metrics.called(
+            &self.account.name,
+            operation,
+            outcome,
+            began.elapsed().as_secs_f64(),
+        );
+        if matches!(&result, Err(failure) if failure.class == Class::Throttled) {
+            self.bucket.throttled(began);
         }
-    }
-}
-
-/// Waits for a turn, calls, and lets the bucket learn from the answer. A shutdown or a lock ends the wait, never the call.
-async fn paced<T, E, R>(
-    operation: &'static str,
-    bucket: &Bucket,
-    shutdown: &CancellationToken,
-    ended: &CancellationToken,
-    call: impl Future<Output = Result<T, SdkError<E, R>>>,
-) -> Result<T, AccountError>
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
-{
-    tokio::select! {
-        biased;
-        () = shutdown.cancelled() => return Err(AccountError::Shutdown),
-        () = ended.cancelled() => return Err(AccountError::SessionEnded),
-        () = bucket.turn() => {}
-    }
-    tracing::debug!(operation, "calling AWS");
-    match call.await {
-        Ok(value) => {
-            bucket.succeeded();
-            Ok(value)
-        }
-        Err(error) => {
-            let failure = AwsFailure::new(operation, &error);
-            if failure.class == Class::Throttled {
-                bucket.throttled();
-            }
-            Err(failure.into())
-        }
-    }
-}
-
-/// ARN of the role to assume. Empty where the account is used directly.
-pub fn role_arn(spec: &AwsAccountSpec) -> String {
-    let Some(role) = &spec.assume_role else {
-        return String::new();
-    };
-    match (&role.arn, &role.name) {
-        (Some(arn), _) => arn.clone(),
-        (None, name) => {
-            format!(
-                "arn:{}:iam::{}:role/{}",
-                spec.partition,
-                spec.account_id,
-                name.as_deref().unwrap_or_default()
-            )
-        }
+        result.map_err(AccountError::from)
     }
 }
 

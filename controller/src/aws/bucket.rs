@@ -7,9 +7,19 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// A token bucket shared by all calls of one account. First come, first served.
+/// A token bucket shared by all calls of one account. First come, first served; what a user waits for goes ahead of
+/// sweeps.
 #[derive(Debug)]
 pub struct Bucket(Mutex<State>);
+
+/// Who waits for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Somebody who changed an object.
+    Change,
+    /// A sweep: it takes what changes leave, though not for ever.
+    Sweep,
+}
 
 #[derive(Debug)]
 struct State {
@@ -18,14 +28,18 @@ struct State {
     /// Calls per second at present.
     rate: f64,
     burst: f64,
+    /// Below zero: so many calls have their turns given out already.
     tokens: f64,
     refilled: Instant,
+    halved: Option<Instant>,
 }
 
-/// What one success gives back of the rate, in calls per second.
-const RECOVERY: f64 = 0.05;
+/// What one success gives back of the rate, as a share of the ceiling.
+const RECOVERY: f64 = 0.01;
 /// The rate never falls below this share of the ceiling.
 const FLOOR: f64 = 0.05;
+/// How long a sweep gives way. Then it queues up like everybody else, so that drift is found under any load.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Bucket {
     /// A full bucket.
@@ -37,20 +51,33 @@ impl Bucket {
             burst,
             tokens: burst,
             refilled: Instant::now(),
+            halved: None,
         }))
     }
 
     /// Waits for a turn. Turns are handed out at once and in order, so that waiters do not race.
-    pub async fn turn(&self) {
+    pub async fn turn(&self, lane: Lane) {
+        let began = Instant::now();
+        while lane == Lane::Sweep && began.elapsed() < SWEEP_PATIENCE {
+            let Some(wait) = self.0.lock().until_free(Instant::now()) else {
+                break;
+            };
+            tokio::time::sleep(wait.min(SWEEP_PATIENCE)).await;
+        }
         let wait = self.0.lock().take(Instant::now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
     }
 
-    /// AWS throttled us: half the rate, and nothing left of the burst.
-    pub fn throttled(&self) {
+    /// AWS throttled a call that began then: half the rate, and nothing left of the burst. Calls that were on their way
+    /// together are one overload, and halve the rate once.
+    pub fn throttled(&self, began: Instant) {
         let mut state = self.0.lock();
+        if state.halved.is_some_and(|halved| began <= halved) {
+            return;
+        }
+        state.halved = Some(Instant::now());
         state.rate = (state.rate / 2.0).max(state.ceiling * FLOOR);
         state.tokens = state.tokens.min(0.0);
     }
@@ -59,33 +86,52 @@ impl Bucket {
     pub fn succeeded(&self) {
         let mut state = self.0.lock();
         if state.rate < state.ceiling {
-            state.rate = (state.rate + RECOVERY * state.rate).min(state.ceiling);
+            state.rate = (state.rate + RECOVERY * state.ceiling).min(state.ceiling);
         }
     }
 
-    /// Calls per second at present.
-    pub fn rate(&self) -> f64 {
-        self.0.lock().rate
+    /// Calls per second at present, and how many could be made at once. Fewer than none: so many wait.
+    pub fn level(&self) -> (f64, f64) {
+        let mut state = self.0.lock();
+        state.refill(Instant::now());
+        (state.rate, state.tokens)
     }
 }
 
 impl State {
-    /// Takes a turn at `now`: how long to wait for it.
-    fn take(&mut self, now: Instant) -> Duration {
+    fn refill(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.refilled).as_secs_f64();
         self.refilled = now;
-        self.tokens = elapsed.mul_add(self.rate, self.tokens).min(self.burst) - 1.0;
+        self.tokens = elapsed.mul_add(self.rate, self.tokens).min(self.burst);
+    }
+
+    /// Takes a turn at `now`: how long to wait for it.
+    fn take(&mut self, now: Instant) -> Duration {
+        self.refill(now);
+        self.tokens -= 1.0;
         if self.tokens >= 0.0 {
             Duration::ZERO
         } else {
             Duration::from_secs_f64(-self.tokens / self.rate)
         }
     }
+
+    /// How long until a turn is free that nobody waits for, if none is.
+    fn until_free(&mut self, now: Instant) -> Option<Duration> {
+        self.refill(now);
+        let missing = 1.0 - self.tokens;
+        // At least a millisecond: a sleep that rounds to nothing would spin.
+        (missing > 0.0).then(|| Duration::from_secs_f64(missing / self.rate).max(Duration::from_millis(1)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn rate(bucket: &Bucket) -> f64 {
+        bucket.level().0
+    }
 
     #[test]
     fn the_burst_is_free_and_the_rest_comes_at_the_rate() {
@@ -103,17 +149,42 @@ mod tests {
     }
 
     #[test]
-    fn throttling_halves_the_rate_and_success_restores_it() {
-        let bucket = Bucket::new(10, 5);
-        bucket.throttled();
-        assert!((bucket.rate() - 5.0).abs() < 1e-9);
-        for _ in 0..100 {
-            bucket.throttled();
+    fn a_sweep_waits_until_every_change_has_had_its_turn() {
+        let bucket = Bucket::new(10, 1);
+        let now = Instant::now();
+        let mut state = bucket.0.lock();
+        assert_eq!(state.until_free(now), None, "nobody waits");
+        for _ in 0..4 {
+            state.take(now);
         }
-        assert!(bucket.rate() >= 0.5, "never to a stop");
+        let wait = state.until_free(now).map(|wait| wait.as_millis());
+        assert!(wait.is_some_and(|wait| (399..=400).contains(&wait)), "{wait:?}");
+        state.take(now + Duration::from_millis(100));
+        assert!(
+            state.until_free(now + Duration::from_millis(401)).is_some(),
+            "another change came first"
+        );
+        assert_eq!(state.until_free(now + Duration::from_millis(501)), None);
+    }
+
+    #[test]
+    fn throttling_halves_the_rate_once_for_calls_under_way_together_and_success_restores_it_slowly() {
+        let bucket = Bucket::new(10, 5);
+        let began = Instant::now();
+        for _ in 0..64 {
+            bucket.throttled(began);
+        }
+        assert!((rate(&bucket) - 5.0).abs() < 1e-9);
+        for _ in 0..100 {
+            bucket.throttled(Instant::now() + Duration::from_secs(1));
+        }
+        assert!((0.5..5.0).contains(&rate(&bucket)), "never to a stop");
+        let before = rate(&bucket);
+        bucket.succeeded();
+        assert!((rate(&bucket) - before - 0.1).abs() < 1e-9);
         for _ in 0..100 {
             bucket.succeeded();
         }
-        assert!((bucket.rate() - 10.0).abs() < 1e-9);
+        assert!((rate(&bucket) - 10.0).abs() < 1e-9);
     }
 }

@@ -31,6 +31,24 @@ pub enum Class {
     Expired,
 }
 
+impl Class {
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Transient => "transient",
+            Self::Conflict => "conflict",
+            Self::AwaitingPrincipal => "awaiting_principal",
+            Self::AccessDenied => "access_denied",
+            Self::Quota => "quota",
+            Self::Invalid => "invalid",
+            Self::Vanished => "vanished",
+            Self::Exists => "exists",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// Error codes of the calls that we make, from their reference pages and from
 /// [common errors](https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html).
 const CODES: &[(&str, Class)] = &[

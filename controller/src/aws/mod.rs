@@ -2,7 +2,8 @@
 //!
 //! Sessions come from a Secret ([`session`]), each account is assumed on one of them ([`account`]), is read
 //! by sweeps only ([`sweep`], kept in [`snapshot`]) and written by carrying out plans ([`apply`]). Every
-//! call takes its turn in the account's token bucket ([`bucket`]) and every failure is classed in [`error`].
+//! call takes its turn in the account's token bucket ([`bucket`]) while this process may call there at all
+//! ([`tenure`]), and every failure is classed in [`error`].
 
 pub mod account;
 pub mod apply;
@@ -11,12 +12,13 @@ pub mod error;
 pub mod session;
 pub mod snapshot;
 pub mod sweep;
+pub mod tenure;
 
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -66,7 +68,7 @@ pub fn http_client() -> SharedHttpClient {
 /// no retries (the controller has its own, counted), and a bound on every call. `AWS_ENDPOINT_URL`,
 /// `AWS_ENDPOINT_URL_IAM` and `AWS_ENDPOINT_URL_STS` are honoured.
 pub async fn base_config() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
+    let config = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client())
         .no_credentials()
         .region(Region::from_static(signing_region("aws")))
@@ -78,7 +80,12 @@ pub async fn base_config() -> SdkConfig {
                 .build(),
         )
         .load()
-        .await
+        .await;
+    // CloudTrail shows it in `userAgent`. AWS_SDK_UA_APP_ID has the first word.
+    match AppName::new("rolectl") {
+        Ok(name) if config.app_name().is_none() => config.into_builder().app_name(name).build(),
+        _ => config,
+    }
 }
 
 /// IAM is global within a partition and signed for one region of it.

@@ -16,6 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::bucket::Bucket;
 
+/// `AssumeRole` per second and session. AWS lets an account make
+/// [600 such calls a second](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html) in each region,
+/// all its users together.
+const ASSUME_ROLE_RATE: u32 = 100;
+
 /// Keys of the Secret.
 pub mod keys {
     /// `AccessKeyId`.
@@ -234,7 +239,7 @@ impl Sessions {
             principal_arn,
             sts,
             material,
-            bucket: Bucket::new(20, 50),
+            bucket: Bucket::new(ASSUME_ROLE_RATE, ASSUME_ROLE_RATE),
             ended: CancellationToken::new(),
         });
         inner

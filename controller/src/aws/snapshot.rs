@@ -6,13 +6,14 @@
 //! says so, and a later one looks again. Pure: time is passed in.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rolectl_crds::{OWNER_TAG, Reason};
+use rolectl_crds::Reason;
 use tokio::time::Instant;
 
-use crate::role::ObservedRole;
+use crate::role::{ObservedRole, PackedRole};
 
 /// How long after a write a read may still show the time before it.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -20,13 +21,19 @@ pub const GRACE: Duration = Duration::from_secs(10);
 /// The roles of one account.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// By name in lower case: IAM's names are unique without case.
+    /// Roles that an `IamRole` names or that carry our cluster's tag, by name in lower case: IAM's names are unique
+    /// without case.
     entries: HashMap<String, Entry>,
+    /// Of all other roles only that they are there, by the hash of the name in lower case.
+    others: HashSet<u64>,
+    hasher: RandomState,
     /// Whether a sweep has completed, so that an absent entry means an absent role.
     complete: bool,
     writes: u64,
     /// What the owner tags of this cluster begin with.
     owner_prefix: String,
+    /// Owner tags of this cluster, and how many roles carry each.
+    owners: HashMap<Box<str>, u32>,
     /// Of the entries, those with such a tag.
     managed: u32,
     /// Of the entries, those that are roles.
@@ -75,7 +82,7 @@ impl Full {
 #[derive(Debug)]
 struct Entry {
     /// `None`: we deleted it.
-    role: Option<Arc<ObservedRole>>,
+    role: Option<Arc<PackedRole>>,
     /// Number and time of our last write.
     written: Option<(u64, Instant)>,
     /// When AWS last showed or confirmed it.
@@ -87,12 +94,12 @@ struct Entry {
 /// What is known of one role.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lookup {
-    /// Nothing yet: a sweep must come first.
+    /// Nothing yet, or no more than that it is there: a sweep must come first.
     Unknown,
     /// There is no such role.
     Absent,
     /// There is, and this long ago AWS showed it so.
-    Present(Arc<ObservedRole>, Instant),
+    Present(Arc<PackedRole>, Instant),
 }
 
 /// Marks the beginning of a sweep.
@@ -100,6 +107,26 @@ pub enum Lookup {
 pub struct SweepStart {
     writes: u64,
     at: Instant,
+}
+
+/// What a sweep found. Names are in lower case.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Roles that matter here, by name.
+    pub roles: Vec<(String, Arc<PackedRole>)>,
+    /// Names of all others.
+    pub others: Vec<String>,
+    /// Names that only one of AWS's two lists had: made or deleted meanwhile.
+    pub unsettled: Vec<String>,
+}
+
+impl Swept {
+    /// Takes in one role that matters. One that is still as it was `known` takes no memory a second time.
+    pub fn add(&mut self, role: &ObservedRole, known: Option<Arc<PackedRole>>) {
+        let known = known.filter(|known| known.fingerprint == role.fingerprint());
+        let packed = known.unwrap_or_else(|| Arc::new(PackedRole::new(role)));
+        self.roles.push((role.name.to_lowercase(), packed));
+    }
 }
 
 /// What a sweep changed.
@@ -133,7 +160,7 @@ impl Snapshot {
         if let Some(limit) = managed.filter(|limit| count >= *limit) {
             return Err(Full::Guardrail { limit, count });
         }
-        let count = self.total.saturating_sub(self.uncounted) + under_way;
+        let count = self.count().saturating_sub(self.uncounted) + under_way;
         if let Some(limit) = total.filter(|limit| count >= *limit) {
             return Err(Full::Quota { limit, count });
         }
@@ -143,12 +170,17 @@ impl Snapshot {
 
     /// AWS counted so many roles moments before the sweep that was just merged. It need not count all that it lists.
     pub fn calibrate(&mut self, counted: u32) {
-        self.uncounted = self.total.saturating_sub(counted);
+        self.uncounted = self.count().saturating_sub(counted);
     }
 
     /// Gives the room back: the role is made, or it failed.
     pub fn release(&mut self, name: &str) {
         self.reserved.remove(&name.to_lowercase());
+    }
+
+    /// How many roles there are.
+    fn count(&self) -> u32 {
+        self.total + u32::try_from(self.others.len()).unwrap_or(u32::MAX)
     }
 
     /// The one way in for an entry, so that the counts stay right.
@@ -157,22 +189,44 @@ impl Snapshot {
         if !entry.doubtful {
             self.reserved.remove(&key);
         }
-        let (managed, total) = self.counts_of(&entry);
-        self.managed += managed;
-        self.total += total;
+        self.others.remove(&self.hasher.hash_one(&key));
+        self.add(&entry);
         if let Some(before) = self.entries.insert(key, entry) {
             let (managed, total) = self.counts_of(&before);
             self.managed -= managed;
             self.total -= total;
+            let owner = before.role.as_ref().and_then(|role| role.owner.as_ref());
+            if let Some(owner) = owner
+                && let Some(left) = self.owners.get_mut(owner)
+            {
+                *left -= 1;
+                if *left == 0 {
+                    self.owners.remove(owner);
+                }
+            }
         }
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        let (managed, total) = self.counts_of(entry);
+        self.managed += managed;
+        self.total += total;
+        if let Some(owner) = entry.role.as_ref().and_then(|role| role.owner.as_ref())
+            && self.is_ours(owner)
+        {
+            *self.owners.entry(owner.clone()).or_default() += 1;
+        }
+    }
+
+    fn is_ours(&self, owner: &str) -> bool {
+        owner.starts_with(&self.owner_prefix)
     }
 
     fn counts_of(&self, entry: &Entry) -> (u32, u32) {
         // In doubt a role may be there: the limits are kept all the same.
         let unknown = if entry.doubtful { (1, 1) } else { (0, 0) };
         entry.role.as_ref().map_or(unknown, |role| {
-            let owner = role.tags.get(OWNER_TAG);
-            let managed = owner.is_some_and(|tag| tag.starts_with(&self.owner_prefix));
+            let managed = role.owner.as_ref().is_some_and(|owner| self.is_ours(owner));
             (u32::from(managed), 1)
         })
     }
@@ -182,8 +236,10 @@ impl Snapshot {
         if !self.complete {
             return Lookup::Unknown;
         }
-        match self.entries.get(&name.to_lowercase()) {
+        let key = name.to_lowercase();
+        match self.entries.get(&key) {
             Some(entry) if entry.doubtful => Lookup::Unknown,
+            None if self.others.contains(&self.hasher.hash_one(&key)) => Lookup::Unknown,
             None | Some(Entry { role: None, .. }) => Lookup::Absent,
             Some(Entry {
                 role: Some(role),
@@ -193,24 +249,27 @@ impl Snapshot {
         }
     }
 
-    /// Names of the roles that carry this owner tag.
-    pub fn owned_by(&self, owner: &str) -> Vec<String> {
-        let carries = |role: &&Arc<ObservedRole>| role.tags.get(OWNER_TAG).is_some_and(|tag| tag == owner);
+    /// The role of this name (in lower case) as it was when last seen, whatever has been learnt since.
+    pub fn last_seen(&self, key: &str) -> Option<Arc<PackedRole>> {
+        self.entries.get(key)?.role.clone()
+    }
+
+    /// All roles that are kept.
+    pub fn roles(&self) -> Vec<Arc<PackedRole>> {
         self.entries
             .values()
-            .filter_map(|e| e.role.as_ref())
-            .filter(carries)
-            .map(|r| r.name.clone())
+            .filter_map(|entry| entry.role.clone())
             .collect()
     }
 
-    /// Owner tags that begin with `prefix`.
-    pub fn owners(&self, prefix: &str) -> Vec<String> {
-        let tags = self
-            .entries
-            .values()
-            .filter_map(|e| e.role.as_ref()?.tags.get(OWNER_TAG));
-        tags.filter(|tag| tag.starts_with(prefix)).cloned().collect()
+    /// Whether a role carries this owner tag of our cluster.
+    pub fn holds(&self, owner: &str) -> bool {
+        self.owners.contains_key(owner)
+    }
+
+    /// The owner tags of our cluster that roles carry.
+    pub fn owners(&self) -> impl Iterator<Item = &str> {
+        self.owners.keys().map(AsRef::as_ref)
     }
 
     /// Whether a sweep has completed since the last [`Self::forget`].
@@ -222,7 +281,7 @@ impl Snapshot {
     pub fn wrote(&mut self, name: &str, role: Option<ObservedRole>, now: Instant) {
         self.writes += 1;
         let entry = Entry {
-            role: role.map(Arc::new),
+            role: role.map(|role| Arc::new(PackedRole::new(&role))),
             written: Some((self.writes, now)),
             seen: now,
             doubtful: false,
@@ -261,25 +320,20 @@ impl Snapshot {
         }
     }
 
-    /// Takes in a whole sweep. `unsettled` are names that only one of the two lists had: made or deleted meanwhile.
-    pub fn merge(&mut self, start: SweepStart, roles: Vec<ObservedRole>, unsettled: &[String]) -> Merge {
+    /// Takes in a whole sweep.
+    pub fn merge(&mut self, start: SweepStart, swept: Swept) -> Merge {
         let mut merge = Merge::default();
-        let mut next: HashMap<String, Entry> = roles
-            .into_iter()
-            .map(|role| {
-                let key = role.name.to_lowercase();
-                (
-                    key,
-                    Entry {
-                        role: Some(Arc::new(role)),
-                        written: None,
-                        seen: start.at,
-                        doubtful: false,
-                    },
-                )
-            })
-            .collect();
-        for name in unsettled {
+        let present = |(key, role): (String, Arc<PackedRole>)| {
+            let entry = Entry {
+                role: Some(role),
+                written: None,
+                seen: start.at,
+                doubtful: false,
+            };
+            (key, entry)
+        };
+        let mut next: HashMap<String, Entry> = swept.roles.into_iter().map(present).collect();
+        for name in &swept.unsettled {
             next.insert(
                 name.to_lowercase(),
                 Entry {
@@ -324,11 +378,20 @@ impl Snapshot {
             next.insert(key, entry);
         }
         merge.look_again = look_again;
-        next.retain(|_, entry| entry.role.is_some() || entry.written.is_some() || entry.doubtful);
-        let counts = next.values().map(|entry| self.counts_of(entry));
-        (self.managed, self.total) = counts.fold((0, 0), |(m, t), (managed, total)| (m + managed, t + total));
+        let hash = |name: &String| self.hasher.hash_one(name);
+        self.others = swept
+            .others
+            .iter()
+            .filter(|name| !next.contains_key(*name))
+            .map(hash)
+            .collect();
+        self.owners.clear();
+        (self.managed, self.total) = (0, 0);
+        for entry in next.values() {
+            self.add(entry);
+        }
         merge.managed = self.managed;
-        merge.unmanaged = self.total - self.managed;
+        merge.unmanaged = self.count() - self.managed;
         self.entries = next;
         self.complete = true;
         merge
@@ -338,6 +401,8 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
+
+    use rolectl_crds::OWNER_TAG;
 
     use super::*;
     use crate::role::observed::ObservedDocument;
@@ -361,9 +426,20 @@ mod tests {
 
     fn description(snapshot: &Snapshot, name: &str) -> Option<String> {
         match snapshot.lookup(name) {
-            Lookup::Present(role, _) => Some(role.description.clone()),
+            Lookup::Present(role, _) => Some(role.unpack()?.description),
             _ => None,
         }
+    }
+
+    fn swept(roles: &[ObservedRole], unsettled: &[&str]) -> Swept {
+        let mut swept = Swept {
+            unsettled: unsettled.iter().map(|name| (*name).to_owned()).collect(),
+            ..Swept::default()
+        };
+        for role in roles {
+            swept.add(role, None);
+        }
+        swept
     }
 
     #[test]
@@ -371,7 +447,7 @@ mod tests {
         let mut s = Snapshot::new("c/");
         assert_eq!(s.lookup("app"), Lookup::Unknown);
         let start = s.begin_sweep(Instant::now());
-        let merge = s.merge(start, vec![role("App", "a")], &[]);
+        let merge = s.merge(start, swept(&[role("App", "a")], &[]));
         assert_eq!((merge.managed, merge.unmanaged, merge.look_again), (1, 0, None));
         assert_eq!(
             description(&s, "aPP").as_deref(),
@@ -387,7 +463,7 @@ mod tests {
         let now = Instant::now();
         let start = s.begin_sweep(now);
         s.wrote("app", Some(role("app", "new")), now + Duration::from_millis(5));
-        let merge = s.merge(start, vec![role("app", "old")], &[]);
+        let merge = s.merge(start, swept(&[role("app", "old")], &[]));
         assert_eq!(description(&s, "app").as_deref(), Some("new"));
         assert!(merge.look_again.is_some());
     }
@@ -399,12 +475,12 @@ mod tests {
         s.wrote("app", Some(role("app", "new")), now);
         let soon = s.begin_sweep(now + Duration::from_secs(4));
         assert_eq!(
-            s.merge(soon, vec![], &[]).look_again,
+            s.merge(soon, swept(&[], &[])).look_again,
             Some(Duration::from_secs(6))
         );
         assert_eq!(description(&s, "app").as_deref(), Some("new"));
         let later = s.begin_sweep(now + GRACE);
-        assert_eq!(s.merge(later, vec![], &[]).look_again, None);
+        assert_eq!(s.merge(later, swept(&[], &[])).look_again, None);
         assert_eq!(s.lookup("app"), Lookup::Absent);
     }
 
@@ -415,7 +491,7 @@ mod tests {
         s.wrote("app", Some(role("app", "new")), now);
         s.wrote("gone", None, now);
         let soon = s.begin_sweep(now + Duration::from_secs(1));
-        assert_eq!(s.merge(soon, vec![role("app", "new")], &[]).look_again, None);
+        assert_eq!(s.merge(soon, swept(&[role("app", "new")], &[])).look_again, None);
     }
 
     #[test]
@@ -424,7 +500,7 @@ mod tests {
         let now = Instant::now();
         s.wrote("app", None, now);
         let soon = s.begin_sweep(now + Duration::from_secs(1));
-        s.merge(soon, vec![role("app", "ghost")], &[]);
+        s.merge(soon, swept(&[role("app", "ghost")], &[]));
         assert_eq!(s.lookup("app"), Lookup::Absent);
     }
 
@@ -434,10 +510,14 @@ mod tests {
         let now = Instant::now();
         let start = s.begin_sweep(now);
         s.doubt("app", now + Duration::from_millis(5));
-        assert!(s.merge(start, vec![role("app", "old")], &[]).look_again.is_some());
+        assert!(
+            s.merge(start, swept(&[role("app", "old")], &[]))
+                .look_again
+                .is_some()
+        );
         assert_eq!(s.lookup("app"), Lookup::Unknown);
         let next = s.begin_sweep(now + Duration::from_secs(1));
-        s.merge(next, vec![role("app", "now")], &[]);
+        s.merge(next, swept(&[role("app", "now")], &[]));
         assert_eq!(description(&s, "app").as_deref(), Some("now"));
     }
 
@@ -448,12 +528,12 @@ mod tests {
         s.doubt("app", now);
         let soon = s.begin_sweep(now + Duration::from_secs(3));
         assert_eq!(
-            s.merge(soon, vec![], &[]).look_again,
+            s.merge(soon, swept(&[], &[])).look_again,
             Some(Duration::from_secs(7))
         );
         assert_eq!(s.lookup("app"), Lookup::Unknown);
         let later = s.begin_sweep(now + GRACE);
-        s.merge(later, vec![], &[]);
+        s.merge(later, swept(&[], &[]));
         assert_eq!(s.lookup("app"), Lookup::Absent);
     }
 
@@ -461,7 +541,7 @@ mod tests {
     fn what_only_one_list_had_is_not_known_until_the_next_sweep() {
         let mut s = Snapshot::new("c/");
         let start = s.begin_sweep(Instant::now());
-        assert!(s.merge(start, vec![], &["app".into()]).look_again.is_some());
+        assert!(s.merge(start, swept(&[], &["app"])).look_again.is_some());
         assert_eq!(s.lookup("app"), Lookup::Unknown);
     }
 
@@ -477,7 +557,7 @@ mod tests {
             Err(Full::Guardrail { limit: 1, count: 1 })
         );
         let start = s.begin_sweep(now + GRACE);
-        s.merge(start, vec![], &[]);
+        s.merge(start, swept(&[], &[]));
         assert_eq!(s.reserve("other", Some(1), None), Ok(()));
     }
 
@@ -511,7 +591,7 @@ mod tests {
             Err(Full::Quota { limit: 2, count: 2 })
         );
         let start = s.begin_sweep(now + GRACE);
-        s.merge(start, vec![], &[]);
+        s.merge(start, swept(&[], &[]));
         assert_eq!(s.reserve("five", Some(3), Some(2)), Ok(()), "a sweep counts anew");
     }
 }

@@ -8,32 +8,32 @@ use std::collections::HashMap;
 
 use aws_sdk_iam::types::{EntityType, RoleDetail};
 use percent_encoding::percent_decode_str;
-use rolectl_crds::Quotas;
+use rolectl_crds::{OWNER_TAG, Quotas};
 
 use super::account::Account;
+use super::bucket::Lane;
 use super::error::AwsFailure;
+use super::snapshot::Swept;
 use crate::role::ObservedRole;
 use crate::role::observed::ObservedDocument;
 
 /// Roles asked for in one page. AWS may give fewer; only `IsTruncated` ends.
 const PAGE: i32 = 1000;
 
-/// What a sweep found.
-#[derive(Debug, Default)]
-pub struct Swept {
-    /// The roles.
-    pub roles: Vec<ObservedRole>,
-    /// Names that only one of the two lists had: made or deleted during the sweep.
-    pub unsettled: Vec<String>,
-}
-
-/// Reads all roles of an account.
-pub async fn sweep(account: &Account, iam: &aws_sdk_iam::Client) -> Result<Swept, AwsFailure> {
+/// Reads all roles of an account. Those whose name in lower case `matters`, and those that carry a tag of our cluster,
+/// are taken in page by page; of the others only the names are.
+pub async fn sweep(
+    account: &Account,
+    iam: &aws_sdk_iam::Client,
+    owner_prefix: &str,
+    matters: impl Fn(&str) -> bool,
+) -> Result<Swept, AwsFailure> {
     let mut described: HashMap<String, (String, i32)> = HashMap::new();
     let mut marker = None;
     loop {
         let page = account
-            .call(
+            .call_in(
+                Lane::Sweep,
                 "ListRoles",
                 iam.list_roles().max_items(PAGE).set_marker(marker.take()).send(),
             )
@@ -56,13 +56,21 @@ pub async fn sweep(account: &Account, iam: &aws_sdk_iam::Client) -> Result<Swept
             .max_items(PAGE)
             .set_marker(marker.take());
         let page = account
-            .call("GetAccountAuthorizationDetails", request.send())
+            .call_in(Lane::Sweep, "GetAccountAuthorizationDetails", request.send())
             .await?;
         for detail in page.role_detail_list.into_iter().flatten() {
             let name = detail.role_name.clone().unwrap_or_default();
             match described.remove(&name) {
-                Some((description, duration)) => swept.roles.push(observed(detail, description, duration)),
-                None => swept.unsettled.push(name),
+                None => swept.unsettled.push(name.to_lowercase()),
+                Some((description, duration)) => {
+                    let key = name.to_lowercase();
+                    if matters(&key) || is_owned(&detail, owner_prefix) {
+                        let known = account.snapshot.lock().last_seen(&key);
+                        swept.add(&observed(detail, description, duration), known);
+                    } else {
+                        swept.others.push(key);
+                    }
+                }
             }
         }
         marker = page.marker.filter(|_| page.is_truncated);
@@ -70,7 +78,9 @@ pub async fn sweep(account: &Account, iam: &aws_sdk_iam::Client) -> Result<Swept
             break;
         }
     }
-    swept.unsettled.extend(described.into_keys());
+    swept
+        .unsettled
+        .extend(described.into_keys().map(|name| name.to_lowercase()));
     Ok(swept)
 }
 
@@ -78,7 +88,7 @@ pub async fn sweep(account: &Account, iam: &aws_sdk_iam::Client) -> Result<Swept
 /// One that AWS does not tell is 0. With them comes how many roles AWS counts.
 pub async fn quotas(account: &Account, iam: &aws_sdk_iam::Client) -> Result<(Quotas, u32), AwsFailure> {
     let answer = account
-        .call("GetAccountSummary", iam.get_account_summary().send())
+        .call_in(Lane::Sweep, "GetAccountSummary", iam.get_account_summary().send())
         .await?;
     let map = answer.summary_map.unwrap_or_default();
     // By text: the SDK has no name yet for some of the keys.
@@ -96,6 +106,11 @@ pub async fn quotas(account: &Account, iam: &aws_sdk_iam::Client) -> Result<(Quo
         role_policy_size: quota("RolePolicySizeQuota"),
     };
     Ok((quotas, quota("Roles")))
+}
+
+fn is_owned(detail: &RoleDetail, owner_prefix: &str) -> bool {
+    let mut tags = detail.tags.iter().flatten();
+    tags.any(|tag| tag.key == OWNER_TAG && tag.value.starts_with(owner_prefix))
 }
 
 fn observed(detail: RoleDetail, description: String, max_session_duration: i32) -> ObservedRole {

@@ -2,34 +2,42 @@
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt as _};
-use rolectl_crds::{AwsAccount, NamespacesFrom};
+use rolectl_crds::AwsAccount;
+use tokio::sync::OnceCell;
 
 use super::Error;
 use super::context::Context;
-use crate::role::selection::selects;
+use crate::role::selection::{admits, may_admit};
 
-/// Whether `namespace` may use `account`, as far as the account's object alone can tell.
-pub fn may_allow(account: &AwsAccount, namespace: &str) -> bool {
-    let allowed = &account.spec.allowed_namespaces;
-    match allowed.from {
-        NamespacesFrom::None => false,
-        NamespacesFrom::All | NamespacesFrom::Selector => true,
-        NamespacesFrom::Names => allowed.names.iter().any(|name| name == namespace),
-    }
+/// A role's namespace, read at most once however many accounts ask for its labels.
+#[derive(Debug)]
+pub struct Claimant<'a> {
+    name: &'a str,
+    found: OnceCell<Option<Namespace>>,
 }
 
-/// Whether `namespace` may use `account`, by the account's `allowedNamespaces`.
-pub async fn allows(context: &Context, account: &AwsAccount, namespace: &str) -> Result<bool, Error> {
-    if !may_allow(account, namespace) {
-        return Ok(false);
+impl<'a> Claimant<'a> {
+    /// The namespace called `name`.
+    pub fn new(name: &'a str) -> Self {
+        Self {
+            name,
+            found: OnceCell::new(),
+        }
     }
-    let Some(selector) = &account.spec.allowed_namespaces.selector else {
-        return Ok(true);
-    };
-    let api: Api<Namespace> = Api::all(context.client.clone());
-    let found = api
-        .get_opt(namespace)
-        .await
-        .map_err(Error::kube("could not read the namespace"))?;
-    Ok(found.is_some_and(|ns| selects(selector, ns.labels())))
+
+    /// Whether it may use `account`, by the account's `allowedNamespaces`.
+    pub async fn may_use(&self, context: &Context, account: &AwsAccount) -> Result<bool, Error> {
+        let without_labels = admits(account, self.name, None);
+        if without_labels || !may_admit(account, self.name) {
+            return Ok(without_labels);
+        }
+        let api: Api<Namespace> = Api::all(context.client.clone());
+        let read = async || api.get_opt(self.name).await;
+        let found = self
+            .found
+            .get_or_try_init(read)
+            .await
+            .map_err(Error::kube("could not read the namespace"))?;
+        Ok(admits(account, self.name, found.as_ref().map(Namespace::labels)))
+    }
 }

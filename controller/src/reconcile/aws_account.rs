@@ -13,8 +13,8 @@ use kube::{Api, ResourceExt as _};
 use rolectl_crds::{AwsAccount, AwsAccountStatus, IamRole, Quotas, Reason, RoleCounts};
 use tokio::time::Instant;
 
-use super::context::{Context, Settled, backoff, entry_in, full_name, stands_in};
-use super::{Error, Shared, access, events};
+use super::context::{Context, Others, Patched, backoff, entry_in, full_name, stands_in};
+use super::{Error, Shared, events};
 use crate::aws::account::{Account, AccountError};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{OpenSession, SessionState};
@@ -22,6 +22,7 @@ use crate::aws::snapshot::Lookup;
 use crate::aws::sweep::{quotas, sweep};
 use crate::conditions::{Truth, Verdict, conditions, ready_reason};
 use crate::role::desired::role_name;
+use crate::role::selection::may_admit;
 use crate::role::status::truth;
 use crate::role::targets;
 
@@ -34,10 +35,13 @@ const LEAVING: Duration = Duration::from_secs(5);
 
 /// Sweeps the account when it is due or asked for.
 pub async fn reconcile(object: Arc<AwsAccount>, context: Shared) -> Result<Action, Error> {
-    if !context.serves_session(&object.spec.session_ref) {
+    if !context.ready().await {
         return Ok(Action::await_change());
     }
-    context.caches_filled().await;
+    if !context.serves(&object) {
+        context.forget_account(&object.name_any());
+        return Ok(Action::await_change());
+    }
     let api: Api<AwsAccount> = Api::all(context.client.clone());
     if object.metadata.deletion_timestamp.is_some() {
         if let_go(&object, &context, &api).await? {
@@ -123,7 +127,10 @@ async fn sweep_if_due(
     let swept = match live.iam(session, Timestamp::now(), None).await {
         Ok(iam) => {
             counted = read_quotas(live, &iam).await;
-            sweep(live, &iam).await.map_err(AccountError::from)
+            let names = &context.stores.names;
+            sweep(live, &iam, &context.owner_prefix(), |name| names.is_wanted(name))
+                .await
+                .map_err(AccountError::from)
         }
         Err(error) => Err(error),
     };
@@ -131,9 +138,13 @@ async fn sweep_if_due(
         Ok(swept) => swept,
         Err(error) => return sweep_failed(object, context, live, session, error).await,
     };
+    if !live.is_held() {
+        // Who looks after the account now tells how it is.
+        return Ok(Action::await_change());
+    }
     let merge = {
         let mut snapshot = live.snapshot.lock();
-        let merge = snapshot.merge(start, swept.roles, &swept.unsettled);
+        let merge = snapshot.merge(start, swept);
         if let Some(counted) = counted {
             snapshot.calibrate(counted);
         }
@@ -148,6 +159,7 @@ async fn sweep_if_due(
         p.due = Some(Instant::now() + next);
         p.session = Some(session.number);
         p.failures = 0;
+        p.swept = Some((Instant::now(), now.elapsed()));
         p.parked = false;
         p.failure.take().is_some()
     });
@@ -166,7 +178,7 @@ async fn sweep_if_due(
         ?took,
         "swept"
     );
-    report_orphans(object, context, live).await;
+    report_orphans(object, context, live);
     report(
         object,
         context,
@@ -208,7 +220,7 @@ async fn sweep_failed(
     error: AccountError,
 ) -> Result<Action, Error> {
     let name = object.name_any();
-    if context.shutdown.is_cancelled() {
+    if context.shutdown.is_cancelled() || matches!(error, AccountError::NotHeld) || !live.is_held() {
         return Ok(Action::await_change());
     }
     // Where an account is used directly, a refused call is a refused session.
@@ -238,7 +250,7 @@ async fn sweep_failed(
         Reason::AccessDenied => format!(
             "account {}: {error}. Check that the role {} exists, trusts the session's user under MFA, and may read IAM",
             object.spec.account_id,
-            crate::aws::account::role_arn(&object.spec),
+            object.spec.assumed_role_arn(),
         ),
         _ => format!("account {}: {error}", object.spec.account_id),
     };
@@ -266,7 +278,7 @@ async fn sweep_failed(
 
 /// A changed spec or label may bring roles in or out.
 fn wake_on_change(object: &AwsAccount, context: &Context) {
-    let now = (object.metadata.generation, object.labels().clone());
+    let now = context.inputs(object);
     let before = context.progress(&object.name_any(), |p| p.seen.replace(now.clone()));
     if before.as_ref() == Some(&now) {
         return;
@@ -303,17 +315,15 @@ fn wake_roles(object: &AwsAccount, context: &Context, live: &Account, all: bool)
         let fingerprint = match live.snapshot.lock().lookup(role_name(&role.spec, &name)) {
             Lookup::Unknown => continue,
             Lookup::Absent => None,
-            Lookup::Present(observed, _) => Some(observed.fingerprint()),
+            Lookup::Present(observed, _) => Some(observed.fingerprint),
         };
-        let now = Settled {
-            generation: role.metadata.generation,
-            fingerprint,
-        };
-        let left = context.progress(&live.name, |p| p.settled.get(&key).copied());
-        if left.is_some_and(|l| l.generation == now.generation && l.fingerprint != now.fingerprint) {
+        let id = context.id(&key);
+        let left = context.progress(&live.name, |p| p.settled.get(&id).copied());
+        let generation = role.metadata.generation;
+        if left.is_some_and(|l| l.generation == generation && l.fingerprint != fingerprint) {
             drifted += 1;
         }
-        if all || left != Some(now) {
+        if all || !left.is_some_and(|left| left.is_still(generation, fingerprint)) {
             context.wake_role(key);
         }
     }
@@ -323,52 +333,45 @@ fn wake_roles(object: &AwsAccount, context: &Context, live: &Account, all: bool)
     drifted
 }
 
-/// Roles with our owner tag, as the namespace and name of their `IamRole`.
-fn strays(context: &Context, live: &Account) -> Vec<(String, String)> {
+/// Namespace and name of every `IamRole` whose owner tag is on a role here.
+fn owners(context: &Context, live: &Account) -> impl Iterator<Item = (String, String)> {
     let prefix = context.owner_prefix();
-    let owners = live.snapshot.lock().owners(&prefix);
-    let parts = owners
-        .iter()
-        .filter_map(|owner| owner.strip_prefix(&prefix)?.split_once('/'));
-    parts
+    let owners: Vec<String> = live.snapshot.lock().owners().map(str::to_owned).collect();
+    owners.into_iter().filter_map(move |owner| {
+        let (namespace, name) = owner.strip_prefix(&prefix)?.split_once('/')?;
+        Some((namespace.to_owned(), name.to_owned()))
+    })
+}
+
+/// Those of them whose object does not name this account.
+fn strays(context: &Context, live: &Account) -> Vec<(String, String)> {
+    let Some(account) = context.stores.accounts.get(&ObjectRef::new(&live.name)) else {
+        return vec![];
+    };
+    owners(context, live)
         .filter(|(namespace, name)| {
-            let key: ObjectRef<IamRole> = ObjectRef::new(name).within(namespace);
             // Already accounted for: its object names this account.
-            context.stores.roles.get(&key).is_some_and(|role| {
-                !stands_in(&role, &live.name)
-                    && context
-                        .stores
-                        .accounts
-                        .get(&ObjectRef::new(&live.name))
-                        .is_some_and(|a| !targets(&role, &a))
-            })
+            let role = context.stores.roles.get(&ObjectRef::new(name).within(namespace));
+            role.is_some_and(|role| !stands_in(&role, &live.name) && !targets(&role, &account))
         })
-        .map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
         .collect()
 }
 
 /// Roles with our owner tag whose `IamRole` is gone, as after a finalizer was removed by force. Told, never touched.
-async fn report_orphans(object: &AwsAccount, context: &Context, live: &Account) {
-    let prefix = context.owner_prefix();
-    let mut orphans: Vec<String> = live.snapshot.lock().owners(&prefix);
-    orphans.retain(|owner| {
-        owner
-            .strip_prefix(&prefix)
-            .and_then(|rest| rest.split_once('/'))
-            .is_some_and(|(namespace, name)| {
-                let watched = context
-                    .options
-                    .watch_namespace
-                    .as_deref()
-                    .is_none_or(|w| w == namespace);
-                watched
-                    && context
-                        .stores
-                        .roles
-                        .get(&ObjectRef::new(name).within(namespace))
-                        .is_none()
-            })
-    });
+fn report_orphans(object: &AwsAccount, context: &Context, live: &Account) {
+    let is_orphan = |(namespace, name): &(String, String)| {
+        let watched = context.options.watch_namespace.as_ref();
+        watched.is_none_or(|watched| watched == namespace)
+            && context
+                .stores
+                .roles
+                .get(&ObjectRef::new(name).within(namespace))
+                .is_none()
+    };
+    let mut orphans: Vec<String> = owners(context, live)
+        .filter(is_orphan)
+        .map(|(namespace, name)| context.owner(&namespace, &name))
+        .collect();
     orphans.sort();
     let new = context.progress(&live.name, |p| {
         let new = p.orphans != orphans;
@@ -382,7 +385,7 @@ async fn report_orphans(object: &AwsAccount, context: &Context, live: &Account) 
             orphans.len(),
             shown.join(", ")
         );
-        events::publish(context, object, EventType::Warning, "Orphaned", "Sweep", &note).await;
+        events::publish(context, object, EventType::Warning, "Orphaned", "Sweep", &note);
     }
 }
 
@@ -406,7 +409,7 @@ async fn let_go(object: &AwsAccount, context: &Context, api: &Api<AwsAccount>) -
 fn needs(role: &IamRole, object: &AwsAccount) -> bool {
     let name = object.name_any();
     let has_it = entry_in(role, &name).is_some_and(|a| a.role_id.is_some());
-    let may = access::may_allow(object, role.metadata.namespace.as_deref().unwrap_or_default());
+    let may = may_admit(object, role.metadata.namespace.as_deref().unwrap_or_default());
     has_it || (may && (targets(role, object) || stands_in(role, &name)))
 }
 
@@ -450,6 +453,7 @@ async fn report(
     let mut status = AwsAccountStatus {
         observed_generation: generation,
         conditions: conditions(prior.map_or(&[][..], |p| &p.conditions), generation, verdict, now),
+        cluster: Some(context.options.cluster.clone()),
         ..prior.cloned().unwrap_or_default()
     };
     if let Some((counts, took)) = swept {
@@ -459,9 +463,13 @@ async fn report(
         status.quotas = context.live(object).quotas();
     }
     let api: Api<AwsAccount> = Api::all(context.client.clone());
-    if context.patch_status(&api, object, prior, &status).await? {
+    if context
+        .patch_status(&api, object, prior, &status, Others::Keep)
+        .await?
+        == Patched::Written
+    {
         let before = prior.and_then(|p| ready_reason(&p.conditions));
-        events::publish_stalled(context, object, before, &status.conditions).await;
+        events::publish_stalled(context, object, before, &status.conditions);
     }
     Ok(())
 }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Recorder, Reporter};
@@ -17,13 +19,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::role_names::RoleNames;
+use super::shards::Shards;
 use super::{Error, Options, Shared};
-use crate::aws::account::Account;
+use crate::aws::account::{Account, Surroundings};
 use crate::aws::session::{OpenSession, Sessions};
+use crate::conditions::ready_reason;
+use crate::metrics::{Metrics, OfAccount, OfKind, OfReason, OfSession, StateInAccount};
 use crate::role::desired;
 use crate::role::targets;
 
@@ -34,6 +40,8 @@ pub const MANAGER: &str = "rolectl-controller";
 pub struct Stores {
     /// Roles.
     pub roles: Store<IamRole>,
+    /// Roles by the name that they want in AWS.
+    pub names: Arc<RoleNames>,
     /// Accounts.
     pub accounts: Store<AwsAccount>,
     /// Sessions.
@@ -59,6 +67,28 @@ pub struct Settled {
     pub generation: Option<i64>,
     /// Fingerprint of the role in AWS, `None` where there is none.
     pub fingerprint: Option<u64>,
+    /// Where the role is as it should be, and was not given up on: what that was computed from, and what was said.
+    pub in_sync: Option<InSync>,
+}
+
+/// By what a role was found in sync, in hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InSync {
+    /// [`Inputs`].
+    pub inputs: u64,
+    /// The entry in the role's status.
+    pub said: u64,
+}
+
+/// What of the objects a role in an account depends on, beside its own: the account's generation and labels, and the
+/// account of its session.
+pub type Inputs = (Option<i64>, BTreeMap<String, String>, Option<String>);
+
+impl Settled {
+    /// Whether the role is still as it was left.
+    pub fn is_still(&self, generation: Option<i64>, fingerprint: Option<u64>) -> bool {
+        (self.generation, self.fingerprint) == (generation, fingerprint)
+    }
 }
 
 /// Where the sweeps of an account stand.
@@ -74,14 +104,93 @@ pub struct AccountProgress {
     pub failure: Option<(Reason, String)>,
     /// Failures in a row.
     pub failures: u32,
-    /// Hash of the parts of the object that roles depend on.
-    pub seen: Option<(Option<i64>, BTreeMap<String, String>)>,
-    /// How each role was left here.
-    pub settled: HashMap<ObjectRef<IamRole>, Settled>,
+    /// When the last sweep went through, and how long it took.
+    pub swept: Option<(Instant, Duration)>,
+    /// What roles were told of last.
+    pub seen: Option<Inputs>,
+    /// How each role was left here, by [`Context::id`].
+    pub settled: HashMap<u64, Settled>,
     /// Whether the roles know already that no call may be made.
     pub parked: bool,
     /// Owners without object that were already reported.
     pub orphans: Vec<String>,
+}
+
+/// Objects that wait to be reconciled, by kind.
+#[derive(Default)]
+pub struct Waiting {
+    objects: Mutex<HashMap<&'static str, HashSet<u64>>>,
+    hasher: RandomState,
+}
+
+impl Waiting {
+    /// The object waits.
+    pub fn enter<K: Resource<DynamicType = ()>>(&self, key: &ObjectRef<K>) {
+        let id = self.hasher.hash_one(key);
+        self.objects
+            .lock()
+            .entry(static_kind(&K::kind(&())))
+            .or_default()
+            .insert(id);
+    }
+
+    /// It does not any more.
+    pub fn leave<K: Resource<DynamicType = ()>>(&self, key: &ObjectRef<K>) {
+        let id = self.hasher.hash_one(key);
+        if let Some(waiting) = self.objects.lock().get_mut(static_kind(&K::kind(&()))) {
+            waiting.remove(&id);
+        }
+    }
+
+    /// Objects that went before their turn came do not wait.
+    fn prune<K>(&self, store: &Store<K>)
+    where
+        K: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        let there = store.state();
+        let there: HashSet<u64> = there
+            .iter()
+            .map(|object| self.hasher.hash_one(ObjectRef::from_obj(&**object)))
+            .collect();
+        if let Some(waiting) = self.objects.lock().get_mut(static_kind(&K::kind(&()))) {
+            waiting.retain(|id| there.contains(id));
+        }
+    }
+
+    fn counts(&self) -> Vec<(&'static str, i64)> {
+        let count = |waiting: &HashSet<u64>| i64::try_from(waiting.len()).unwrap_or(i64::MAX);
+        self.objects
+            .lock()
+            .iter()
+            .map(|(kind, all)| (*kind, count(all)))
+            .collect()
+    }
+}
+
+/// One of our kinds, by its name.
+pub fn static_kind(kind: &str) -> &'static str {
+    let kinds = ["IamRole", "AwsAccount", "MfaSession"];
+    kinds.into_iter().find(|k| *k == kind).unwrap_or("other")
+}
+
+/// Whether other replicas write the same status, each its own accounts in it: none may undo what another has just written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// They do.
+    Write,
+    /// It is ours alone.
+    Keep,
+}
+
+/// What became of a status that was to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patched {
+    /// The API server has it already.
+    Unchanged,
+    /// It was written.
+    Written,
+    /// Somebody else wrote first: it is to be made anew from the object as it is now.
+    Stale,
 }
 
 /// Failures of one role in a row.
@@ -109,14 +218,26 @@ pub struct Context {
     pub base: SdkConfig,
     /// Cancelled when the process goes down.
     pub shutdown: CancellationToken,
+    /// Which accounts are ours to look after.
+    pub shards: Arc<Shards>,
+    /// As many AWS calls as may be under way at a time.
+    in_flight: Arc<Semaphore>,
+    /// As many events as may be published at a time: news come after work.
+    pub event_turns: Arc<Semaphore>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What waits to be reconciled.
+    pub waiting: Waiting,
     /// Secrets that are watched, by `MfaSession`.
     pub secret_watches: Mutex<HashMap<String, String>>,
     live: RwLock<HashMap<String, Arc<Account>>>,
     progress: Mutex<HashMap<String, AccountProgress>>,
     failures: Mutex<HashMap<ObjectRef<IamRole>, Failures>>,
-    forced: Mutex<HashMap<ObjectRef<IamRole>, String>>,
-    warned: Mutex<HashMap<ObjectRef<IamRole>, Option<i64>>>,
-    written: Mutex<HashMap<String, String>>,
+    forced: Mutex<HashMap<u64, u64>>,
+    warned: Mutex<HashMap<u64, Option<i64>>>,
+    /// Hash of the last status that we wrote, by the hash of the object's uid.
+    written: Mutex<HashMap<u64, u64>>,
+    hasher: RandomState,
 }
 
 impl Context {
@@ -124,16 +245,15 @@ impl Context {
     pub async fn new(
         client: Client,
         options: Options,
+        metrics: Arc<Metrics>,
         stores: Stores,
         queues: Queues,
         shutdown: CancellationToken,
     ) -> Shared {
-        let reporter = Reporter {
-            controller: MANAGER.to_owned(),
-            instance: None,
-        };
+        let in_flight = Arc::new(Semaphore::new(options.concurrency.into()));
+        let shards = Shards::new(options.shards, &options.lease_prefix(), options.replica.clone());
         Arc::new(Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            recorder: recorder(client.clone()),
             client,
             options,
             stores,
@@ -141,6 +261,11 @@ impl Context {
             sessions: Sessions::default(),
             base: crate::aws::base_config().await,
             shutdown,
+            shards: Arc::new(shards),
+            in_flight,
+            event_turns: Arc::new(Semaphore::new(4)),
+            metrics,
+            waiting: Waiting::default(),
             secret_watches: Mutex::default(),
             live: RwLock::default(),
             progress: Mutex::default(),
@@ -148,14 +273,124 @@ impl Context {
             forced: Mutex::default(),
             warned: Mutex::default(),
             written: Mutex::default(),
+            hasher: RandomState::new(),
         })
     }
 
-    /// Returns once all caches hold what the API server had. Nothing may be concluded from absence before.
-    pub async fn caches_filled(&self) {
-        for filled in &self.stores.filled {
-            // A closed channel means that the process goes down.
-            let _ = filled.clone().wait_for(|filled| *filled).await;
+    /// A recorder that remembers nothing.
+    pub fn new_recorder(&self) -> Recorder {
+        recorder(self.client.clone())
+    }
+
+    /// Whether all caches hold what the API server had.
+    pub fn is_filled(&self) -> bool {
+        self.stores.filled.iter().all(|filled| *filled.borrow())
+    }
+
+    /// Returns once all caches hold what the API server had, since nothing may be concluded from absence before; or when
+    /// the process goes down, after which nobody fills them. Whether work may begin.
+    pub async fn ready(&self) -> bool {
+        let filled = async {
+            for filled in &self.stores.filled {
+                // A closed channel means that the process goes down.
+                let _ = filled.clone().wait_for(|filled| *filled).await;
+            }
+        };
+        tokio::select! {
+            () = self.shutdown.cancelled() => false,
+            () = filled => !self.shutdown.is_cancelled(),
+        }
+    }
+
+    /// Whether this process looks after the account.
+    pub fn serves(&self, account: &AwsAccount) -> bool {
+        self.serves_session(&account.spec.session_ref) && self.shards.hold(&account.name_any())
+    }
+
+    /// Another part of the accounts is ours now: everything is looked at anew.
+    pub fn wake_all(&self) {
+        for session in self.stores.sessions.state() {
+            self.wake_session(&session.name_any());
+        }
+        for account in self.stores.accounts.state() {
+            self.wake_account(&account.name_any());
+        }
+        for role in self.stores.roles.state() {
+            self.wake_role(ObjectRef::from_obj(&*role));
+        }
+    }
+
+    /// What stands, for the metrics. Of what several replicas see, each shows its part, so that sums are right.
+    pub fn look_up(&self, metrics: &Metrics) {
+        let view = self.shards.view();
+        let (mut by_reason, mut by_state) = (HashMap::new(), HashMap::new());
+        for role in self.stores.roles.state() {
+            let Some(status) = &role.status else { continue };
+            if view.holds(&full_name(&role)) {
+                let reason = ready_reason(&status.conditions).unwrap_or_default().to_owned();
+                *by_reason.entry(reason).or_insert(0_i64) += 1;
+            }
+            for entry in status.accounts.iter().filter(|entry| view.holds(&entry.name)) {
+                let at = (entry.name.clone(), entry.state.as_str());
+                *by_state.entry(at).or_insert(0_i64) += 1;
+            }
+        }
+        metrics.roles.clear();
+        for (reason, count) in by_reason {
+            metrics.roles.get_or_create(&OfReason { reason }).set(count);
+        }
+        metrics.role_accounts.clear();
+        for ((account, state), count) in by_state {
+            let labels = StateInAccount { account, state };
+            metrics.role_accounts.get_or_create(&labels).set(count);
+        }
+        let accounts: Vec<Arc<Account>> = self.live.read().values().cloned().collect();
+        metrics.rate.clear();
+        metrics.bucket_level.clear();
+        metrics.sweep_age.clear();
+        metrics.sweep_seconds.clear();
+        metrics
+            .accounts_held
+            .set(i64::try_from(accounts.len()).unwrap_or(i64::MAX));
+        for live in &accounts {
+            let account = OfAccount {
+                account: live.name.clone(),
+            };
+            let (rate, level) = live.bucket_level();
+            metrics.rate.get_or_create(&account).set(rate);
+            metrics.bucket_level.get_or_create(&account).set(level);
+            if let Some((at, took)) = self.progress(&live.name, |p| p.swept) {
+                metrics
+                    .sweep_age
+                    .get_or_create(&account)
+                    .set(at.elapsed().as_secs_f64());
+                metrics
+                    .sweep_seconds
+                    .get_or_create(&account)
+                    .set(took.as_secs_f64());
+            }
+        }
+        metrics.session_left.clear();
+        let now = Timestamp::now();
+        for session in self.stores.sessions.state() {
+            let session = session.name_any();
+            if !self.serves_session(&session) || !view.holds(&session) {
+                continue;
+            }
+            let open = self.sessions.current(&session);
+            let left = open.map_or(0.0, |open| {
+                open.expires_at.duration_since(now).as_secs_f64().max(0.0)
+            });
+            metrics
+                .session_left
+                .get_or_create(&OfSession { session })
+                .set(left);
+        }
+        self.waiting.prune(&self.stores.roles);
+        self.waiting.prune(&self.stores.accounts);
+        self.waiting.prune(&self.stores.sessions);
+        for (kind, waiting) in self.waiting.counts() {
+            metrics.queue.get_or_create(&OfKind { kind }).set(waiting);
         }
     }
 
@@ -178,17 +413,22 @@ impl Context {
     pub fn live(&self, object: &AwsAccount) -> Arc<Account> {
         let name = object.name_any();
         let mut all = self.live.write();
-        if let Some(live) = all.get(&name).filter(|live| live.spec == object.spec) {
+        if let Some(live) = all
+            .get(&name)
+            .filter(|live| live.spec == object.spec && live.is_held())
+        {
             return live.clone();
         }
-        let live = Account::new(
-            &name,
-            object.spec.clone(),
-            self.base.clone(),
-            self.shutdown.clone(),
-            &self.options.namespace,
-            &self.owner_prefix(),
-        );
+        let surroundings = Surroundings {
+            base: self.base.clone(),
+            shutdown: self.shutdown.clone(),
+            tenure: self.shards.tenure(&name).clone(),
+            in_flight: self.in_flight.clone(),
+            metrics: self.metrics.clone(),
+            namespace: self.options.namespace.clone(),
+            owner_prefix: self.owner_prefix(),
+        };
+        let live = Account::new(&name, object.spec.clone(), surroundings);
         all.insert(name.clone(), live.clone());
         drop(all);
         // A new account knows no role yet: it is swept before anything is decided.
@@ -200,13 +440,36 @@ impl Context {
         live
     }
 
-    /// The live accounts whose snapshot holds a role of this owner.
-    pub fn holding(&self, owner: &str) -> Vec<String> {
-        let live: Vec<Arc<Account>> = self.live.read().values().cloned().collect();
-        live.iter()
-            .filter(|a| !a.snapshot.lock().owned_by(owner).is_empty())
-            .map(|a| a.name.clone())
-            .collect()
+    /// Whether the account's snapshot holds a role of this owner.
+    pub fn holds(&self, account: &str, owner: &str) -> bool {
+        let live = self.live.read().get(account).cloned();
+        live.is_some_and(|live| live.snapshot.lock().holds(owner))
+    }
+
+    /// What stands for a role in our tables: its namespace and name in 8 bytes.
+    pub fn id(&self, key: &ObjectRef<IamRole>) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// What the account's roles depend on.
+    pub fn inputs(&self, account: &AwsAccount) -> Inputs {
+        let session = self
+            .stores
+            .sessions
+            .get(&ObjectRef::new(&account.spec.session_ref));
+        let session = session.map(|session| session.spec.account_id.clone());
+        (account.metadata.generation, account.labels().clone(), session)
+    }
+
+    /// A hash that means nothing outside this process.
+    pub fn hash(&self, value: impl Hash) -> u64 {
+        self.hasher.hash_one(value)
+    }
+
+    /// Every role that wants this name in AWS, in whatever account. IAM's names are unique without case.
+    pub fn namesakes(&self, role_name: &str) -> Vec<Arc<IamRole>> {
+        let keys = self.stores.names.wanted_by(&role_name.to_lowercase());
+        keys.iter().filter_map(|key| self.stores.roles.get(key)).collect()
     }
 
     /// The account is gone.
@@ -235,17 +498,22 @@ impl Context {
     /// Puts an account in its queue.
     pub fn wake_account(&self, name: &str) {
         // A closed queue means that the process goes down.
-        let _ = self.queues.accounts.send(ObjectRef::new(name));
+        let key = ObjectRef::new(name);
+        self.waiting.enter(&key);
+        let _ = self.queues.accounts.send(key);
     }
 
     /// Puts a role in its queue.
     pub fn wake_role(&self, key: ObjectRef<IamRole>) {
+        self.waiting.enter(&key);
         let _ = self.queues.roles.send(key);
     }
 
     /// Puts a session in its queue.
     pub fn wake_session(&self, name: &str) {
-        let _ = self.queues.sessions.send(ObjectRef::new(name));
+        let key = ObjectRef::new(name);
+        self.waiting.enter(&key);
+        let _ = self.queues.sessions.send(key);
     }
 
     /// All roles that name the account or stand in it.
@@ -257,15 +525,17 @@ impl Context {
 
     /// The value of the reconcile annotation, when it was not seen before. The first look after a start is no request.
     pub fn newly_forced(&self, key: &ObjectRef<IamRole>, value: Option<&str>) -> bool {
-        let value = value.unwrap_or_default().to_owned();
-        let before = self.forced.lock().insert(key.clone(), value.clone());
-        before.is_some_and(|before| before != value) && !value.is_empty()
+        let value = value.unwrap_or_default();
+        let hash = self.hasher.hash_one(value);
+        let before = self.forced.lock().insert(self.id(key), hash);
+        before.is_some_and(|before| before != hash) && !value.is_empty()
     }
 
     /// Whether this generation of the role was not warned of yet. From now on it was.
     pub fn newly_warned(&self, role: &IamRole) -> bool {
         let generation = role.metadata.generation;
-        self.warned.lock().insert(ObjectRef::from_obj(role), generation) != Some(generation)
+        let id = self.id(&ObjectRef::from_obj(role));
+        self.warned.lock().insert(id, generation) != Some(generation)
     }
 
     /// One more failure of a role: how many in a row, and since when.
@@ -294,50 +564,58 @@ impl Context {
 
     /// The role's object is gone.
     pub fn forget_role(&self, key: &ObjectRef<IamRole>, uid: Option<&str>) {
+        let id = self.id(key);
         self.failures.lock().remove(key);
-        self.forced.lock().remove(key);
-        self.warned.lock().remove(key);
+        self.forced.lock().remove(&id);
+        self.warned.lock().remove(&id);
         for progress in self.progress.lock().values_mut() {
-            progress.settled.remove(key);
+            progress.settled.remove(&id);
         }
         if let Some(uid) = uid {
-            self.written.lock().remove(uid);
+            self.written.lock().remove(&self.hasher.hash_one(uid));
         }
     }
 
-    /// Writes a status, unless the API server has it already. Server-side apply, so that nobody else's field is touched.
+    /// Writes a status of `object`, unless the API server has it already. Server-side apply, so that nobody else's field is touched.
     pub async fn patch_status<K, S>(
         &self,
         api: &Api<K>,
         object: &K,
         before: Option<&S>,
         status: &S,
-    ) -> Result<bool, Error>
+        others: Others,
+    ) -> Result<Patched, Error>
     where
         K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug,
         S: Serialize + Sync,
     {
-        let uid = object.uid().unwrap_or_default();
+        let uid = self.hasher.hash_one(object.uid().unwrap_or_default());
         let body = serde_json::to_string(status).unwrap_or_default();
+        let hash = self.hasher.hash_one(&body);
         // The cache may trail our own last write, so it alone does not prove that nothing changed.
         let trailing = self
             .written
             .lock()
             .get(&uid)
-            .is_some_and(|written| *written != body);
+            .is_some_and(|written| *written != hash);
         // Compared as written: the API keeps times to the second.
         let unchanged = before
             .and_then(|b| serde_json::to_string(b).ok())
             .is_some_and(|b| b == body);
         if unchanged && !trailing {
-            return Ok(false);
+            return Ok(Patched::Unchanged);
         }
-        let patch = json!({
+        let mut patch = json!({
             "apiVersion": K::api_version(&()),
             "kind": K::kind(&()),
             "metadata": {"name": object.name_any()},
             "status": status,
         });
+        if others == Others::Write
+            && let Some(metadata) = patch.get_mut("metadata").and_then(|m| m.as_object_mut())
+        {
+            metadata.insert("resourceVersion".to_owned(), json!(object.resource_version()));
+        }
         match api
             .patch_status(
                 &object.name_any(),
@@ -348,11 +626,15 @@ impl Context {
         {
             Ok(_) => {}
             // Deleted meanwhile: there is nothing to say any more.
-            Err(kube::Error::Api(e)) if e.code == 404 => return Ok(false),
+            Err(kube::Error::Api(e)) if e.code == 404 => return Ok(Patched::Unchanged),
+            Err(kube::Error::Api(e)) if e.code == 409 && others == Others::Write => {
+                return Ok(Patched::Stale);
+            }
             Err(error) => return Err(Error::kube("could not write the status")(error)),
         }
-        self.written.lock().insert(uid, body);
-        Ok(true)
+        self.written.lock().insert(uid, hash);
+        self.metrics.wrote_status(&K::kind(&()));
+        Ok(Patched::Written)
     }
 
     /// Adds or removes our finalizer.
@@ -383,10 +665,16 @@ impl Context {
             Err(kube::Error::Api(e)) if e.code == 404 && !wanted => Ok(()),
             Err(kube::Error::Api(e)) if e.code == 409 => {
                 // Our cache trails: take the finalizers as they are now.
-                let now = api
-                    .get(&object.name_any())
-                    .await
-                    .map_err(Error::kube("could not read the object"))?;
+                let now = api.get_opt(&object.name_any()).await;
+                let now = now.map_err(Error::kube("could not read the object"))?;
+                // Another replica may have let it go.
+                let Some(now) = now else {
+                    return if wanted {
+                        Err(Error::Incomplete("itself"))
+                    } else {
+                        Ok(())
+                    };
+                };
                 if now.uid() != object.uid() {
                     return Err(Error::Incomplete("the same uid"));
                 }
@@ -417,6 +705,14 @@ impl Context {
     {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
     }
+}
+
+fn recorder(client: Client) -> Recorder {
+    let reporter = Reporter {
+        controller: MANAGER.to_owned(),
+        instance: None,
+    };
+    Recorder::new(client, reporter)
 }
 
 /// What the role's status says of the account.

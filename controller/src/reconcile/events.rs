@@ -9,8 +9,9 @@ use super::context::Context;
 /// The API server cuts notes at 1 kB; we cut before.
 const NOTE: usize = 1000;
 
-/// Publishes an event. That it could not be published is logged and fails nothing.
-pub async fn publish<K: Resource<DynamicType = ()>>(
+/// Publishes an event, in its turn and behind the caller's back: a role is not kept waiting for the news of it. That it
+/// could not be published is logged and fails nothing.
+pub fn publish<K: Resource<DynamicType = ()>>(
     context: &Context,
     object: &K,
     type_: EventType,
@@ -26,13 +27,24 @@ pub async fn publish<K: Resource<DynamicType = ()>>(
         action: action.to_owned(),
         secondary: None,
     };
-    if let Err(error) = context.recorder.publish(&event, &object.object_ref(&())).await {
-        tracing::warn!(%error, reason = event.reason, "event not published");
-    }
+    // A warning may repeat, and then its event counts; the recorder keeps it in memory for that. What was done is told
+    // once, and ten thousand roles are not kept.
+    let recorder = match event.type_ {
+        EventType::Warning => context.recorder.clone(),
+        EventType::Normal => context.new_recorder(),
+    };
+    let (object, turns) = (object.object_ref(&()), context.event_turns.clone());
+    tokio::spawn(async move {
+        // Never closed.
+        let _turn = turns.acquire().await;
+        if let Err(error) = recorder.publish(&event, &object).await {
+            tracing::warn!(%error, reason = event.reason, "event not published");
+        }
+    });
 }
 
 /// Publishes a warning when the reason of an object has become one that a user must act on.
-pub async fn publish_stalled<K: Resource<DynamicType = ()>>(
+pub fn publish_stalled<K: Resource<DynamicType = ()>>(
     context: &Context,
     object: &K,
     before: Option<&str>,
@@ -50,7 +62,6 @@ pub async fn publish_stalled<K: Resource<DynamicType = ()>>(
             &ready.reason,
             "Reconcile",
             &ready.message,
-        )
-        .await;
+        );
     }
 }

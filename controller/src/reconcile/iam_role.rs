@@ -1,9 +1,11 @@
 //! `IamRole`: resolve, desired, observed, plan, apply, status.
 
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
@@ -17,30 +19,35 @@ use rolectl_crds::{
 };
 use tokio::sync::OnceCell;
 
-use super::access;
-use super::context::{Context, Settled, backoff, distinct, entry_in, full_name, stands_in};
+use super::access::Claimant;
+use super::context::{Context, InSync, Others, Patched, Settled, backoff, distinct, entry_in, full_name};
+use super::shards::View;
 use super::{Error, Shared, events};
-use crate::aws::account::{Account, AccountError, role_arn};
+use crate::aws::account::{Account, AccountError};
 use crate::aws::apply::{Applied, apply, verify};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{OpenSession, SessionState};
 use crate::aws::snapshot::Lookup;
 use crate::conditions::ready_reason;
-use crate::role::desired::{desired, role_name};
+use crate::role::decide::{decide, wanted};
+use crate::role::desired::role_name;
 use crate::role::managed_policy::suggestion;
 use crate::role::plan::is_ours;
-use crate::role::selection::{selector_error, targets};
+use crate::role::selection::{may_admit, selector_error, targets};
 use crate::role::status::{SHOWN_CHANGES, status, without_accounts};
-use crate::role::{
-    AccountContext, Change, DesiredRole, Known, ObservedRole, Plan, guardrails, plan, plan_removal,
-};
+use crate::role::{Change, DesiredRole, Known, ObservedRole, Plan, Refusal, plan_removal};
 
 /// How often what only a user can mend is looked at again: the cure may have come from outside Kubernetes.
 const STALLED_RETRY: Duration = Duration::from_mins(5);
 /// How long an account may take before the status tells of the others.
 const INTERIM: Duration = Duration::from_secs(3);
+/// In how many accounts one role is worked on at a time. Each takes some ten kilobytes meanwhile.
+const ACCOUNTS_AT_ONCE: usize = 64;
 /// How soon a failure is tried again, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+
+/// How often a status is made anew because another replica wrote first.
+const ATTEMPTS: usize = 8;
 
 /// What came of one account.
 struct Outcome {
@@ -63,9 +70,14 @@ struct Work<'a> {
     role: &'a IamRole,
     context: &'a Context,
     key: ObjectRef<IamRole>,
-    namespace: String,
+    namespace: &'a str,
+    claimant: Claimant<'a>,
+    /// The accounts that are ours, from the beginning to the end of this reconcile.
+    part: View,
     name: String,
     owner: String,
+    /// The entries of the object's status, by account.
+    entries: HashMap<&'a str, &'a AccountStatus>,
     /// Set once the finalizer is on the object. Before that nothing is written to AWS.
     finalizer: OnceCell<()>,
     /// Set once the instance profile that the spec wants is in the object's status.
@@ -74,60 +86,77 @@ struct Work<'a> {
 
 /// Makes every account agree with the role.
 pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Error> {
-    context.caches_filled().await;
-    if context.shutdown.is_cancelled() {
+    if !context.ready().await {
         return Ok(Action::await_change());
     }
     let work = Work::new(&role, &context);
+    if !work.part.holds_any() {
+        return Ok(Action::await_change());
+    }
     if role.metadata.deletion_timestamp.is_some() {
         return work.finalize().await;
     }
     if role.spec.suspend {
-        let message = "suspended: nothing is read or written".to_owned();
-        let status = without_accounts(
-            role.status.as_ref(),
-            role.metadata.generation,
-            Reason::Suspended,
-            message,
-            Timestamp::now(),
-        );
-        return work.report(status, &[]).await.map(|()| Action::await_change());
+        return work
+            .report_whole(Reason::Suspended, "suspended: nothing is read or written")
+            .await;
     }
     if let Some(problem) = selector_error(&role) {
         let message =
             format!("spec.accounts.selector: {problem}. Until then the role stays as it is everywhere");
-        let (prior, generation) = (role.status.as_ref(), role.metadata.generation);
-        let status = without_accounts(prior, generation, Reason::InvalidSpec, message, Timestamp::now());
-        return work.report(status, &[]).await.map(|()| Action::await_change());
+        return work.report_whole(Reason::InvalidSpec, &message).await;
     }
     work.look_again_if_asked();
     let (wanted, unknown) = work.resolve();
     let leaving = work.leaving(&wanted);
-    let mut outcomes = work.in_all(&wanted, &leaving).await?;
-    outcomes.extend(work.lost(&unknown));
-    outcomes.extend(unknown.into_iter().map(|name| work.unknown_account(name)));
+    let has_entry = work.entries.keys().any(|account| work.part.holds(account));
+    if wanted.is_empty() && leaving.is_empty() && unknown.is_empty() && !has_entry && !work.leads() {
+        // Nothing of it is in our part of the accounts.
+        return Ok(Action::await_change());
+    }
+    let mut known = work.lost(&unknown);
+    known.extend(unknown.into_iter().map(|name| work.unknown_account(name)));
+    let outcomes = work.in_all(&wanted, &leaving, known).await?;
     let done: Vec<(String, String)> = outcomes.iter().filter_map(|o| o.done.clone()).collect();
     let accounts: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
     let action = work.next(&accounts);
-    let status = status(
-        role.status.as_ref(),
-        role.metadata.generation,
-        accounts,
-        Timestamp::now(),
-    );
-    work.report(status, &done).await?;
+    work.report(accounts, &done).await?;
     Ok(action)
+}
+
+/// Gives back the room that lists were read with: of small ones that is more than they hold, and all roles are kept.
+pub fn shrink(role: &mut IamRole) {
+    role.finalizers_mut().shrink_to_fit();
+    role.spec.accounts.names.shrink_to_fit();
+    role.spec.managed_policies.shrink_to_fit();
+    if let Some(status) = &mut role.status {
+        status.conditions.shrink_to_fit();
+        status.accounts.shrink_to_fit();
+    }
+}
+
+/// Wakes a role that is being deleted when another replica has finished its part.
+pub fn removals(role: &IamRole) -> Option<u64> {
+    let deleting = role.metadata.deletion_timestamp.is_some();
+    let entries = role.status.iter().flat_map(|status| &status.accounts);
+    let left = entries.filter(|entry| deleting && entry.state != Reason::Removed);
+    u64::try_from(left.count()).ok()
 }
 
 impl<'a> Work<'a> {
     fn new(role: &'a IamRole, context: &'a Context) -> Self {
-        let (namespace, name) = (role.namespace().unwrap_or_default(), role.name_any());
+        let namespace = role.metadata.namespace.as_deref().unwrap_or_default();
+        let name = role.name_any();
+        let entries = role.status.iter().flat_map(|status| &status.accounts);
         let has_finalizer = role.finalizers().iter().any(|f| f == FINALIZER);
         Self {
             key: ObjectRef::from_obj(role),
-            owner: context.owner(&namespace, &name),
+            owner: context.owner(namespace, &name),
+            claimant: Claimant::new(namespace),
+            part: context.shards.view(),
             finalizer: OnceCell::new_with(has_finalizer.then_some(())),
             profiles_noted: OnceCell::new(),
+            entries: entries.map(|entry| (entry.name.as_str(), entry)).collect(),
             namespace,
             name,
             role,
@@ -148,58 +177,86 @@ impl<'a> Work<'a> {
         for account in self.resolve().0 {
             let account = account.name_any();
             // Also what was given up on is tried again.
-            self.context.progress(&account, |p| p.settled.remove(&self.key));
+            self.context
+                .progress(&account, |p| p.settled.remove(&self.context.id(&self.key)));
             self.context.want_sweep(&account);
         }
     }
 
-    /// The accounts that the spec names, and the names that no account has.
+    /// Whether it falls to us to tell what concerns no account.
+    fn leads(&self) -> bool {
+        self.part.holds(&full_name(self.role))
+    }
+
+    /// All accounts that the spec names.
+    fn targets(&self) -> Vec<Arc<AwsAccount>> {
+        let accounts = &self.context.stores.accounts;
+        accounts.state_filter(|account| targets(self.role, account))
+    }
+
+    /// The accounts that the spec names, and the names that no account has, as far as they are in our part.
     fn resolve(&self) -> (Vec<Arc<AwsAccount>>, Vec<String>) {
-        let accounts = self
-            .context
-            .stores
-            .accounts
-            .state_filter(|account| targets(self.role, account));
-        let known = |name: &String| accounts.iter().any(|a| a.metadata.name.as_ref() == Some(name));
-        let unknown = distinct(
-            self.role
-                .spec
-                .accounts
-                .names
-                .iter()
-                .filter(|n| !known(n))
-                .cloned(),
-        );
+        let mut accounts = self.targets();
+        let known: HashSet<&str> = accounts
+            .iter()
+            .filter_map(|a| a.metadata.name.as_deref())
+            .collect();
+        let named = self.role.spec.accounts.names.iter();
+        let unknown = named.filter(|name| !known.contains(name.as_str()) && self.part.holds(name));
+        let unknown = distinct(unknown.cloned());
+        accounts.retain(|account| self.part.holds(&account.name_any()));
         (accounts, unknown)
     }
 
     /// Accounts that the spec does not name any more, but that have the role, or may have it.
     fn leaving(&self, wanted: &[Arc<AwsAccount>]) -> Vec<Arc<AwsAccount>> {
-        let holding = self.context.holding(&self.owner);
+        let wanted: HashSet<&str> = wanted.iter().filter_map(|w| w.metadata.name.as_deref()).collect();
         self.context.stores.accounts.state_filter(|account| {
-            let name = account.name_any();
-            !wanted.iter().any(|w| w.name_any() == name)
-                && (stands_in(self.role, &name) || holding.contains(&name))
+            let name = account.metadata.name.as_deref().unwrap_or_default();
+            self.part.holds(name)
+                && !wanted.contains(name)
+                && (self.prior(name).is_some() || self.context.holds(name, &self.owner))
         })
     }
 
-    /// Works on all accounts at the same time. One that takes long does not keep the others' news back.
+    /// Ensures the role in an account where it `stays`, or ends our care for it.
+    fn in_one<'w>(
+        &'w self,
+        account: &'w Arc<AwsAccount>,
+        stays: bool,
+    ) -> BoxFuture<'w, (&'w Arc<AwsAccount>, Result<Outcome, Error>)> {
+        async move {
+            let result = if stays {
+                self.ensure(account).await
+            } else {
+                self.leave(account).await
+            };
+            (account, result)
+        }
+        .boxed()
+    }
+
+    /// Works on all accounts at the same time, beside the `outcomes` that are known already. One that takes long does not keep the others' news back.
     async fn in_all(
         &self,
         wanted: &[Arc<AwsAccount>],
         leaving: &[Arc<AwsAccount>],
+        mut outcomes: Vec<Outcome>,
     ) -> Result<Vec<Outcome>, Error> {
-        let ensured = wanted
-            .iter()
-            .map(|account| async move { (account, self.ensure(account).await) }.boxed());
-        let left = leaving
-            .iter()
-            .map(|account| async move { (account, self.leave(account).await) }.boxed());
-        let mut running: FuturesUnordered<_> = ensured.chain(left).collect();
+        let mut waiting: VecDeque<(&Arc<AwsAccount>, bool)> = wanted.iter().map(|a| (a, true)).collect();
+        waiting.extend(leaving.iter().map(|a| (a, false)));
+        let mut running = FuturesUnordered::new();
         let mut slow: Vec<&Arc<AwsAccount>> = wanted.iter().chain(leaving).collect();
-        let (mut outcomes, mut failure) = (vec![], None);
-        let mut news = tokio::time::interval_at(tokio::time::Instant::now() + INTERIM, INTERIM);
+        let mut failure = None;
+        // Ever more seldom: with a thousand accounts each status is large.
+        let mut pause = INTERIM;
+        let mut news = Box::pin(tokio::time::sleep(pause));
         loop {
+            while running.len() < ACCOUNTS_AT_ONCE
+                && let Some((account, stays)) = waiting.pop_front()
+            {
+                running.push(self.in_one(account, stays));
+            }
             tokio::select! {
                 next = running.next() => match next {
                     None => break,
@@ -212,21 +269,22 @@ impl<'a> Work<'a> {
                         }
                     }
                 },
-                _ = news.tick() => {
+                () = &mut news => {
                     let mut accounts: Vec<AccountStatus> = outcomes.iter().filter_map(|o: &Outcome| o.status.clone()).collect();
                     accounts.extend(slow.iter().filter_map(|account| self.unchanged(account, "under way").status));
-                    let interim = status(self.role.status.as_ref(), self.role.metadata.generation, accounts, Timestamp::now());
-                    if let Err(error) = self.report(interim, &[]).await {
+                    if let Err(error) = self.report(accounts, &[]).await {
                         tracing::warn!(role = %self.key, %error, "interim status not written");
                     }
+                    pause *= 2;
+                    news.as_mut().reset(tokio::time::Instant::now() + pause);
                 }
             }
         }
         failure.map_or(Ok(outcomes), Err)
     }
 
-    fn prior(&self, account: &str) -> Option<&AccountStatus> {
-        entry_in(self.role, account)
+    fn prior(&self, account: &str) -> Option<&'a AccountStatus> {
+        self.entries.get(account).copied()
     }
 
     /// The account's entry, with all that is known of the role there kept.
@@ -241,6 +299,7 @@ impl<'a> Work<'a> {
             instance_profiles: prior.map(|p| p.instance_profiles.clone()).unwrap_or_default(),
             message,
             changes: vec![],
+            observed_generation: self.role.metadata.generation,
             last_applied_generation: prior.and_then(|p| p.last_applied_generation),
             name,
         };
@@ -265,16 +324,17 @@ impl<'a> Work<'a> {
 
     /// The next sweep wakes the role again, whatever it finds.
     fn unsettle(&self, account: &AwsAccount) {
-        self.context
-            .progress(&account.name_any(), |p| p.settled.remove(&self.key));
+        self.context.progress(&account.name_any(), |p| {
+            p.settled.remove(&self.context.id(&self.key))
+        });
     }
 
     /// Nothing new can be said yet: what was said of this generation stands.
     fn unchanged(&self, account: &AwsAccount, waiting_for: &str) -> Outcome {
         self.unsettle(account);
-        let current =
-            self.role.status.as_ref().and_then(|s| s.observed_generation) == self.role.metadata.generation;
-        let settled = |s: &&AccountStatus| current && s.state != Reason::SessionLocked;
+        let settled = |s: &&AccountStatus| {
+            s.observed_generation == self.role.metadata.generation && s.state != Reason::SessionLocked
+        };
         match self.prior(&account.name_any()).filter(settled) {
             Some(prior) => {
                 let mut entry = prior.clone();
@@ -293,31 +353,23 @@ impl<'a> Work<'a> {
         let entries = self.role.status.iter().flat_map(|s| &s.accounts);
         entries
             .filter(|a| a.role_id.is_some() || a.last_applied_generation.is_some())
+            .filter(|a| self.part.holds(&a.name))
             .filter(|a| !but.contains(&a.name) && self.context.stores.accounts.get(&ObjectRef::new(&a.name)).is_none())
             .map(|a| {
                 let message = format!(
                     "AwsAccount {} is gone, and the role still stands there: apply it again, or set deletionPolicy: Retain",
                     a.name
                 );
-                account_gone(a.clone(), message)
+                account_gone(a.clone(), self.role.metadata.generation, message)
             })
             .collect()
     }
 
     fn unknown_account(&self, name: String) -> Outcome {
         let message = format!("there is no AwsAccount {name}: create it, or correct spec.accounts.names");
-        let known = self.prior(&name).cloned().unwrap_or_else(|| AccountStatus {
-            name,
-            account_id: None,
-            state: Reason::AccountNotFound,
-            arn: None,
-            role_id: None,
-            instance_profiles: vec![],
-            message: None,
-            changes: vec![],
-            last_applied_generation: None,
-        });
-        account_gone(known, message)
+        let known = self.prior(&name).cloned();
+        let known = known.unwrap_or_else(|| AccountStatus::new(name, Reason::AccountNotFound));
+        account_gone(known, self.role.metadata.generation, message)
     }
 
     /// Makes one account agree.
@@ -332,7 +384,7 @@ impl<'a> Work<'a> {
             let message = "the AwsAccount is being deleted: take it out of spec.accounts";
             return Ok(self.outcome(account, Reason::AccountNotFound, message));
         }
-        if !access::allows(self.context, account, &self.namespace).await? {
+        if !self.claimant.may_use(self.context, account).await? {
             let message = format!(
                 "AwsAccount {} does not allow namespace {}: its owner can add it to spec.allowedNamespaces",
                 account.name_any(),
@@ -343,11 +395,17 @@ impl<'a> Work<'a> {
         if let Some(other) = self.prevailing_namesake(account) {
             return Ok(self.outcome(account, Reason::Duplicate, self.duplicate_of(&other)));
         }
-        let desired = match self.desired(account) {
+        if let Some(status) = self.still_in_sync(account) {
+            return Ok(Outcome {
+                status: Some(status.clone()),
+                done: None,
+            });
+        }
+        let desired = match self.wanted(account) {
             Ok(desired) => desired,
-            Err((reason, message)) => return Ok(self.outcome(account, reason, message)),
+            Err(Refusal { reason, message }) => return Ok(self.outcome(account, reason, message)),
         };
-        self.warn(&desired.warnings).await;
+        self.warn(&desired.warnings);
         let (live, session) = match self.reach(account) {
             Ok(reached) => reached,
             Err(outcome) => return Ok(*outcome),
@@ -356,18 +414,14 @@ impl<'a> Work<'a> {
             Ok(observed) => observed,
             Err(outcome) => return Ok(*outcome),
         };
-        let kept =
-            account.spec.guardrails.as_ref().and_then(|g| {
-                guardrails::violation(g, &desired, observed.as_deref(), &account.spec.partition)
-            });
-        if let Some(message) = kept {
-            return Ok(self.outcome(account, Reason::GuardrailViolated, message));
-        }
         let known = self.known(&live);
-        let plan = match plan(&desired, observed.as_deref(), &known) {
+        let plan = match decide(account, &desired, observed.as_ref(), &known) {
             Ok(plan) => plan,
+            Err(Refusal { reason, message }) if reason == Reason::GuardrailViolated => {
+                return Ok(self.outcome(account, reason, message));
+            }
             Err(refusal) => {
-                let (reason, message) = match self.owning_namesake(account, observed.as_deref()) {
+                let (reason, message) = match self.owning_namesake(account, observed.as_ref()) {
                     Some(other) => (Reason::Duplicate, self.duplicate_of(&other)),
                     None => (refusal.reason, refusal.message),
                 };
@@ -376,7 +430,7 @@ impl<'a> Work<'a> {
                     self.doubt_quotas(&live);
                     return Ok(self.outcome(account, reason, message));
                 }
-                let mut outcome = self.settle(account, reason, message, observed.as_deref());
+                let mut outcome = self.settle(account, reason, message, observed.as_ref());
                 // Not ours, so nothing of it belongs in our status.
                 if let Some(status) = &mut outcome.status {
                     (status.arn, status.role_id) = (None, None);
@@ -389,14 +443,14 @@ impl<'a> Work<'a> {
             if observed.is_some() {
                 self.hold_object().await?;
             }
-            return Ok(self.in_sync(account, observed.as_deref()));
+            return Ok(self.in_sync(account, observed.as_ref()));
         }
         if desired.drift == DriftPolicy::Report {
             let mut outcome = self.settle(
                 account,
                 Reason::Drifted,
                 "differs, and drift: Report leaves it so",
-                observed.as_deref(),
+                observed.as_ref(),
             );
             if let Some(status) = &mut outcome.status {
                 status.changes = shown(&plan);
@@ -407,7 +461,7 @@ impl<'a> Work<'a> {
         let prefix = self.context.owner_prefix();
         let counted = |o: &ObservedRole| o.tags.get(OWNER_TAG).is_some_and(|tag| tag.starts_with(&prefix));
         let adopts = observed
-            .as_deref()
+            .as_ref()
             .is_some_and(|o| !is_ours(o, &self.owner, known.role_id) && !counted(o));
         let _room = if plan.creates() || adopts {
             match live.reserve(&desired.name, adopts) {
@@ -426,6 +480,30 @@ impl<'a> Work<'a> {
         let applied =
             Box::pin(self.carry_out(&live, &session, desired.name.as_str(), plan, observed, seen)).await;
         Ok(self.applied(account, &live, &session, applied))
+    }
+
+    /// What was said of the account, where the role was left in sync and neither the spec nor AWS has changed since. A role in
+    /// a thousand accounts is computed anew only where something happened.
+    fn still_in_sync(&self, account: &AwsAccount) -> Option<&'a AccountStatus> {
+        let generation = self.role.metadata.generation;
+        let said = self
+            .prior(account.metadata.name.as_deref()?)
+            .filter(|p| p.state == Reason::InSync && p.last_applied_generation == generation)?;
+        let expected = InSync {
+            inputs: self.context.hash(self.context.inputs(account)),
+            said: self.said(said),
+        };
+        self.finalizer.get()?;
+        let (live, _session) = self.reach(account).ok()?;
+        let id = self.context.id(&self.key);
+        let left = self.context.progress(&live.name, |p| {
+            let settled = p.settled.get(&id).copied();
+            settled.filter(|left| left.in_sync == Some(expected) && p.failure.is_none())
+        })?;
+        let Lookup::Present(role, _) = live.snapshot.lock().lookup(self.role_name()) else {
+            return None;
+        };
+        left.is_still(generation, Some(role.fingerprint)).then_some(said)
     }
 
     /// A quota stands in the way: look again before long whether it still does.
@@ -456,7 +534,7 @@ impl<'a> Work<'a> {
     }
 
     /// Tells of what the author may not have meant, once for each generation of the spec.
-    async fn warn(&self, warnings: &[String]) {
+    fn warn(&self, warnings: &[String]) {
         let seen = self.role.status.as_ref().and_then(|s| s.observed_generation);
         if warnings.is_empty()
             || seen == self.role.metadata.generation
@@ -472,17 +550,16 @@ impl<'a> Work<'a> {
             "PolicyWarning",
             "Lint",
             &note,
-        )
-        .await;
+        );
     }
 
-    async fn tell_left_as_it_is(&self, account: &str) {
+    fn tell_left_as_it_is(&self, account: &str) {
         let note = format!(
             "{account}: drift: Report never writes, so role {} stays there as it is",
             self.role_name()
         );
         let action = format!("Leave:{account}").chars().take(128).collect::<String>();
-        events::publish(self.context, self.role, EventType::Normal, "Left", &action, &note).await;
+        events::publish(self.context, self.role, EventType::Normal, "Left", &action, &note);
     }
 
     /// Ends our care for the role in an account that the spec does not name any more.
@@ -491,7 +568,7 @@ impl<'a> Work<'a> {
         if self.role.spec.drift == DriftPolicy::Report {
             let stays = prior.is_some_and(|p| p.role_id.is_some());
             if stays {
-                self.tell_left_as_it_is(&account.name_any()).await;
+                self.tell_left_as_it_is(&account.name_any());
             }
             return Ok(Outcome::NOTHING);
         }
@@ -523,7 +600,7 @@ impl<'a> Work<'a> {
             }
         };
         let plan = plan_removal(
-            observed.as_deref(),
+            observed.as_ref(),
             &self.owner,
             &self.known(&live),
             self.role.spec.deletion_policy,
@@ -567,23 +644,19 @@ impl<'a> Work<'a> {
         let idle = |role: &IamRole| {
             let stalled = entry_in(role, &name)
                 .is_some_and(|a| a.role_id.is_none() && a.state.is_stalled() && a.state != Reason::Duplicate);
-            stalled || !access::may_allow(account, role.metadata.namespace.as_deref().unwrap_or_default())
+            stalled || !may_admit(account, role.metadata.namespace.as_deref().unwrap_or_default())
         };
         let mine = claim(self.role);
-        let other = self
-            .context
-            .stores
-            .roles
+        let others = self.context.namesakes(self.role_name());
+        let other = others
+            .iter()
             .find(|other| self.is_namesake(other, account) && !idle(other) && claim(other) < mine)?;
-        Some(full_name(&other))
+        Some(full_name(other))
     }
 
-    /// Whether another object wants the same role in the account. IAM's names are unique without case.
+    /// Whether an object that wants the same name is another one, and wants it in the account.
     fn is_namesake(&self, other: &IamRole, account: &AwsAccount) -> bool {
-        let name = other.metadata.name.as_deref().unwrap_or_default();
-        other.uid() != self.role.uid()
-            && role_name(&other.spec, name).eq_ignore_ascii_case(self.role_name())
-            && targets(other, account)
+        other.metadata.uid != self.role.metadata.uid && targets(other, account)
     }
 
     /// The namesake whose owner tag the role carries, if it is an object of this cluster.
@@ -594,12 +667,11 @@ impl<'a> Work<'a> {
             self.context
                 .owner(other.metadata.namespace.as_deref().unwrap_or_default(), name)
         };
-        let other = self
-            .context
-            .stores
-            .roles
+        let others = self.context.namesakes(self.role_name());
+        let other = others
+            .iter()
             .find(|other| self.is_namesake(other, account) && owner(other) == *tag)?;
-        Some(full_name(&other))
+        Some(full_name(other))
     }
 
     fn duplicate_of(&self, other: &str) -> String {
@@ -609,44 +681,17 @@ impl<'a> Work<'a> {
         )
     }
 
-    fn desired(&self, account: &AwsAccount) -> Result<DesiredRole, (Reason, String)> {
+    /// A hash of an entry of the status.
+    fn said(&self, entry: &AccountStatus) -> u64 {
+        self.context
+            .hash(serde_json::to_string(entry).unwrap_or_default())
+    }
+
+    fn wanted(&self, account: &AwsAccount) -> Result<DesiredRole, Refusal> {
         let session: ObjectRef<rolectl_crds::MfaSession> = ObjectRef::new(&account.spec.session_ref);
-        let session_account = self
-            .context
-            .stores
-            .sessions
-            .get(&session)
-            .map(|s| s.spec.account_id.clone());
-        let context = AccountContext {
-            name: account.name_any(),
-            account_id: account.spec.account_id.clone(),
-            partition: account.spec.partition.clone(),
-            labels: account.labels().clone(),
-            session_account_id: session_account.unwrap_or_default(),
-            ignore_tags: account.spec.ignore_tags.clone(),
-        };
-        let desired = desired(&self.role.spec, &self.name, &self.owner, &context)
-            .map_err(|e| (e.reason(), e.to_string()))?;
-        let through = role_arn(&account.spec);
-        if through
-            .rsplit('/')
-            .next()
-            .is_some_and(|name| name.eq_ignore_ascii_case(&desired.name))
-        {
-            let message = format!(
-                "{through} is the role that rolectl works through in this account: choose another roleName"
-            );
-            return Err((Reason::GuardrailViolated, message));
-        }
-        let broken = account
-            .spec
-            .guardrails
-            .as_ref()
-            .and_then(|g| guardrails::violation(g, &desired, None, &context.partition));
-        match broken {
-            Some(message) => Err((Reason::GuardrailViolated, message)),
-            None => Ok(desired),
-        }
+        let session = self.context.stores.sessions.get(&session);
+        let session_account = session.as_ref().map(|s| s.spec.account_id.as_str());
+        wanted(self.role, &self.owner, account, session_account)
     }
 
     /// The live account and its open session, or what to say instead.
@@ -688,7 +733,7 @@ impl<'a> Work<'a> {
         &self,
         account: &AwsAccount,
         live: &Account,
-    ) -> Result<(Option<Arc<ObservedRole>>, tokio::time::Instant), Box<Outcome>> {
+    ) -> Result<(Option<ObservedRole>, tokio::time::Instant), Box<Outcome>> {
         if let Some((reason, message)) = self.context.progress(&live.name, |p| p.failure.clone()) {
             return Err(Box::new(self.outcome(account, reason, message)));
         }
@@ -698,8 +743,8 @@ impl<'a> Work<'a> {
         };
         match found {
             Lookup::Absent => Ok((None, tokio::time::Instant::now())),
-            Lookup::Present(role, seen) => Ok((Some(role), seen)),
-            Lookup::Unknown => {
+            Lookup::Present(role, seen) if let Some(role) = role.unpack() => Ok((Some(role), seen)),
+            Lookup::Present(..) | Lookup::Unknown => {
                 // The sweep wakes us when it is through. The first one comes by itself.
                 if swept {
                     self.context.want_sweep(&live.name);
@@ -721,19 +766,18 @@ impl<'a> Work<'a> {
     /// The same, and what is about to be made is on record.
     async fn hold(&self) -> Result<(), Error> {
         self.hold_object().await?;
-        let api: Api<IamRole> = self.context.api_of(self.role);
         self.profiles_noted
-            .get_or_try_init(|| self.note_profiles(&api))
+            .get_or_try_init(|| self.note_profiles())
             .await
             .copied()
     }
 
     /// An instance profile has no place in AWS that we would look at again by ourselves, unless the role is in it:
     /// its name is written down before it is made.
-    async fn note_profiles(&self, api: &Api<IamRole>) -> Result<(), Error> {
+    async fn note_profiles(&self) -> Result<(), Error> {
         let wanted = self.resolve().0;
-        let entries = self.role.status.iter().flat_map(|s| &s.accounts);
-        let mut accounts: Vec<AccountStatus> = entries.cloned().collect();
+        let entries = self.entries.values().filter(|entry| self.part.holds(&entry.name));
+        let mut accounts: Vec<AccountStatus> = entries.map(|entry| (*entry).clone()).collect();
         for account in &wanted {
             if self.prior(&account.name_any()).is_none() {
                 accounts.push(self.entry(account, Reason::Progressing, Some("under way".to_owned())));
@@ -749,16 +793,13 @@ impl<'a> Work<'a> {
         if !news {
             return Ok(());
         }
-        let prior = self.role.status.as_ref();
-        // Of the generation before: nothing is done yet for this one.
-        let generation = prior
-            .and_then(|p| p.observed_generation)
-            .or(self.role.metadata.generation);
-        let interim = status(prior, generation, accounts, Timestamp::now());
-        self.context
-            .patch_status(api, self.role, prior, &interim)
-            .await
-            .map(|_| ())
+        let noted = self.write(|latest| {
+            // Of the generation before: nothing is done yet for this one.
+            let prior = latest.status.as_ref();
+            let generation = prior.and_then(|p| p.observed_generation);
+            self.compose(latest, generation.or(self.role.metadata.generation), &accounts)
+        });
+        noted.await
     }
 
     /// Puts the instance profile that the spec wants into the entry. Whether it was not there.
@@ -785,20 +826,20 @@ impl<'a> Work<'a> {
         session: &OpenSession,
         name: &str,
         plan: Plan,
-        observed: Option<Arc<ObservedRole>>,
+        observed: Option<ObservedRole>,
         seen: tokio::time::Instant,
     ) -> Result<Applied, AccountError> {
         let iam = live
-            .iam(session, Timestamp::now(), Some((&self.namespace, &self.name)))
+            .iam(session, Timestamp::now(), Some((self.namespace, &self.name)))
             .await?;
-        if let Some(role) = observed.as_deref()
+        if let Some(role) = &observed
             && !verify(live, &iam, role, seen).await?
         {
             // Another role stands under this name now. Nothing is written before it was looked at.
             live.snapshot.lock().doubt(name, tokio::time::Instant::now());
             return Ok(Applied::default());
         }
-        Ok(apply(live, &iam, name, plan, observed.map(|role| (*role).clone())).await)
+        Ok(apply(live, &iam, name, plan, observed).await)
     }
 
     fn applied(
@@ -829,11 +870,9 @@ impl<'a> Work<'a> {
             }
             Some((change, failure)) => {
                 let mut reason = failure.reason();
-                let given_up = self.role.status.as_ref().and_then(|s| s.observed_generation)
-                    == self.role.metadata.generation
-                    && self
-                        .prior(&live.name)
-                        .is_some_and(|p| p.state == Reason::InvalidSpec);
+                let given_up = self.prior(&live.name).is_some_and(|p| {
+                    p.observed_generation == self.role.metadata.generation && p.state == Reason::InvalidSpec
+                });
                 if reason == Reason::AwaitingPrincipal
                     && (given_up
                         || self.context.failing_for(&self.key) > self.context.options.principal_patience)
@@ -887,12 +926,16 @@ impl<'a> Work<'a> {
     }
 
     fn in_sync(&self, account: &AwsAccount, observed: Option<&ObservedRole>) -> Outcome {
-        self.remember(account, observed);
         let mut status = self.entry(account, Reason::InSync, None);
         status.arn = observed.map(|o| o.arn.clone());
         status.role_id = observed.map(|o| o.role_id.clone());
         status.instance_profiles = self.wanted_profile().into_iter().collect();
         status.last_applied_generation = self.role.metadata.generation;
+        let in_sync = InSync {
+            inputs: self.context.hash(self.context.inputs(account)),
+            said: self.said(&status),
+        };
+        self.remember(account, observed, Some(in_sync));
         Outcome {
             status: Some(status),
             done: None,
@@ -908,7 +951,7 @@ impl<'a> Work<'a> {
         observed: Option<&ObservedRole>,
     ) -> Outcome {
         let outcome = self.outcome(account, reason, message);
-        self.remember(account, observed);
+        self.remember(account, observed, None);
         outcome
     }
 
@@ -926,13 +969,14 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn remember(&self, account: &AwsAccount, observed: Option<&ObservedRole>) {
+    fn remember(&self, account: &AwsAccount, observed: Option<&ObservedRole>, in_sync: Option<InSync>) {
         let settled = Settled {
             generation: self.role.metadata.generation,
             fingerprint: observed.map(ObservedRole::fingerprint),
+            in_sync,
         };
         self.context.progress(&account.name_any(), |p| {
-            p.settled.insert(self.key.clone(), settled)
+            p.settled.insert(self.context.id(&self.key), settled)
         });
     }
 
@@ -955,72 +999,175 @@ impl<'a> Work<'a> {
             return Ok(Action::await_change());
         }
         if self.role.spec.suspend {
-            let message = "deletion waits: suspended. Set spec.suspend: false to let it go on".to_owned();
-            let (prior, generation) = (self.role.status.as_ref(), self.role.metadata.generation);
-            let status = without_accounts(prior, generation, Reason::Suspended, message, Timestamp::now());
-            return self.report(status, &[]).await.map(|()| Action::await_change());
+            let message = "deletion waits: suspended. Set spec.suspend: false to let it go on";
+            return self.report_whole(Reason::Suspended, message).await;
         }
         let mut accounts = self.resolve().0;
         accounts.extend(self.leaving(&accounts));
-        let outcomes = join_all(accounts.iter().map(|account| self.leave(account)))
-            .await
-            .into_iter()
-            .collect::<Result<Vec<_>, _>>()?;
+        let (mut removed, mut left) = (vec![], vec![]);
+        for account in accounts {
+            // Its part is done, whatever has become of the session since.
+            match self
+                .prior(&account.name_any())
+                .filter(|entry| entry.state == Reason::Removed)
+            {
+                Some(entry) => removed.push(entry.clone()),
+                None => left.push(account),
+            }
+        }
+        let accounts = left;
+        let done_before = removed
+            .iter()
+            .cloned()
+            .map(Some)
+            .map(|status| Outcome { status, done: None });
+        let outcomes = self.in_all(&[], &accounts, done_before.collect()).await?;
         let done: Vec<(String, String)> = outcomes.iter().filter_map(|o| o.done.clone()).collect();
         let mut left: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
+        left.retain(|entry| entry.state != Reason::Removed);
         let may_go = self.role.spec.drift == DriftPolicy::Report;
         if self.role.spec.deletion_policy == DeletionPolicy::Delete && !may_go {
             left.extend(self.lost(&[]).into_iter().filter_map(|o| o.status));
         }
         if left.is_empty() {
-            self.tell(&done, "Removed").await;
+            self.tell(&done, "Removed");
+            if self.others_are_at_it() {
+                // The last one lets the object go.
+                removed.extend(accounts.iter().map(|account| self.removed(account)));
+                return self.report(removed, &[]).await.map(|()| Action::await_change());
+            }
             let api: Api<IamRole> = self.context.api_of(self.role);
             self.context.set_finalizer(&api, self.role, false).await?;
             return Ok(Action::await_change());
         }
-        let left = left.into_iter().map(deleting).collect::<Vec<_>>();
+        let mut left = left.into_iter().map(deleting).collect::<Vec<_>>();
         let action = self.next(&left);
-        let status = status(
-            self.role.status.as_ref(),
-            self.role.metadata.generation,
-            left,
-            Timestamp::now(),
-        );
-        self.report(status, &done).await?;
+        left.extend(removed);
+        self.report(left, &done).await?;
         Ok(action)
     }
 
-    /// One event an account: events that differ in nothing but their note are taken for one that repeats.
-    async fn tell(&self, done: &[(String, String)], reason: &str) {
-        for (account, changes) in done {
-            let (action, note) = (format!("Apply:{account}"), format!("{account}: {changes}"));
-            let action: String = action.chars().take(128).collect();
-            events::publish(self.context, self.role, EventType::Normal, reason, &action, &note).await;
+    /// Whether another replica has not yet said that the role is removed in one of its accounts.
+    fn others_are_at_it(&self) -> bool {
+        let targets = self.targets();
+        let names = targets
+            .iter()
+            .filter_map(|account| account.metadata.name.as_deref());
+        let mut foreign = names
+            .chain(self.entries.keys().copied())
+            .filter(|account| !self.part.holds(account));
+        foreign.any(|account| {
+            self.prior(account)
+                .is_none_or(|entry| entry.state != Reason::Removed)
+        })
+    }
+
+    /// Nothing of the role is left in the account, and the object waits for the other accounts.
+    fn removed(&self, account: &AwsAccount) -> AccountStatus {
+        AccountStatus {
+            arn: None,
+            role_id: None,
+            instance_profiles: vec![],
+            last_applied_generation: None,
+            ..self.entry(account, Reason::Removed, None)
         }
     }
 
-    async fn report(&self, status: IamRoleStatus, done: &[(String, String)]) -> Result<(), Error> {
-        let prior = self.role.status.as_ref();
-        let api: Api<IamRole> = self.context.api_of(self.role);
-        let before = prior.and_then(|p| ready_reason(&p.conditions)).map(str::to_owned);
-        let corrected = prior.and_then(|p| p.observed_generation) == self.role.metadata.generation
-            && before.as_deref() == Some(Reason::InSync.as_str());
-        if self.context.patch_status(&api, self.role, prior, &status).await? {
-            events::publish_stalled(self.context, self.role, before.as_deref(), &status.conditions).await;
+    /// One event an account: events that differ in nothing but their note are taken for one that repeats.
+    fn tell(&self, done: &[(String, String)], reason: &str) {
+        for (account, changes) in done {
+            let (action, note) = (format!("Apply:{account}"), format!("{account}: {changes}"));
+            let action: String = action.chars().take(128).collect();
+            events::publish(self.context, self.role, EventType::Normal, reason, &action, &note);
         }
-        self.tell(done, if corrected { "DriftCorrected" } else { "Applied" })
-            .await;
+    }
+
+    /// Tells how the role stands in our accounts, and what was done there.
+    async fn report(&self, accounts: Vec<AccountStatus>, done: &[(String, String)]) -> Result<(), Error> {
+        let prior = self.role.status.as_ref();
+        let corrected = prior.and_then(|p| p.observed_generation) == self.role.metadata.generation
+            && prior.and_then(|p| ready_reason(&p.conditions)) == Some(Reason::InSync.as_str());
+        self.write(|latest| self.compose(latest, self.role.metadata.generation, &accounts))
+            .await?;
+        self.tell(done, if corrected { "DriftCorrected" } else { "Applied" });
         Ok(())
+    }
+
+    /// Tells what concerns no account in particular. One of several replicas does.
+    async fn report_whole(&self, reason: Reason, message: &str) -> Result<Action, Error> {
+        if self.leads() {
+            let generation = self.role.metadata.generation;
+            self.write(|latest| {
+                let (prior, message) = (latest.status.as_ref(), message.to_owned());
+                without_accounts(prior, generation, reason, message, Timestamp::now())
+            })
+            .await?;
+        }
+        Ok(Action::await_change())
+    }
+
+    /// The status with our accounts as given, and those of other replicas as the object has them.
+    fn compose(&self, latest: &IamRole, generation: Option<i64>, ours: &[AccountStatus]) -> IamRoleStatus {
+        let now = self.context.shards.view();
+        // What was ours when we began and is not any more is told by who has it now.
+        let still_ours = |name: &str| self.part.holds(name) && now.holds_since(&self.part, name);
+        let mut accounts: Vec<AccountStatus> = ours.iter().filter(|e| still_ours(&e.name)).cloned().collect();
+        let entries = latest.status.iter().flat_map(|status| &status.accounts);
+        accounts.extend(entries.filter(|entry| !still_ours(&entry.name)).cloned());
+        // Who looks after the others may not have begun.
+        let told: HashSet<String> = accounts.iter().map(|entry| entry.name.clone()).collect();
+        let targets = self.targets();
+        let named = targets.iter().map(|account| account.name_any());
+        let silent = named.chain(self.role.spec.accounts.names.iter().cloned());
+        let lives = latest.metadata.deletion_timestamp.is_none();
+        let silent = distinct(silent.filter(|name| lives && !told.contains(name) && !still_ours(name)));
+        accounts.extend(silent.into_iter().map(|name| AccountStatus {
+            message: Some("waiting for the replica that looks after it".to_owned()),
+            ..AccountStatus::new(name, Reason::Progressing)
+        }));
+        status(latest.status.as_ref(), generation, accounts, Timestamp::now())
+    }
+
+    /// Writes the status that `make` makes of the object, and of the object as it is now where others have written.
+    async fn write(&self, make: impl Fn(&IamRole) -> IamRoleStatus) -> Result<(), Error> {
+        let api: Api<IamRole> = self.context.api_of(self.role);
+        let others = if self.context.shards.are_shared() {
+            Others::Write
+        } else {
+            Others::Keep
+        };
+        let mut latest = Cow::Borrowed(self.role);
+        for _ in 0..ATTEMPTS {
+            let prior = latest.status.as_ref();
+            let status = make(&latest);
+            let patched = self
+                .context
+                .patch_status(&api, &*latest, prior, &status, others)
+                .await?;
+            match patched {
+                Patched::Unchanged => return Ok(()),
+                Patched::Written => {
+                    let before = prior.and_then(|p| ready_reason(&p.conditions));
+                    events::publish_stalled(self.context, self.role, before, &status.conditions);
+                    return Ok(());
+                }
+                Patched::Stale => {}
+            }
+            let now = api.get_opt(&self.name).await;
+            match now.map_err(Error::kube("could not read the role"))? {
+                Some(now) if now.metadata.uid == self.role.metadata.uid => latest = Cow::Owned(now),
+                // Deleted meanwhile: there is nothing to say any more.
+                _ => return Ok(()),
+            }
+        }
+        Err(Error::Contended)
     }
 }
 
 /// The object has left the cache: who waited for it may go on.
-pub fn gone(context: &Context, role: &IamRole) {
-    context.forget_role(&ObjectRef::from_obj(role), role.metadata.uid.as_deref());
-    let of = |role: &IamRole| {
-        role_name(&role.spec, role.metadata.name.as_deref().unwrap_or_default()).to_lowercase()
-    };
-    for other in context.stores.roles.state_filter(|other| of(other) == of(role)) {
+pub fn gone(context: &Context, role_name: &str, key: &ObjectRef<IamRole>, uid: Option<&str>) {
+    context.forget_role(key, uid);
+    for other in context.namesakes(role_name) {
         context.wake_role(ObjectRef::from_obj(&*other));
     }
     for account in context.stores.accounts.state() {
@@ -1031,8 +1178,9 @@ pub fn gone(context: &Context, role: &IamRole) {
 }
 
 /// An account without object, with what is known of the role there kept.
-fn account_gone(known: AccountStatus, message: String) -> Outcome {
+fn account_gone(known: AccountStatus, generation: Option<i64>, message: String) -> Outcome {
     let status = AccountStatus {
+        observed_generation: generation,
         state: Reason::AccountNotFound,
         message: Some(message),
         changes: vec![],

@@ -15,7 +15,8 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use rolectl_crds::{MfaSession, MfaSessionStatus, Phase, Reason, SESSION_SECRET_TYPE};
 
-use super::context::Context;
+use super::context::{Context, Others, Patched};
+use super::resume::resume;
 use super::{Error, Shared, events};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{Material, OpenSession};
@@ -55,13 +56,17 @@ pub async fn reconcile(session: Arc<MfaSession>, context: Shared) -> Result<Acti
     if !context.serves_session(&name) {
         return Ok(Action::await_change());
     }
-    context.caches_filled().await;
+    if !context.ready().await {
+        return Ok(Action::await_change());
+    }
     watch_secret(&session, &context);
     let standing = stand(&session, &context).await?;
     let changed = take_up(&name, &standing, &context);
     // First of all: should the report fail, the accounts must know nevertheless.
-    if changed {
-        wake_accounts(&name, &context);
+    match &standing.open {
+        Some(_) if changed => resume(&name, &context),
+        None if changed => wake_accounts(&name, &context),
+        _ => {}
     }
     report(&session, &context, &standing).await?;
     Ok(standing.again.map_or_else(Action::await_change, Action::requeue))
@@ -252,6 +257,7 @@ fn take_up(name: &str, standing: &Standing, context: &Context) -> bool {
     match &standing.open {
         Some(open) => context.stores.accounts.state().iter().any(|account| {
             account.spec.session_ref == name
+                && context.serves(account)
                 && context.progress(&account.name_any(), |p| p.session) != Some(open.number)
         }),
         None => context.sessions.lock(name, standing.message.clone()),
@@ -267,6 +273,10 @@ fn wake_accounts(session: &str, context: &Context) {
 }
 
 async fn report(session: &MfaSession, context: &Context, standing: &Standing) -> Result<(), Error> {
+    // Every replica takes the session up; one tells of it.
+    if !context.shards.hold(&session.name_any()) {
+        return Ok(());
+    }
     let prior = session.status.as_ref();
     let ready = match standing.phase {
         Phase::Unlocked | Phase::Expiring => Truth::True,
@@ -301,8 +311,10 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
         expires_at,
     };
     let api: Api<MfaSession> = Api::all(context.client.clone());
-    let written = context.patch_status(&api, session, prior, &status).await?;
-    if written && prior.map(|p| p.phase) != Some(standing.phase) {
+    let written = context
+        .patch_status(&api, session, prior, &status, Others::Keep)
+        .await?;
+    if written == Patched::Written && prior.map(|p| p.phase) != Some(standing.phase) {
         let (type_, reason) = match standing.phase {
             Phase::Unlocked => (EventType::Normal, "Unlocked"),
             Phase::Expiring => (EventType::Warning, "Expiring"),
@@ -315,7 +327,7 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
             message = standing.message,
             "session"
         );
-        events::publish(context, session, type_, reason, "Session", &standing.message).await;
+        events::publish(context, session, type_, reason, "Session", &standing.message);
     }
     Ok(())
 }

@@ -10,21 +10,31 @@ mod context;
 mod events;
 mod iam_role;
 mod mfa_session;
+mod resume;
+mod role_names;
+mod shards;
 mod store;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::Event;
 use kube::runtime::{Predicate as _, predicates};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::unbounded_channel;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::Metrics;
 pub use context::Context;
+use role_names::RoleNames;
+pub use shards::shard_of;
 
 /// What the controllers are to look after, and how.
 #[derive(Clone, Debug)]
@@ -37,10 +47,27 @@ pub struct Options {
     pub watch_namespace: Option<String>,
     /// Only these `MfaSession`s and the accounts that refer to them. Empty: all.
     pub sessions: Vec<String>,
-    /// How many roles may be worked on at a time.
+    /// Into how many shards the accounts are divided between replicas. 0: this process is alone.
+    pub shards: u16,
+    /// Name of this replica, unlike any other's, past ones included.
+    pub replica: String,
+    /// How many roles may be worked on, and AWS calls be under way, at a time.
     pub concurrency: u16,
     /// How long a principal that AWS does not know may be one that was just made.
     pub principal_patience: Duration,
+}
+
+impl Options {
+    /// What the names of our Leases begin with. Controllers that look after different objects do not share any.
+    fn lease_prefix(&self) -> String {
+        if self.watch_namespace.is_none() && self.sessions.is_empty() {
+            return "rolectl".to_owned();
+        }
+        let sessions: BTreeSet<&String> = self.sessions.iter().collect();
+        let scope = format!("{:?} {sessions:?}", self.watch_namespace);
+        let digest = format!("{:x}", Sha256::digest(scope.as_bytes()));
+        format!("rolectl-{}", digest.chars().take(8).collect::<String>())
+    }
 }
 
 /// A failed reconcile. What a user can mend is in the status instead; this is for the API server's failures.
@@ -49,6 +76,9 @@ pub enum Error {
     /// The API server refused or did not answer.
     #[error("{0}: {1}")]
     Kube(&'static str, #[source] Box<kube::Error>),
+    /// The status could not be written for all that others wrote.
+    #[error("the status is written by others too often")]
+    Contended,
     /// An object lacks what the API server always sets.
     #[error("object without {0}")]
     Incomplete(&'static str),
@@ -68,6 +98,7 @@ pub async fn run(
     client: Client,
     options: Options,
     shutdown: CancellationToken,
+    metrics: Arc<Metrics>,
     ready: impl FnOnce() + Send + 'static,
 ) {
     let (role_queue, role_wakes) = unbounded_channel();
@@ -79,21 +110,43 @@ pub async fn run(
         None => Api::all(client.clone()),
     };
     let (gone_roles, mut roles_gone) = unbounded_channel();
-    let roles = store::watched(role_api, move |gone: &IamRole| {
-        let _ = gone_roles.send(gone.clone());
-    });
-    let accounts = store::watched(Api::all(client.clone()), |_: &AwsAccount| {});
+    let names = Arc::<RoleNames>::default();
+    let index = names.clone();
+    let roles = store::watched(
+        role_api,
+        iam_role::shrink,
+        move |event: &Event<IamRole>, cache| {
+            let uid = match event {
+                Event::Delete(role) => role.uid(),
+                _ => None,
+            };
+            for (name, key) in index.follow(event, cache) {
+                // A closed queue means that the process goes down.
+                let _ = gone_roles.send((name, key, uid.clone()));
+            }
+        },
+    );
+    let accounts = store::watched(Api::all(client.clone()), |_| {}, |_: &Event<AwsAccount>, _| {});
     let gone_queue = session_queue.clone();
-    let sessions = store::watched(Api::all(client.clone()), move |gone: &MfaSession| {
-        let _ = gone_queue.send(ObjectRef::from_obj(gone));
-    });
+    let sessions = store::watched(
+        Api::all(client.clone()),
+        |_| {},
+        move |event: &Event<MfaSession>, _| {
+            if let Event::Delete(gone) = event {
+                let _ = gone_queue.send(ObjectRef::from_obj(gone));
+            }
+        },
+    );
 
     let concurrency = options.concurrency;
+    let (lease_client, namespace) = (client.clone(), options.namespace.clone());
     let context = Context::new(
         client,
         options,
+        metrics.clone(),
         context::Stores {
             roles: roles.store.clone(),
+            names,
             accounts: accounts.store.clone(),
             sessions: sessions.store.clone(),
             filled: [roles.filled, accounts.filled, sessions.filled],
@@ -107,18 +160,30 @@ pub async fn run(
     )
     .await;
 
+    let looked_up = context.clone();
+    metrics.on_scrape(move |metrics| looked_up.look_up(metrics));
+    let drained = CancellationToken::new();
+    let coordination = tokio::spawn(coordinate(
+        context.clone(),
+        lease_client,
+        namespace,
+        shutdown.clone(),
+        drained.clone(),
+    ));
+
     let becomes_ready = {
         let context = context.clone();
         async move {
-            context.caches_filled().await;
-            ready();
+            if context.ready().await {
+                ready();
+            }
         }
     };
 
     let mourner = context.clone();
     tokio::spawn(async move {
-        while let Some(role) = roles_gone.recv().await {
-            iam_role::gone(&mourner, &role);
+        while let Some((name, key, uid)) = roles_gone.recv().await {
+            iam_role::gone(&mourner, &name, &key, uid.as_deref());
         }
     });
 
@@ -131,40 +196,46 @@ pub async fn run(
 
     let changed = predicates::generation
         .combine(predicates::finalizers)
-        .combine(predicates::annotations);
+        .combine(predicates::annotations)
+        .combine(iam_role::removals);
     let account_changed = predicates::generation
         .combine(predicates::finalizers)
         .combine(predicates::labels);
 
-    let session_controller =
-        Controller::for_stream(filtered(sessions.stream, predicates::generation), sessions.store)
-            .with_config(Config::default().concurrency(16))
-            .reconcile_on(session_wakes)
+    let session_controller = Controller::for_stream(
+        filtered(sessions.stream, predicates::generation, context.clone()),
+        sessions.store,
+    )
+    .with_config(Config::default().concurrency(16))
+    .reconcile_on(session_wakes)
+    .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+    .run(
+        |session: Arc<MfaSession>, context| measured(session, context, mfa_session::reconcile),
+        |_, error, _| retry("MfaSession", error),
+        context.clone(),
+    );
+    let account_controller = Controller::for_stream(
+        filtered(accounts.stream, account_changed, context.clone()),
+        accounts.store,
+    )
+    .with_config(Config::default().concurrency(64))
+    .reconcile_on(queue(account_wakes))
+    .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+    .run(
+        |account: Arc<AwsAccount>, context| measured(account, context, aws_account::reconcile),
+        |_, error, _| retry("AwsAccount", error),
+        context.clone(),
+    );
+    let role_controller =
+        Controller::for_stream(filtered(roles.stream, changed, context.clone()), roles.store)
+            .with_config(Config::default().concurrency(concurrency))
+            .reconcile_on(queue(role_wakes))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(
-                mfa_session::reconcile,
-                |_, error, _| retry("MfaSession", error),
+                |role: Arc<IamRole>, context| measured(role, context, iam_role::reconcile),
+                |_, error, _| retry("IamRole", error),
                 context.clone(),
             );
-    let account_controller =
-        Controller::for_stream(filtered(accounts.stream, account_changed), accounts.store)
-            .with_config(Config::default().concurrency(64))
-            .reconcile_on(queue(account_wakes))
-            .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-            .run(
-                aws_account::reconcile,
-                |_, error, _| retry("AwsAccount", error),
-                context.clone(),
-            );
-    let role_controller = Controller::for_stream(filtered(roles.stream, changed), roles.store)
-        .with_config(Config::default().concurrency(concurrency))
-        .reconcile_on(queue(role_wakes))
-        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-        .run(
-            iam_role::reconcile,
-            |_, error, _| retry("IamRole", error),
-            context,
-        );
 
     tokio::spawn(becomes_ready);
     // A task each: accounts and sessions are not starved while many roles are busy.
@@ -173,22 +244,93 @@ pub async fn run(
         tokio::spawn(account_controller.for_each(|_| futures::future::ready(()))),
         tokio::spawn(role_controller.for_each(|_| futures::future::ready(()))),
     ];
-    // None of them ends by itself: one that does has failed, and the process must not live on without it.
-    let (_, _, others) = futures::future::select_all(tasks).await;
-    if shutdown.is_cancelled() {
-        futures::future::join_all(others).await;
+    until_the_end(&context, tasks, coordination, &shutdown, &drained).await;
+}
+
+/// Waits until all that was begun has come to its end.
+async fn until_the_end(
+    context: &Shared,
+    tasks: [JoinHandle<()>; 3],
+    mut coordination: JoinHandle<()>,
+    shutdown: &CancellationToken,
+    drained: &CancellationToken,
+) {
+    let aborts = tasks.each_ref().map(JoinHandle::abort_handle);
+    let (shutdown_began, filling) = (shutdown.clone(), context.clone());
+    tokio::spawn(async move {
+        shutdown_began.cancelled().await;
+        // A controller whose cache was not filled yet waits for it, and nobody fills it any more. It has begun nothing.
+        if !filling.is_filled() {
+            aborts.iter().for_each(tokio::task::AbortHandle::abort);
+        }
+    });
+    // None of them ends by itself: one that does has failed, and the process must not live on without it. Leases are not
+    // given back then, since calls may be under way; they run out.
+    tokio::select! {
+        _ = &mut coordination => return,
+        (_, _, others) = futures::future::select_all(tasks) => {
+            if !shutdown.is_cancelled() {
+                return;
+            }
+            futures::future::join_all(others).await;
+        }
+    }
+    // Nothing is under way any more: others may go on at once.
+    drained.cancel();
+    let _ = coordination.await;
+}
+
+/// Divides the accounts with other replicas, once this one can do its work, until all is `drained`.
+async fn coordinate(
+    context: Shared,
+    client: Client,
+    namespace: String,
+    shutdown: CancellationToken,
+    drained: CancellationToken,
+) {
+    let shards = context.shards.clone();
+    // Who cannot fill its caches would only keep accounts from those who can.
+    if shards.are_shared() && context.ready().await {
+        let changed = move || context.wake_all();
+        shards.run(client, namespace, shutdown, drained, changed).await;
+    } else {
+        drained.cancelled().await;
     }
 }
 
 fn filtered<K>(
     stream: store::ObjectStream<K>,
     predicate: impl kube::runtime::Predicate<K> + Send + Unpin + 'static,
+    context: Shared,
 ) -> impl futures::Stream<Item = Result<K, kube::runtime::watcher::Error>> + Send
 where
     K: kube::Resource<DynamicType = ()> + Send + 'static,
 {
+    use futures::TryStreamExt as _;
     use kube::runtime::WatchStreamExt as _;
-    stream.predicate_filter(predicate, kube::runtime::PredicateConfig::default())
+    stream
+        .predicate_filter(predicate, kube::runtime::PredicateConfig::default())
+        .inspect_ok(move |object| context.waiting.enter(&ObjectRef::from_obj(object)))
+}
+
+/// Reconciles one object, counted and timed.
+async fn measured<K, F>(
+    object: Arc<K>,
+    context: Shared,
+    reconcile: impl FnOnce(Arc<K>, Shared) -> F,
+) -> Result<Action, Error>
+where
+    K: kube::Resource<DynamicType = ()>,
+    F: Future<Output = Result<Action, Error>>,
+{
+    context.waiting.leave(&ObjectRef::from_obj(&*object));
+    let began = tokio::time::Instant::now();
+    let result = reconcile(object, context.clone()).await;
+    let kind = context::static_kind(&K::kind(&()));
+    context
+        .metrics
+        .reconciled(kind, result.is_ok(), began.elapsed().as_secs_f64());
+    result
 }
 
 fn queue<T: Send + 'static>(

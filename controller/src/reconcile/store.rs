@@ -26,28 +26,35 @@ pub struct Watched<K: Resource<DynamicType = ()> + Clone + 'static> {
     pub filled: watch::Receiver<bool>,
 }
 
-/// A cache of the objects behind `api`. `deleted` hears of each object that has left it.
+/// A cache of the objects behind `api`, each without what `trim` takes off. `hears` is told of each event once the cache has taken it in.
 ///
 /// An object that does not parse is left out with a warning; it does not stall the watch.
-pub fn watched<K>(api: Api<DeserializeGuard<K>>, deleted: impl Fn(&K) + Send + Sync + 'static) -> Watched<K>
+pub fn watched<K>(
+    api: Api<DeserializeGuard<K>>,
+    trim: fn(&mut K),
+    hears: impl Fn(&Event<K>, &Store<K>) + Send + Sync + 'static,
+) -> Watched<K>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store();
     let (fill, filled) = watch::channel(false);
+    let cache = store.clone();
     let stream = listed_in_time(api, LIST_PATIENCE)
         .default_backoff()
         .try_filter_map(|event| futures::future::ready(Ok(parsed(event))))
-        .modify(|object: &mut K| object.managed_fields_mut().clear())
+        .modify(move |object| {
+            leave_out(object);
+            trim(object);
+        })
         .inspect_err(|error| tracing::warn!(kind = %K::kind(&()), %error, "watch failed, trying again"))
         .reflect(writer)
         // Behind `reflect`, so that the cache has it already.
-        .inspect_ok(move |event| match event {
-            Event::InitDone => {
+        .inspect_ok(move |event| {
+            hears(event, &cache);
+            if matches!(event, Event::InitDone) {
                 fill.send_replace(true);
             }
-            Event::Delete(object) => deleted(object),
-            _ => {}
         })
         .applied_objects()
         .boxed();
@@ -55,6 +62,17 @@ where
         store,
         stream,
         filled,
+    }
+}
+
+/// Leaves out what we never read and what is most of a small object: who manages which field, and kubectl's copy of all.
+fn leave_out<K: Resource>(object: &mut K) {
+    object.managed_fields_mut().clear();
+    if let Some(annotations) = &mut object.meta_mut().annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        if annotations.is_empty() {
+            object.meta_mut().annotations = None;
+        }
     }
 }
 

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use rolectl_crds::{Adoption, DriftPolicy, Ensure, Exclusive, IamRoleSpec, OWNER_TAG, Reason};
-use serde_json::Value;
+use rolectl_crds::{Adoption, DriftPolicy, Ensure, Exclusive, IamRoleSpec, OWNER_TAG, PolicyJson, Reason};
 use sha2::{Digest as _, Sha256};
 
 use super::managed_policy::policy_arn;
 use super::observed::is_reserved_path;
 use super::plan::same_key;
-use super::policy_document::lint::{Place, Severity, lint_value};
+use super::policy_document::lint::{Place, Severity, read};
 use super::policy_document::{Document, PolicyError};
 use super::variables::{VariableError, Variables};
 
@@ -158,22 +157,23 @@ pub fn desired(
     );
     let fill = |field: &str, text: &str| variables.fill(text).map_err(|e| SpecError::new(field, e));
     let mut warnings = vec![];
-    let mut document = |field: String, value: &Value, place: Place| -> Result<Document, SpecError> {
+    let mut document = |field: String, policy: &PolicyJson, place: Place| -> Result<Document, SpecError> {
         let filled = variables
-            .fill_value(value)
+            .fill_value(&policy.to_value())
             .map_err(|e: VariableError| SpecError::new(field.clone(), e))?;
         let (mut errors, mut rest) = (vec![], vec![]);
-        for finding in lint_value(&filled, place) {
+        let (read, findings) = read(&filled, place);
+        for finding in findings {
             match finding.severity {
                 Severity::Error => errors.push(finding.problem),
                 Severity::Warning => rest.push(format!("spec.{field}: {finding}")),
             }
         }
-        if !errors.is_empty() {
-            return Err(SpecError::new(field, PolicyError(errors)));
-        }
         warnings.append(&mut rest);
-        Document::from_value(&filled).map_err(|e| SpecError::new(field, e))
+        match read {
+            Some(document) if errors.is_empty() => Ok(document),
+            _ => Err(SpecError::new(field, PolicyError(errors))),
+        }
     };
     let policy = |field: &str, reference: &str| {
         Ok::<_, SpecError>(policy_arn(&fill(field, reference)?, &context.partition))
@@ -317,14 +317,14 @@ mod tests {
             with(|s| {
                 s.inline_policies.insert(
                     "x".into(),
-                    json!({"Statement": {"Effect": "Allow", "Action": "a:b"}}),
+                    json!({"Statement": {"Effect": "Allow", "Action": "a:b"}}).into(),
                 );
             }),
             "spec.inlinePolicies.x: Statement[0] has no Resource: write one, \"*\" for every resource"
         );
         assert_eq!(
             with(|s| {
-                s.inline_policies.insert("x".into(), json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*", "Principal": "*"}}));
+                s.inline_policies.insert("x".into(), json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*", "Principal": "*"}}).into());
             }),
             "spec.inlinePolicies.x: Statement[0] has a Principal, which belongs into a trust policy only: remove it"
         );

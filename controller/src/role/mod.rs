@@ -4,8 +4,10 @@
 //! runtime and no clock, so that `rolectl plan` and the controller cannot differ.
 
 pub mod change;
+pub mod decide;
 pub mod desired;
 pub mod guardrails;
+pub mod import;
 pub mod managed_policy;
 pub mod observed;
 pub mod plan;
@@ -15,11 +17,11 @@ pub mod status;
 pub mod variables;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 
 pub use change::Change;
 pub use desired::{AccountContext, DesiredRole};
-pub use observed::ObservedRole;
+pub use observed::{ObservedRole, PackedRole};
 pub use plan::{Known, Plan, Refusal, plan, plan_removal};
 pub use policy_document::{Document, PolicyDocument};
 pub use selection::targets;

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
+use rolectl_crds::OWNER_TAG;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::policy_document::Document;
 
 /// A role as AWS has it, joined from `GetAccountAuthorizationDetails` and `ListRoles`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ObservedRole {
     /// Name.
     pub name: String,
@@ -60,6 +63,57 @@ impl ObservedDocument {
     /// Whether this is the document that is wanted.
     pub fn is(&self, wanted: &Document) -> bool {
         matches!(self, Self::Parsed(document) if document == wanted)
+    }
+}
+
+/// As AWS gave it; reading it again gives the same.
+impl Serialize for ObservedDocument {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Parsed(document) => document.as_str(),
+            Self::Unreadable(text) => text,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for ObservedDocument {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self::read(&text))
+    }
+}
+
+/// A role in as little memory as it can be kept in: one piece of text, and what is asked for often. Documents as trees
+/// take ten times as much, and all roles of all accounts are kept.
+#[derive(Clone, Debug)]
+pub struct PackedRole {
+    /// [`ObservedRole::fingerprint`].
+    pub fingerprint: u64,
+    /// Value of the owner tag.
+    pub owner: Option<Box<str>>,
+    text: Box<str>,
+}
+
+impl PackedRole {
+    /// Packs a role.
+    pub fn new(role: &ObservedRole) -> Self {
+        Self {
+            fingerprint: role.fingerprint(),
+            owner: role.tags.get(OWNER_TAG).map(|tag| tag.as_str().into()),
+            // Maps with text keys cannot fail to become JSON.
+            text: serde_json::to_string(role).unwrap_or_default().into(),
+        }
+    }
+
+    /// The role.
+    pub fn unpack(&self) -> Option<ObservedRole> {
+        serde_json::from_str(&self.text).ok()
+    }
+}
+
+/// Equal by meaning, as roles are.
+impl PartialEq for PackedRole {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
     }
 }
 

@@ -44,7 +44,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(reason: Reason, message: impl Into<String>) -> Self {
+    /// A refusal.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
             message: message.into(),
@@ -410,7 +411,8 @@ fn difference(desired: &DesiredRole, observed: &ObservedRole, quotas: Option<&Qu
     changes
 }
 
-fn is_reserved_tag(key: &str) -> bool {
+/// Whether AWS keeps the tag for itself.
+pub(super) fn is_reserved_tag(key: &str) -> bool {
     key.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("aws:"))
 }
 
@@ -594,7 +596,7 @@ mod tests {
         s.managed_policies = vec!["A".into(), "B".into()];
         s.inline_policies = [(
             "in".to_owned(),
-            json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*"}}),
+            json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*"}}).into(),
         )]
         .into();
         s.description = "d".into();
@@ -724,7 +726,7 @@ mod tests {
         s.managed_policies = vec!["A".into()];
         s.inline_policies = [(
             "in".to_owned(),
-            json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*"}}),
+            json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*"}}).into(),
         )]
         .into();
         s.tags = [("team".to_owned(), "x".to_owned())].into();
@@ -864,7 +866,7 @@ mod tests {
         );
         let mut inline = spec();
         let long = json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": format!("arn:aws:s3:::{}", "x".repeat(90))}});
-        inline.inline_policies = [("in".to_owned(), long)].into();
+        inline.inline_policies = [("in".to_owned(), long.into())].into();
         assert!(
             says(&inline, None)
                 .starts_with("RolePolicySizeQuota of the account is 100 characters, the role wants 1")
@@ -1031,7 +1033,7 @@ mod tests {
             let doc = |n: &str| json!({"Statement": {"Effect": "Allow", "Action": format!("x:{n}"), "Resource": "*"}});
             let mut s = spec();
             s.managed_policies = want.iter().cloned().collect();
-            s.inline_policies = want.iter().map(|n| (n.clone(), doc(n))).collect();
+            s.inline_policies = want.iter().map(|n| (n.clone(), doc(n).into())).collect();
             s.tags = want.iter().map(|n| (n.clone(), "1".to_owned())).collect();
             s.exclusive = rolectl_crds::Exclusive { managed_policies: exclusive, inline_policies: exclusive, tags: exclusive };
             s.ensure = if absent { Ensure::Absent } else { Ensure::Present };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt as _;
 use kube::core::{Expression, Selector, SelectorExt as _};
-use rolectl_crds::{AwsAccount, IamRole};
+use rolectl_crds::{AwsAccount, IamRole, NamespacesFrom};
 
 /// Whether the role's `spec.accounts` names the account.
 pub fn targets(role: &IamRole, account: &AwsAccount) -> bool {
@@ -21,6 +21,26 @@ pub fn targets(role: &IamRole, account: &AwsAccount) -> bool {
         return false;
     };
     selects(selector, account.labels())
+}
+
+/// Whether the account lets `namespace` use it, as far as its object alone can tell.
+pub fn may_admit(account: &AwsAccount, namespace: &str) -> bool {
+    let allowed = &account.spec.allowed_namespaces;
+    match allowed.from {
+        NamespacesFrom::None => false,
+        NamespacesFrom::All | NamespacesFrom::Selector => true,
+        NamespacesFrom::Names => allowed.names.iter().any(|name| name == namespace),
+    }
+}
+
+/// Whether the account lets `namespace` use it, by its `allowedNamespaces`. Without `labels` the namespace is not there,
+/// or nobody has looked.
+pub fn admits(account: &AwsAccount, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
+    let selected = match &account.spec.allowed_namespaces.selector {
+        None => true,
+        Some(selector) => labels.is_some_and(|labels| selects(selector, labels)),
+    };
+    selected && may_admit(account, namespace)
 }
 
 /// Why the role's selector cannot be read. Such a role is left exactly as it is: a typing error in a selector

@@ -16,8 +16,12 @@ pub fn status(
     now: Timestamp,
 ) -> IamRoleStatus {
     accounts.sort_by(|a, b| a.name.cmp(&b.name));
-    let in_sync = accounts.iter().filter(|a| a.state == Reason::InSync).count();
-    let verdict = verdict(&accounts);
+    let states: Vec<(Reason, &AccountStatus)> = accounts.iter().map(|a| (state(a, generation), a)).collect();
+    let in_sync = states
+        .iter()
+        .filter(|(state, _)| *state == Reason::InSync)
+        .count();
+    let verdict = verdict(&states);
     IamRoleStatus {
         observed_generation: generation,
         conditions: conditions(prior.map_or(&[][..], |p| &p.conditions), generation, verdict, now),
@@ -47,11 +51,20 @@ pub fn without_accounts(
     }
 }
 
+/// What an entry counts for: of another generation, nothing is known yet for this one.
+fn state(account: &AccountStatus, generation: Option<i64>) -> Reason {
+    if account.observed_generation == generation {
+        account.state
+    } else {
+        Reason::Progressing
+    }
+}
+
 /// The most pressing state speaks for the role, the message for all of them.
-fn verdict(accounts: &[AccountStatus]) -> Verdict {
+fn verdict(accounts: &[(Reason, &AccountStatus)]) -> Verdict {
     let Some(worst) = accounts
         .iter()
-        .map(|a| a.state)
+        .map(|(state, _)| *state)
         .max_by_key(|state| weight(*state))
     else {
         return Verdict {
@@ -66,9 +79,9 @@ fn verdict(accounts: &[AccountStatus]) -> Verdict {
         _ => {
             let lines: Vec<String> = accounts
                 .iter()
-                .filter(|a| a.state != Reason::InSync)
+                .filter(|(state, _)| *state != Reason::InSync)
                 .take(10)
-                .map(|a| format!("{}: {}", a.name, a.message.as_deref().unwrap_or(a.state.as_str())))
+                .map(|(state, a)| format!("{}: {}", a.name, a.message.as_deref().unwrap_or(state.as_str())))
                 .collect();
             lines.join("; ")
         }
@@ -112,16 +125,29 @@ mod tests {
 
     fn account(name: &str, state: Reason) -> AccountStatus {
         AccountStatus {
-            name: name.into(),
-            account_id: None,
-            state,
-            arn: None,
-            role_id: None,
-            instance_profiles: vec![],
             message: (state != Reason::InSync).then(|| format!("{state} here")),
-            changes: vec![],
-            last_applied_generation: None,
+            observed_generation: Some(1),
+            ..AccountStatus::new(name.into(), state)
         }
+    }
+
+    #[test]
+    fn an_entry_of_another_generation_is_no_news_of_this_one() {
+        let old = AccountStatus {
+            observed_generation: Some(1),
+            ..AccountStatus::new("a".into(), Reason::InSync)
+        };
+        let new = AccountStatus {
+            observed_generation: Some(2),
+            ..AccountStatus::new("b".into(), Reason::InSync)
+        };
+        let status = status(None, Some(2), vec![old, new], Timestamp::UNIX_EPOCH);
+        assert_eq!(status.summary.as_deref(), Some("1/2"));
+        let ready = &status.conditions[0];
+        assert_eq!(
+            (ready.status.as_str(), ready.reason.as_str()),
+            ("False", "Progressing")
+        );
     }
 
     #[test]

@@ -46,19 +46,23 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Everything to be said of a document in its place.
-pub fn lint(document: &Document, place: Place) -> Vec<Finding> {
-    let value: Value = serde_json::from_str(document.as_str()).unwrap_or_default();
-    match ordered(&value) {
-        Ok(ordered) => lint_ordered(&ordered, place),
-        // A `Document` has been parsed already.
-        Err(error) => errors(error.0),
-    }
+/// Everything to be said of a document in its place, whether it is one at all or not.
+pub fn lint_value(value: &Value, place: Place) -> Vec<Finding> {
+    read(value, place).1
 }
 
-/// The same for what may be no document at all.
-pub fn lint_value(value: &Value, place: Place) -> Vec<Finding> {
-    ordered(value).map_or_else(|error| errors(error.0), |ordered| lint_ordered(&ordered, place))
+/// The document, unless it is none, and everything to be said of it in its place.
+pub fn read(value: &Value, place: Place) -> (Option<Document>, Vec<Finding>) {
+    let document = match ordered(value) {
+        Ok(document) => document,
+        Err(error) => return (None, errors(error.0)),
+    };
+    let findings = lint_ordered(&document, place);
+    let document = Document {
+        canonical: document.into(),
+        text: value.to_string(),
+    };
+    (Some(document), findings)
 }
 
 fn errors(problems: Vec<Problem>) -> Vec<Finding> {

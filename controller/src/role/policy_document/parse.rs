@@ -63,16 +63,22 @@ impl PolicyDocument {
     /// Parses and canonicalises. Even an empty object is a document, equal to itself; see [`super::lint`] for
     /// what AWS takes.
     pub fn from_value(value: &Value) -> Result<Self, PolicyError> {
+        ordered(value).map(Self::from)
+    }
+}
+
+impl From<Ordered> for PolicyDocument {
+    fn from(document: Ordered) -> Self {
         let Ordered {
             version,
             id,
             statements,
-        } = ordered(value)?;
-        Ok(Self {
+        } = document;
+        Self {
             version: version.unwrap_or_else(|| "2008-10-17".to_owned()),
             id,
             statements: statements.into_iter().flatten().map(|(_, s)| s).collect(),
-        })
+        }
     }
 }
 

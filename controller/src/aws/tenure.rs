@@ -1,0 +1,115 @@
+//! Until when this process may call AWS in an account.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// How long a change may wait for AWS's answer. A claim to an account is given up for lost only later than this after
+/// its holder has stopped calling, so that no change of the old holder meets the new one.
+pub const ANSWER: Duration = Duration::from_secs(8);
+
+/// The right to call AWS in some accounts. It ends by itself, so that a process which cannot reach Kubernetes, or which
+/// was stopped and goes on later, does not write where another has taken over.
+#[derive(Clone, Debug)]
+pub struct Tenure(Arc<Mutex<State>>);
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    until: Until,
+    /// Rises whenever the right is gained anew: somebody else may have had it in between.
+    term: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    Ever,
+    Then(Instant),
+    Ended,
+}
+
+impl State {
+    fn lasts(&self) -> bool {
+        match self.until {
+            Until::Ever => true,
+            Until::Then(until) => Instant::now() < until,
+            Until::Ended => false,
+        }
+    }
+}
+
+impl Tenure {
+    /// Of a process that is alone.
+    pub fn forever() -> Self {
+        Self::new(Until::Ever)
+    }
+
+    /// Of one that has yet to claim something.
+    pub fn none() -> Self {
+        Self::new(Until::Ended)
+    }
+
+    fn new(until: Until) -> Self {
+        Self(Arc::new(Mutex::new(State { until, term: 0 })))
+    }
+
+    /// Lasts until then.
+    pub fn extend(&self, until: Instant) {
+        let mut state = self.0.lock();
+        if !state.lasts() {
+            state.term += 1;
+        }
+        state.until = Until::Then(until);
+    }
+
+    /// Ends at once.
+    pub fn end(&self) {
+        self.0.lock().until = Until::Ended;
+    }
+
+    /// The number of the present term, while it lasts.
+    pub fn term(&self) -> Option<u64> {
+        let state = self.0.lock();
+        state.lasts().then_some(state.term)
+    }
+
+    /// Whether a call may begin now.
+    pub fn lasts(&self) -> bool {
+        self.term().is_some()
+    }
+
+    /// How long it lasts, if nothing extends it.
+    pub fn left(&self) -> Duration {
+        match self.0.lock().until {
+            Until::Ever => Duration::MAX,
+            Until::Then(until) => until.saturating_duration_since(Instant::now()),
+            Until::Ended => Duration::ZERO,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lost_and_gained_again_is_another_term() {
+        let tenure = Tenure::none();
+        assert_eq!(tenure.term(), None);
+        let soon = Instant::now() + Duration::from_mins(1);
+        tenure.extend(soon);
+        let first = tenure.term();
+        tenure.extend(soon);
+        assert!(first.is_some() && tenure.term() == first, "renewed in time");
+        tenure.extend(Instant::now());
+        assert!(
+            !tenure.lasts() && tenure.left().is_zero(),
+            "it runs out by itself"
+        );
+        tenure.extend(soon);
+        assert!(tenure.term() > first);
+        tenure.end();
+        assert_eq!(tenure.term(), None);
+    }
+}

@@ -1,0 +1,367 @@
+//! What the controller counts and measures, in the [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/)
+//! format.
+//!
+//! What happens is counted where it happens; what stands (roles, queues, buckets, sessions) is looked up when it is
+//! asked for. [`TABLE`] is the list of all, for the reference and for the endpoint alike.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry};
+
+/// One metric, as the reference shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Described {
+    /// Name, without what the format adds for a kind (`_total`, `_info`).
+    pub name: &'static str,
+    /// `counter`, `gauge`, `histogram` or `info`.
+    pub kind: &'static str,
+    /// Names of labels.
+    pub labels: &'static [&'static str],
+    /// What it tells.
+    pub help: &'static str,
+}
+
+const fn described(
+    name: &'static str,
+    kind: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Described {
+    Described {
+        name,
+        kind,
+        labels,
+        help,
+    }
+}
+
+/// All metrics. `account` is the name of an `AwsAccount`, `session` of an `MfaSession`.
+pub const TABLE: &[Described] = &[
+    described("rolectl_build", "info", &["version"], "The running version"),
+    described(
+        "rolectl_aws_calls",
+        "counter",
+        &["account", "operation", "outcome"],
+        "Calls to AWS. The outcome is ok, throttled, or the kind of failure",
+    ),
+    described(
+        "rolectl_aws_call_duration_seconds",
+        "histogram",
+        &["operation"],
+        "Time from the call to AWS's answer, without the wait for a turn",
+    ),
+    described(
+        "rolectl_aws_rate",
+        "gauge",
+        &["account"],
+        "Calls per second that the account's bucket gives out now; throttling halves it",
+    ),
+    described(
+        "rolectl_aws_bucket_level",
+        "gauge",
+        &["account"],
+        "Calls that could be made at once. Below zero: so many wait for their turn",
+    ),
+    described(
+        "rolectl_sweep_duration_seconds",
+        "gauge",
+        &["account"],
+        "How long the last sweep of the account took",
+    ),
+    described(
+        "rolectl_sweep_age_seconds",
+        "gauge",
+        &["account"],
+        "Time since the last sweep of the account that went through",
+    ),
+    described(
+        "rolectl_roles",
+        "gauge",
+        &["reason"],
+        "IamRoles by the reason of their Ready condition",
+    ),
+    described(
+        "rolectl_role_accounts",
+        "gauge",
+        &["account", "state"],
+        "Roles in each account by their state there",
+    ),
+    described(
+        "rolectl_session_seconds_left",
+        "gauge",
+        &["session"],
+        "Time until the open session ends; 0 while it is locked",
+    ),
+    described(
+        "rolectl_queue_depth",
+        "gauge",
+        &["kind"],
+        "Objects that wait to be reconciled",
+    ),
+    described(
+        "rolectl_reconciles",
+        "counter",
+        &["kind", "outcome"],
+        "Reconciles. error: the API server failed us; what a user can mend is in a status instead",
+    ),
+    described(
+        "rolectl_reconcile_duration_seconds",
+        "histogram",
+        &["kind"],
+        "Time that a reconcile took, waits for AWS included",
+    ),
+    described(
+        "rolectl_status_writes",
+        "counter",
+        &["kind"],
+        "Statuses written; none is written without a change",
+    ),
+    described(
+        "rolectl_accounts_held",
+        "gauge",
+        &[],
+        "AwsAccounts that this replica looks after",
+    ),
+];
+
+/// A gauge that holds any number.
+type Number = Gauge<f64, AtomicU64>;
+
+/// Labels of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallLabels {
+    account: String,
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+macro_rules! label {
+    ($type:ident, $field:ident: $inner:ty) => {
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+        #[allow(missing_docs)]
+        pub struct $type {
+            pub $field: $inner,
+        }
+    };
+    ($type:ident, $field:ident: $inner:ty, $second:ident: $other:ty) => {
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+        #[allow(missing_docs)]
+        pub struct $type {
+            pub $field: $inner,
+            pub $second: $other,
+        }
+    };
+}
+label!(OfAccount, account: String);
+label!(OfSession, session: String);
+label!(OfOperation, operation: &'static str);
+label!(OfKind, kind: &'static str);
+label!(OfReason, reason: String);
+label!(Reconciled, kind: &'static str, outcome: &'static str);
+label!(StateInAccount, account: String, state: &'static str);
+
+/// Looks up what stands.
+type LookUp = Box<dyn Fn(&Metrics) + Send + Sync>;
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<CallLabels, Counter>,
+    call_seconds: Family<OfOperation, Histogram, fn() -> Histogram>,
+    reconciles: Family<Reconciled, Counter>,
+    reconcile_seconds: Family<OfKind, Histogram, fn() -> Histogram>,
+    status_writes: Family<OfKind, Counter>,
+    /// [`TABLE`]: `rolectl_aws_rate`.
+    pub rate: Family<OfAccount, Number>,
+    /// [`TABLE`]: `rolectl_aws_bucket_level`.
+    pub bucket_level: Family<OfAccount, Number>,
+    /// [`TABLE`]: `rolectl_sweep_duration_seconds`.
+    pub sweep_seconds: Family<OfAccount, Number>,
+    /// [`TABLE`]: `rolectl_sweep_age_seconds`.
+    pub sweep_age: Family<OfAccount, Number>,
+    /// [`TABLE`]: `rolectl_roles`.
+    pub roles: Family<OfReason, Gauge>,
+    /// [`TABLE`]: `rolectl_role_accounts`.
+    pub role_accounts: Family<StateInAccount, Gauge>,
+    /// [`TABLE`]: `rolectl_session_seconds_left`.
+    pub session_left: Family<OfSession, Number>,
+    /// [`TABLE`]: `rolectl_queue_depth`.
+    pub queue: Family<OfKind, Gauge>,
+    /// [`TABLE`]: `rolectl_accounts_held`.
+    pub accounts_held: Gauge,
+    look_up: OnceLock<LookUp>,
+    /// One who asks at a time: looking up clears what stood before.
+    asked: Mutex<()>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.005, 2.0, 14));
+        let mut registry = Registry::default();
+        Self {
+            calls: registered(&mut registry, "rolectl_aws_calls", Family::default()),
+            call_seconds: registered(
+                &mut registry,
+                "rolectl_aws_call_duration_seconds",
+                Family::new_with_constructor(histogram),
+            ),
+            reconciles: registered(&mut registry, "rolectl_reconciles", Family::default()),
+            reconcile_seconds: registered(
+                &mut registry,
+                "rolectl_reconcile_duration_seconds",
+                Family::new_with_constructor(histogram),
+            ),
+            status_writes: registered(&mut registry, "rolectl_status_writes", Family::default()),
+            rate: registered(&mut registry, "rolectl_aws_rate", Family::default()),
+            bucket_level: registered(&mut registry, "rolectl_aws_bucket_level", Family::default()),
+            sweep_seconds: registered(&mut registry, "rolectl_sweep_duration_seconds", Family::default()),
+            sweep_age: registered(&mut registry, "rolectl_sweep_age_seconds", Family::default()),
+            roles: registered(&mut registry, "rolectl_roles", Family::default()),
+            role_accounts: registered(&mut registry, "rolectl_role_accounts", Family::default()),
+            session_left: registered(&mut registry, "rolectl_session_seconds_left", Family::default()),
+            queue: registered(&mut registry, "rolectl_queue_depth", Family::default()),
+            accounts_held: registered(&mut registry, "rolectl_accounts_held", Gauge::default()),
+            look_up: OnceLock::new(),
+            asked: Mutex::default(),
+            registry: {
+                let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+                registry.register("rolectl_build", help("rolectl_build"), build);
+                registry
+            },
+        }
+    }
+}
+
+fn help(name: &str) -> &'static str {
+    let known = TABLE.iter().find(|d| d.name == name);
+    known.map_or("", |d| d.help)
+}
+
+fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, metric: M) -> M {
+    registry.register(name, help(name), metric.clone());
+    metric
+}
+
+impl Metrics {
+    /// Says how to look up what stands. The first to say it is asked.
+    pub fn on_scrape(&self, look_up: impl Fn(&Self) + Send + Sync + 'static) {
+        let _ = self.look_up.set(Box::new(look_up));
+    }
+
+    /// All metrics as text.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let _alone = self.asked.lock();
+        if let Some(look_up) = self.look_up.get() {
+            look_up(self);
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    /// One call to AWS was answered, or not.
+    pub fn called(&self, account: &str, operation: &'static str, outcome: &'static str, seconds: f64) {
+        let labels = CallLabels {
+            account: account.to_owned(),
+            operation,
+            outcome,
+        };
+        self.calls.get_or_create(&labels).inc();
+        self.call_seconds
+            .get_or_create(&OfOperation { operation })
+            .observe(seconds);
+    }
+
+    /// One reconcile is through.
+    pub fn reconciled(&self, kind: &'static str, ok: bool, seconds: f64) {
+        let outcome = if ok { "ok" } else { "error" };
+        self.reconciles.get_or_create(&Reconciled { kind, outcome }).inc();
+        self.reconcile_seconds
+            .get_or_create(&OfKind { kind })
+            .observe(seconds);
+    }
+
+    /// One status was written.
+    pub fn wrote_status(&self, kind: &str) {
+        let kind = ["IamRole", "AwsAccount", "MfaSession"]
+            .into_iter()
+            .find(|k| *k == kind);
+        self.status_writes
+            .get_or_create(&OfKind {
+                kind: kind.unwrap_or("other"),
+            })
+            .inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_of_the_table_is_served_and_no_other() {
+        let metrics = Metrics::default();
+        // What has no label yet is not shown.
+        metrics.called("dev", "GetRole", "ok", 0.1);
+        metrics.reconciled("IamRole", true, 0.1);
+        metrics.wrote_status("IamRole");
+        metrics.on_scrape(|metrics| {
+            let (account, session) = ("dev".to_owned(), "main".to_owned());
+            let of_account = OfAccount {
+                account: account.clone(),
+            };
+            for family in [
+                &metrics.rate,
+                &metrics.bucket_level,
+                &metrics.sweep_seconds,
+                &metrics.sweep_age,
+            ] {
+                family.get_or_create(&of_account).set(1.0);
+            }
+            metrics
+                .session_left
+                .get_or_create(&OfSession { session })
+                .set(1.0);
+            metrics.queue.get_or_create(&OfKind { kind: "IamRole" }).set(1);
+            let reason = "InSync".to_owned();
+            metrics.roles.get_or_create(&OfReason { reason }).set(1);
+            let state = "InSync";
+            metrics
+                .role_accounts
+                .get_or_create(&StateInAccount { account, state })
+                .set(1);
+        });
+        let text = metrics.text().unwrap();
+        let served: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .map(|(name, _)| name)
+            .collect();
+        for d in TABLE {
+            assert!(served.contains(&d.name), "{} is not served", d.name);
+            let kind = format!("# TYPE {} {}\n", d.name, d.kind);
+            assert!(text.contains(&kind), "{kind}");
+            let sample = text.lines().find(|line| line.starts_with(d.name)).unwrap();
+            for label in d.labels {
+                assert!(sample.contains(&format!("{label}=")), "{label} in {sample}");
+            }
+        }
+        assert_eq!(served.len(), TABLE.len(), "{served:?}");
+    }
+}
