@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use rolectl_tests::scenario::{Operator, Scenario};
+use serde_json::json;
 
 async fn version(s: &Scenario<'_>) -> Result<Option<String>> {
     let api: Api<Secret> = Api::namespaced(s.client.clone(), &s.system());
@@ -305,6 +306,18 @@ async fn the_help_of_every_verb_reads_as_reviewed() -> Result<()> {
         "unlock",
         "lock",
         "status",
+        "get",
+        "describe",
+        "plan",
+        "apply",
+        "destroy",
+        "import",
+        "bootstrap",
+        "explain",
+        "whoami",
+        "version",
+        "completions",
+        "man",
         "lint",
         "policy",
         "policy equal",
@@ -324,5 +337,88 @@ async fn the_help_of_every_verb_reads_as_reviewed() -> Result<()> {
             String::from_utf8(output.stdout)?
         );
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn revoking_ends_every_session_that_was_begun_before() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "revoke", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.account_is(0, "InSync").await?;
+    let revoke = ["lock", "--session", "revoke", "--revoke"];
+    fails(&s, "operator", &revoke, &[], "no terminal to ask on").await?;
+    let output = s
+        .rolectl_as("operator", &[&revoke[..], &["--yes"]].concat(), &[])
+        .await?;
+    let told = String::from_utf8(output.stdout)?;
+    ensure!(
+        output.status.success() && told.contains("Revoked all sessions"),
+        "{told} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let iam = s.world.double.iam(s.operator.key.clone());
+    let put = iam
+        .get_user_policy()
+        .user_name("operator")
+        .policy_name("AWSRevokeOlderSessions")
+        .send()
+        .await?;
+    ensure!(
+        put.policy_document().contains("TokenIssueTime"),
+        "{}",
+        put.policy_document()
+    );
+    // A session that is begun later works.
+    s.unlock().await?;
+    s.account_is(0, "InSync").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoami_get_and_describe_tell_people_and_programs() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "tells", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({}))).await?;
+    s.apply(&s.role("typo", json!({"managedPolicies": ["ReadOnlyAcess"]})))
+        .await?;
+    s.role_is("app", "True", "InSync").await?;
+    s.role_is("typo", "False", "InvalidSpec").await?;
+    let told = async |args: &[&str]| -> Result<String> {
+        let output = s.rolectl_as("operator", args, &[]).await?;
+        ensure!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let told = String::from_utf8(output.stdout)?;
+        s.assert_no_secret("the output", &told)?;
+        Ok(told)
+    };
+    let me = told(&["whoami"]).await?;
+    ensure!(
+        me.contains(&format!("arn:aws:iam::{}:user/operator", s.main))
+            && me.contains("tells (Unlocked): may open it"),
+        "{me}"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&told(&["get", "roles", "-N", "tells", "-o", "json"]).await?)?;
+    ensure!(
+        json.as_array().map(Vec::len) == Some(2) && json[1]["state"] == "InvalidSpec",
+        "{json}"
+    );
+    let drifted = told(&["get", "roles", "-N", "tells", "--state", "invalidspec"]).await?;
+    ensure!(
+        drifted.lines().count() == 2 && drifted.contains("Did you mean ReadOnlyAccess?"),
+        "{drifted}"
+    );
+    let typo = told(&["describe", "role", "typo", "-N", "tells"]).await?;
+    ensure!(
+        typo.contains("Stalled") && typo.contains("What to do: Correct the field"),
+        "{typo}"
+    );
+    let version = told(&["version"]).await?;
+    ensure!(version.contains("Client      0.1.0"), "{version}");
     Ok(())
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
+use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use rolectl_crds::MfaSession;
@@ -100,6 +101,13 @@ pub async fn session(client: &Client, name: &str) -> Result<MfaSession, Failure>
             "apply one (see deploy/samples), or name another with --session",
         )),
     }
+}
+
+/// All sessions.
+pub async fn sessions(client: &Client) -> Result<Vec<MfaSession>, Failure> {
+    let api: Api<MfaSession> = Api::all(client.clone());
+    let all = api.list(&ListParams::default()).await;
+    Ok(all.map_err(|e| failed("list MfaSessions", &e))?.items)
 }
 
 /// Whether we may do `verb` to a Secret.

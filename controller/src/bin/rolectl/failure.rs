@@ -24,6 +24,11 @@ impl Failure {
         Self { code: 2, ..self }
     }
 
+    /// What happened, without the next step.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     pub const fn code(&self) -> u8 {
         self.code
     }

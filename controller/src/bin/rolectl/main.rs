@@ -6,14 +6,19 @@ mod cluster;
 mod commands;
 mod failure;
 mod files;
+mod fleet;
 mod keys;
+mod mfa;
 mod output;
+mod session_cache;
 mod used_code;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use commands::{lint, lock, policy, status, unlock};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use commands::{
+    apply, bootstrap, explain, get, import, lint, lock, plan, policy, shell, status, unlock, version, whoami,
+};
 
 /// Keep AWS IAM roles right in many accounts, on credentials that only your MFA code unlocks.
 #[derive(Debug, Parser)]
@@ -33,8 +38,20 @@ enum Verb {
     Unlock(unlock::Unlock),
     Lock(lock::Lock),
     Status(status::Status),
+    Get(get::Get),
+    Describe(get::Describe),
+    Plan(plan::Plan),
+    Apply(apply::Apply),
+    Destroy(apply::Destroy),
+    Import(import::Import),
+    Bootstrap(bootstrap::Bootstrap),
     Lint(lint::Lint),
     Policy(policy::Policy),
+    Explain(explain::Explain),
+    Whoami(whoami::Whoami),
+    Version(version::Version),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 #[tokio::main]
@@ -44,8 +61,23 @@ async fn main() -> ExitCode {
         Verb::Unlock(unlock) => unlock.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Lock(lock) => lock.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Status(status) => status.run(&cluster).await.map(|()| ExitCode::SUCCESS),
+        Verb::Get(get) => get.run(&cluster).await.map(|()| ExitCode::SUCCESS),
+        Verb::Describe(describe) => describe.run(&cluster).await.map(|()| ExitCode::SUCCESS),
+        Verb::Bootstrap(bootstrap) => bootstrap.run().await.map(|()| ExitCode::SUCCESS),
+        Verb::Import(import) => import.run(&cluster).await,
+        Verb::Plan(plan) => plan.run(&cluster).await,
+        Verb::Apply(apply) => apply.run(&cluster).await,
+        Verb::Destroy(destroy) => destroy.run(&cluster).await,
         Verb::Lint(lint) => lint.run(),
         Verb::Policy(policy) => policy.run(),
+        Verb::Explain(explain) => explain.run().map(|()| ExitCode::SUCCESS),
+        Verb::Whoami(whoami) => whoami.run(&cluster).await.map(|()| ExitCode::SUCCESS),
+        Verb::Version(version) => version.run(&cluster).await.map(|()| ExitCode::SUCCESS),
+        Verb::Completions(completions) => {
+            completions.run(Cli::command());
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Man(man) => man.run(Cli::command()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("{failure}");

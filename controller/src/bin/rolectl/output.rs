@@ -1,5 +1,7 @@
 //! Tables for people, JSON and YAML for programs.
 
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
 use clap::ValueEnum;
 use comfy_table::Table;
 use jiff::{SignedDuration, Timestamp};
@@ -51,6 +53,23 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
         .map(|line| line.trim_end().to_owned())
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// Asks before something that cannot be taken back.
+pub fn agreed(question: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new(
+            "there is no terminal to ask on. Nothing was written",
+            "look at what would be done, then run it with --yes",
+        )
+        .usage());
+    }
+    print!("{question} Only `yes` does: ");
+    let failed = |e: std::io::Error| Failure::new(format!("could not ask: {e}"), "run it with --yes");
+    std::io::stdout().flush().map_err(failed)?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(failed)?;
+    Ok(answer.trim() == "yes")
 }
 
 /// A moment, absolute and from now: `2026-01-02 03:04:05 UTC (in 11h 59m)`.

@@ -5,11 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use kube::ResourceExt as _;
-use rolectl::role::desired::desired;
-use rolectl::role::guardrails::violation;
+use rolectl::role::decide::wanted;
 use rolectl::role::policy_document::lint::{Place, Severity, lint_value};
-use rolectl::role::{AccountContext, DesiredRole};
-use rolectl_crds::{AwsAccount, IamRole};
+use rolectl_crds::{AwsAccount, IamRole, Reason};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -147,37 +145,16 @@ fn of_role(role: &IamRole, value: &Value, accounts: &[AwsAccount]) -> Vec<(Sever
     }
     let mut findings = vec![];
     for account in targets {
-        let name = account.name_any();
-        let context = AccountContext {
-            name: name.clone(),
-            account_id: account.spec.account_id.clone(),
-            partition: account.spec.partition.clone(),
-            labels: account.labels().clone(),
-            session_account_id: "000000000000".to_owned(),
-            ignore_tags: account.spec.ignore_tags.clone(),
-        };
-        match desired(&role.spec, &role.name_any(), "lint", &context) {
-            Ok(desired) => findings.extend(of_desired(&desired, account)),
-            Err(error) => findings.push((Severity::Error, error.to_string())),
+        match wanted(role, "lint", account, Some("000000000000")) {
+            Ok(desired) => findings.extend(desired.warnings.into_iter().map(|w| (Severity::Warning, w))),
+            Err(refusal) if refusal.reason == Reason::GuardrailViolated => {
+                let message = format!("AwsAccount {}: {}", account.name_any(), refusal.message);
+                findings.push((Severity::Error, message));
+            }
+            Err(refusal) => findings.push((Severity::Error, refusal.message)),
         }
     }
     findings
-}
-
-fn of_desired(desired: &DesiredRole, account: &AwsAccount) -> Vec<(Severity, String)> {
-    let warnings = desired.warnings.iter().map(|w| (Severity::Warning, w.clone()));
-    let broken = account
-        .spec
-        .guardrails
-        .as_ref()
-        .and_then(|g| violation(g, desired, None, &account.spec.partition));
-    let broken = broken.map(|message| {
-        (
-            Severity::Error,
-            format!("AwsAccount {}: {message}", account.name_any()),
-        )
-    });
-    warnings.chain(broken).collect()
 }
 
 /// An account that has every label that the role's variables ask for.

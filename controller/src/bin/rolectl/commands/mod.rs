@@ -1,7 +1,16 @@
 //! One file a verb: raw flags, then settings, then the work.
 
+pub mod apply;
+pub mod bootstrap;
+pub mod explain;
+pub mod get;
+pub mod import;
 pub mod lint;
 pub mod lock;
+pub mod plan;
 pub mod policy;
+pub mod shell;
 pub mod status;
 pub mod unlock;
+pub mod version;
+pub mod whoami;

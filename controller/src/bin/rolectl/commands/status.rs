@@ -1,10 +1,13 @@
 //! `rolectl status`
 
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::ListParams;
-use kube::{Api, ResourceExt as _};
+use kube::{Api, Client, ResourceExt as _};
 use rolectl_crds::{AccountStatus, AwsAccount, ConditionType, IamRole, MfaSession, Phase};
 use serde::Serialize;
 
@@ -15,12 +18,15 @@ use crate::output::{Format, machine, moment, table};
 /// Show the session, the accounts and the roles
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  rolectl status\n  rolectl status -o json | jq '.roles[] | select(.ready != \"True\")'"
+    after_help = "Examples:\n  rolectl status\n  rolectl status -w\n  rolectl status -o json | jq '.roles[] | select(.ready != \"True\")'"
 )]
 pub struct Status {
     /// Form of the output
     #[arg(long, short, value_enum, default_value_t)]
     output: Format,
+    /// Look again every 2 seconds, until Ctrl-C
+    #[arg(long, short, conflicts_with = "output")]
+    watch: bool,
 }
 
 #[derive(Serialize)]
@@ -67,9 +73,27 @@ struct RoleLine {
     accounts: Vec<AccountStatus>,
 }
 
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(2);
+
 impl Status {
     pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
         let client = flags.client().await?;
+        if !self.watch {
+            return self.show(client).await;
+        }
+        let clears = std::io::stdout().is_terminal();
+        loop {
+            if clears {
+                print!("\x1b[H\x1b[2J");
+            }
+            self.show(client.clone()).await?;
+            println!("\n{}", Timestamp::now().strftime("%H:%M:%S UTC"));
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn show(&self, client: Client) -> Result<(), Failure> {
         let all = ListParams::default();
         let (sessions, accounts, roles) = (
             Api::<MfaSession>::all(client.clone()),

@@ -1,0 +1,189 @@
+//! `rolectl apply` and `rolectl destroy`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use futures::StreamExt as _;
+use rolectl::aws::account::Account;
+use rolectl::aws::session::OpenSession;
+use rolectl::once::{Goal, Proposal, carry_out, full_name};
+
+use crate::cluster;
+use crate::failure::Failure;
+use crate::fleet::{self, Fleet, Overview, Paint, Seen};
+use crate::output::agreed;
+
+/// How many roles are worked on at a time.
+const ROLES_AT_ONCE: usize = 16;
+/// What was seen longer ago than this is looked at again before anything is written.
+const FRESH: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Do once what the controller does for ever, without a cluster
+///
+/// Reads roles, accounts and sessions from files, shows what is to be done, asks, and does it. It is safe to interrupt
+/// and to repeat: every call leaves a role that the next run takes up. For teams without a controller; roles that a
+/// controller keeps belong to it and are refused here.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  rolectl apply -f roles/ --mfa 123456
+  rolectl apply -f roles/ --assume-role arn:aws:iam::222222222222:role/admin --mfa 123456 --yes
+
+Exit codes: 0 everything is as the files have it, 1 failed or refused somewhere, 2 wrong usage, 130 interrupted.")]
+pub struct Apply {
+    #[command(flatten)]
+    all: Settings,
+}
+
+/// Remove the roles of files from their accounts
+///
+/// As when their objects are deleted from a cluster: `deletionPolicy: Retain` leaves a role without our owner tag, and
+/// what is not ours stays as it is.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  rolectl destroy -f roles/ --mfa 123456
+
+Exit codes: as of `rolectl apply`.")]
+pub struct Destroy {
+    #[command(flatten)]
+    all: Settings,
+}
+
+#[derive(Debug, Args)]
+struct Settings {
+    #[command(flatten)]
+    fleet: fleet::FleetFlags,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    yes: bool,
+}
+
+impl Apply {
+    pub async fn run(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
+        Box::pin(self.all.run(flags, Goal::Ensure)).await
+    }
+}
+
+impl Destroy {
+    pub async fn run(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
+        Box::pin(self.all.run(flags, Goal::Remove)).await
+    }
+}
+
+/// One role in one account with all that is needed to write it.
+struct Job {
+    account: String,
+    live: Arc<Account>,
+    session: Arc<OpenSession>,
+    proposal: Proposal,
+}
+
+impl Settings {
+    async fn run(self, flags: &cluster::Flags, goal: Goal) -> Result<ExitCode, Failure> {
+        if self.fleet.files.is_empty() {
+            return Err(Failure::new(
+                "no files are given, and roles of a cluster are the controller's to apply",
+                "give files with -f; `rolectl plan` shows what the controller would do",
+            )
+            .usage());
+        }
+        let paint = Paint::of_stdout();
+        let fleet = self.fleet.fleet(flags).await?;
+        let seen_at = tokio::time::Instant::now();
+        let mut seen = fleet.look(goal).await;
+        fleet.tell_left_out();
+        let overview = Overview::of(&seen);
+        print!("{}", overview.text(paint));
+        println!("Plan: {}.", overview.summary);
+        let fails = overview.summary.fails();
+        if !overview.summary.changes() {
+            return Ok(ExitCode::from(u8::from(fails)));
+        }
+        let question = match goal {
+            Goal::Ensure => "Make these changes?",
+            Goal::Remove => "Remove these roles?",
+        };
+        if !self.yes && !agreed(question)? {
+            println!("Nothing was changed.");
+            return Ok(ExitCode::from(1));
+        }
+        if seen_at.elapsed() > FRESH {
+            let again = fleet.look(goal).await;
+            if !same(&seen, &again) {
+                return Err(Failure::new(
+                    "AWS has changed since the plan was shown. Nothing was written",
+                    "look at the plan again",
+                ));
+            }
+            seen = again;
+        }
+        let failed = carry_out_all(&fleet, seen, paint).await;
+        Ok(ExitCode::from(u8::from(failed || fails)))
+    }
+}
+
+/// Whether the same is to be done.
+fn same(before: &[Seen], now: &[Seen]) -> bool {
+    let all = |seen: &[Seen]| -> Vec<_> {
+        let proposals = seen.iter().flat_map(|s| &s.proposals);
+        proposals
+            .map(|p| (full_name(&p.role), p.account.clone(), p.verdict.clone()))
+            .collect()
+    };
+    all(before) == all(now)
+}
+
+/// Makes all changes, and tells of each role as it is done. Whether any failed. After Ctrl-C nothing new is begun, and
+/// the calls under way come to their end.
+async fn carry_out_all(fleet: &Fleet, seen: Vec<Seen>, paint: Paint) -> bool {
+    let jobs = jobs(fleet, seen);
+    let count = jobs.len();
+    let stop = fleet.stop_on_interrupt();
+    let works: Vec<_> = jobs.into_iter().map(|job| work(job, paint)).collect();
+    let results: Vec<bool> = futures::stream::iter(works)
+        .buffer_unordered(ROLES_AT_ONCE)
+        .collect()
+        .await;
+    stop.abort();
+    let done = results.iter().filter(|done| **done).count();
+    println!("\nDone: {done} of {count}.");
+    done < count
+}
+
+fn jobs(fleet: &Fleet, seen: Vec<Seen>) -> Vec<Job> {
+    let of_account = |seen: Seen| {
+        let session = fleet.session(&seen.account).cloned();
+        let (account, live) = (seen.account, seen.live);
+        seen.proposals.into_iter().filter_map(move |proposal| {
+            proposal.to_do()?;
+            Some(Job {
+                account: format!("{} ({})", proposal.account, account.spec.account_id),
+                live: live.clone()?,
+                session: session.clone()?,
+                proposal,
+            })
+        })
+    };
+    seen.into_iter().flat_map(of_account).collect()
+}
+
+async fn work(job: Job, paint: Paint) -> bool {
+    let name = format!("{}: role {}", job.account, full_name(&job.proposal.role));
+    let (failure, made) = match carry_out(&job.live, &job.session, &job.proposal).await {
+        Err(error) => (Some(error.to_string()), 0),
+        Ok(applied) => {
+            let failed = applied
+                .failed
+                .map(|(change, failure)| format!("{failure} (at: {change})"));
+            (failed, applied.done.len())
+        }
+    };
+    match &failure {
+        None => println!("{}", paint.green(&format!("{name}: done, {made} changes"))),
+        Some(why) => println!(
+            "{}",
+            paint.red(&format!("{name}: failed after {made} changes: {why}"))
+        ),
+    }
+    failure.is_none()
+}

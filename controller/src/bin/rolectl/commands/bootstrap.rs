@@ -1,0 +1,273 @@
+//! `rolectl bootstrap`
+
+use aws_config::BehaviorVersion;
+use clap::{Args, ValueEnum};
+use rolectl::aws::error::{AwsFailure, Class};
+use rolectl::aws::{OPERATIONS, arn_account, arn_partition, http_client, signing_region};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::output::agreed;
+
+/// What a new target account needs: the role that rolectl assumes there
+///
+/// Its trust is on the operator's account (or user) under MFA, its permissions are the calls that the controller makes and
+/// no more, and it may not change itself. Printed for a CloudFormation StackSet, for Terraform, or as calls of the aws CLI;
+/// with --apply made with your present AWS credentials, which must be an administrator's of the target account.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  rolectl bootstrap --main-account 111111111111 > role.yaml
+  rolectl bootstrap --user-arn arn:aws:iam::111111111111:user/operator --role-path /apps/ -o terraform
+  AWS_PROFILE=admin-of-prod rolectl bootstrap --main-account 111111111111 --apply
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+pub struct Bootstrap {
+    /// The operator's account, all users of which may assume the role under MFA
+    #[arg(
+        long,
+        value_name = "ID",
+        required_unless_present = "user_arn",
+        conflicts_with = "user_arn"
+    )]
+    main_account: Option<String>,
+    /// The one user who may assume the role under MFA
+    #[arg(long, value_name = "ARN")]
+    user_arn: Option<String>,
+    /// Name of the role
+    #[arg(long, default_value = "rolectl")]
+    role_name: String,
+    /// Only roles and instance profiles below this path may be changed
+    #[arg(long, default_value = "/", value_parser = path)]
+    role_path: String,
+    /// External id that assuming the role needs, as in spec.assumeRole.externalId
+    #[arg(long)]
+    external_id: Option<String>,
+    /// ARN of a permissions boundary for the role itself
+    #[arg(long, value_name = "ARN")]
+    boundary: Option<String>,
+    /// Partition: aws, aws-cn, aws-us-gov
+    #[arg(long, default_value = "aws")]
+    partition: String,
+    /// Form of the output
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Form,
+    /// Make it, in the account of your present AWS credentials
+    #[arg(long)]
+    apply: bool,
+    /// Do not ask before --apply
+    #[arg(long, short = 'y', requires = "apply")]
+    yes: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// A template, as for a StackSet over all target accounts
+    #[default]
+    Cloudformation,
+    /// HCL
+    Terraform,
+    /// Calls of the aws CLI
+    Aws,
+}
+
+fn path(text: &str) -> Result<String, String> {
+    if text == "/" || (text.starts_with('/') && text.ends_with('/') && text.len() <= 512) {
+        Ok(text.to_owned())
+    } else {
+        Err("a path begins and ends with a slash".to_owned())
+    }
+}
+
+const POLICY: &str = "rolectl";
+const DESCRIPTION: &str = "Assumed by rolectl under MFA to manage IAM roles";
+
+impl Bootstrap {
+    pub async fn run(self) -> Result<(), Failure> {
+        if self.apply {
+            return self.make().await;
+        }
+        let (trust, permissions) = (self.trust(), self.permissions("*"));
+        match self.output {
+            Form::Cloudformation => println!("{}", self.cloudformation()?),
+            Form::Terraform => println!("{}", self.terraform(&trust, &permissions)),
+            Form::Aws => println!("{}", self.aws(&trust, &permissions)),
+        }
+        Ok(())
+    }
+
+    /// Who may assume the role.
+    fn trust(&self) -> Value {
+        let root = || {
+            format!(
+                "arn:{}:iam::{}:root",
+                self.partition,
+                self.main_account.as_deref().unwrap_or_default()
+            )
+        };
+        let mut condition = json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}});
+        if let (Some(id), Some(map)) = (&self.external_id, condition.as_object_mut()) {
+            map.insert("StringEquals".to_owned(), json!({"sts:ExternalId": id}));
+        }
+        json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
+            "Principal": {"AWS": self.user_arn.clone().unwrap_or_else(root)}, "Condition": condition}]})
+    }
+
+    /// What the role may do: the controller's own calls, and nothing to itself.
+    fn permissions(&self, account: &str) -> Value {
+        let calls = OPERATIONS
+            .iter()
+            .find(|(service, _)| *service == "iam")
+            .map_or(&[][..], |(_, calls)| calls);
+        let (whole, single): (Vec<&str>, Vec<&str>) = calls.iter().partition(|call| {
+            ["ListRoles", "GetAccountAuthorizationDetails", "GetAccountSummary"].contains(call)
+        });
+        // CreateInstanceProfile with a tag needs the right to tag, too.
+        let single = [&single[..], &["TagInstanceProfile"]].concat();
+        let named =
+            |calls: Vec<&str>| -> Vec<String> { calls.iter().map(|call| format!("iam:{call}")).collect() };
+        let arn = |kind: &str, name: &str| format!("arn:{}:iam::{account}:{kind}{name}", self.partition);
+        let below = format!("{}*", self.role_path);
+        json!({"Version": "2012-10-17", "Statement": [
+            {"Sid": "Read", "Effect": "Allow", "Action": named(whole), "Resource": "*"},
+            {"Sid": "Manage", "Effect": "Allow", "Action": named(single),
+             "Resource": [arn("role", &below), arn("instance-profile", &below)]},
+            // To put a role into a profile is to pass it to EC2.
+            {"Sid": "Pass", "Effect": "Allow", "Action": "iam:PassRole", "Resource": arn("role", &below),
+             "Condition": {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}},
+            {"Sid": "NotItself", "Effect": "Deny", "NotAction": ["iam:Get*", "iam:List*"],
+             "Resource": arn("role", &format!("/{}", self.role_name))},
+        ]})
+    }
+
+    fn cloudformation(&self) -> Result<String, Failure> {
+        let mut properties = json!({
+            "RoleName": self.role_name, "Description": DESCRIPTION, "MaxSessionDuration": 3600,
+            "AssumeRolePolicyDocument": self.trust(),
+            "Policies": [{"PolicyName": POLICY, "PolicyDocument": self.permissions("*")}],
+        });
+        if let (Some(boundary), Some(map)) = (&self.boundary, properties.as_object_mut()) {
+            map.insert("PermissionsBoundary".to_owned(), json!(boundary));
+        }
+        let template = json!({
+            "AWSTemplateFormatVersion": "2010-09-09", "Description": DESCRIPTION,
+            "Resources": {"Rolectl": {"Type": "AWS::IAM::Role", "Properties": properties}},
+        });
+        let text = serde_saphyr::to_string(&template);
+        let text = text.map_err(|e| {
+            Failure::new(
+                format!("could not write the template: {e}"),
+                "report this as a defect",
+            )
+        })?;
+        Ok(text.trim_end().to_owned())
+    }
+
+    fn terraform(&self, trust: &Value, permissions: &Value) -> String {
+        let boundary = self
+            .boundary
+            .as_ref()
+            .map(|arn| format!("  permissions_boundary = {}\n", json!(arn)));
+        format!(
+            "resource \"aws_iam_role\" \"rolectl\" {{\n  name                 = {name}\n  description          = {description}\n  max_session_duration = 3600\n{boundary}  assume_role_policy   = jsonencode({trust:#})\n}}\n\nresource \"aws_iam_role_policy\" \"rolectl\" {{\n  name   = {policy}\n  role   = aws_iam_role.rolectl.name\n  policy = jsonencode({permissions:#})\n}}",
+            name = json!(self.role_name),
+            description = json!(DESCRIPTION),
+            boundary = boundary.unwrap_or_default(),
+            policy = json!(POLICY),
+        )
+    }
+
+    fn aws(&self, trust: &Value, permissions: &Value) -> String {
+        let boundary = self
+            .boundary
+            .as_ref()
+            .map(|arn| format!(" \\\n  --permissions-boundary {}", quoted(arn)));
+        let role = quoted(&self.role_name);
+        format!(
+            "aws iam create-role --role-name {role} --description {} --max-session-duration 3600{} \\\n  --assume-role-policy-document {}\naws iam put-role-policy --role-name {role} --policy-name {POLICY} \\\n  --policy-document {}",
+            quoted(DESCRIPTION),
+            boundary.unwrap_or_default(),
+            quoted(&trust.to_string()),
+            quoted(&permissions.to_string()),
+        )
+    }
+
+    async fn make(&self) -> Result<(), Failure> {
+        let next =
+            "use the credentials of an administrator of the target account (AWS_PROFILE), then try again";
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http_client())
+            .region(aws_config::Region::from_static(signing_region(&self.partition)))
+            .load()
+            .await;
+        let failed = |failure: AwsFailure| Failure::new(failure.to_string(), next);
+        let identity = aws_sdk_sts::Client::new(&config)
+            .get_caller_identity()
+            .send()
+            .await;
+        let identity = identity.map_err(|e| failed(AwsFailure::new("GetCallerIdentity", &e)))?;
+        let me = identity.arn.unwrap_or_default();
+        let account = arn_account(&me);
+        if arn_partition(&me) != self.partition {
+            return Err(Failure::new(
+                format!(
+                    "your credentials are of {me}, not of partition {}",
+                    self.partition
+                ),
+                next,
+            ));
+        }
+        if self.main_account.as_deref() == Some(account) {
+            return Err(Failure::new(
+                format!("your credentials are of the operator's own account {account}"),
+                next,
+            ));
+        }
+        let question = format!("Make role {} in account {account} as {me}?", self.role_name);
+        if !self.yes && !agreed(&question)? {
+            println!("Nothing was changed.");
+            return Ok(());
+        }
+        let iam = aws_sdk_iam::Client::new(&config);
+        let created = iam
+            .create_role()
+            .role_name(&self.role_name)
+            .description(DESCRIPTION)
+            .max_session_duration(3600)
+            .set_permissions_boundary(self.boundary.clone())
+            .assume_role_policy_document(self.trust().to_string())
+            .send()
+            .await
+            .map_err(|e| AwsFailure::new("CreateRole", &e));
+        match created {
+            Ok(_) => println!("Made role {} in account {account}.", self.role_name),
+            // Whose it is nobody knows, and its trust is not ours to change.
+            Err(failure) if failure.class == Class::Exists => {
+                return Err(Failure::new(
+                    format!("role {} is there already in account {account}", self.role_name),
+                    "choose another --role-name, or compare it with what this command prints",
+                ));
+            }
+            Err(failure) => return Err(failed(failure)),
+        }
+        let put = iam
+            .put_role_policy()
+            .role_name(&self.role_name)
+            .policy_name(POLICY);
+        let put = put
+            .policy_document(self.permissions(account).to_string())
+            .send()
+            .await;
+        put.map_err(|e| failed(AwsFailure::new("PutRolePolicy", &e)))?;
+        println!(
+            "\nkind: AwsAccount\napiVersion: iam.rolectl.dev/v1alpha1\nmetadata: {{name: NAME}}\nspec:\n  accountId: \"{account}\"\n  assumeRole: {{name: {}}}",
+            self.role_name
+        );
+        Ok(())
+    }
+}
+
+/// For a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}

@@ -1,0 +1,59 @@
+//! `rolectl plan`
+
+use std::process::ExitCode;
+
+use clap::Args;
+use rolectl::once::Goal;
+
+use crate::cluster;
+use crate::failure::Failure;
+use crate::fleet::{self, Overview, Paint};
+use crate::output::{Format, machine};
+
+/// Show what would be done, and do nothing
+///
+/// Reads every account that a role names and shows, by the controller's own plan, what it would change there: roles of
+/// the cluster, or of files that are not applied yet. Accounts and sessions that are not in the files come from the
+/// cluster; where the files have them all, none is needed.
+///
+/// The session is the one that `rolectl unlock` stored, if you may read it; else one that your code buys. That is kept in
+/// ~/.cache/rolectl until it ends, readable for you only.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  rolectl plan                               what is in the cluster
+  rolectl plan -f roles/ --account prod      files that are not applied yet
+  kustomize build . | rolectl plan -f - --detailed-exitcode -o json
+
+Exit codes: 0 looked at everything, 1 failed, or a role is refused or an account cannot be read, 2 wrong usage.
+With --detailed-exitcode: 0 nothing to do, 1 as above, 2 changes.")]
+pub struct Plan {
+    #[command(flatten)]
+    fleet: fleet::FleetFlags,
+    /// Tell by the exit code whether anything is to be done
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl Plan {
+    pub async fn run(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
+        let fleet = self.fleet.fleet(flags).await?;
+        let seen = fleet.look(Goal::Ensure).await;
+        fleet.tell_left_out();
+        let overview = Overview::of(&seen);
+        match self.output {
+            Format::Table => {
+                print!("{}", overview.text(Paint::of_stdout()));
+                println!("Plan: {}.", overview.summary);
+            }
+            format => machine(format, &overview)?,
+        }
+        Ok(match (overview.summary.fails(), overview.summary.changes()) {
+            (true, _) => ExitCode::from(1),
+            (false, true) if self.detailed_exitcode => ExitCode::from(2),
+            _ => ExitCode::SUCCESS,
+        })
+    }
+}

@@ -1,0 +1,46 @@
+//! `rolectl completions` and `rolectl man`
+
+use std::path::PathBuf;
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+use crate::failure::Failure;
+
+/// Print completions for a shell
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  source <(rolectl completions bash)
+  rolectl completions zsh > \"${fpath[1]}/_rolectl\"
+  rolectl completions fish > ~/.config/fish/completions/rolectl.fish")]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+impl Completions {
+    pub fn run(&self, mut command: Command) {
+        clap_complete::generate(self.shell, &mut command, "rolectl", &mut std::io::stdout());
+    }
+}
+
+/// Write the man pages into a folder
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  rolectl man ~/.local/share/man/man1 && man rolectl-unlock")]
+pub struct Man {
+    /// The folder, which must be there
+    folder: PathBuf,
+}
+
+impl Man {
+    pub fn run(&self, command: Command) -> Result<(), Failure> {
+        clap_mangen::generate_to(command, &self.folder).map_err(|e| {
+            Failure::new(
+                format!("could not write man pages into {}: {e}", self.folder.display()),
+                "give a folder that is there and that you may write",
+            )
+        })
+    }
+}

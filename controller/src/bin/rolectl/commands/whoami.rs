@@ -1,0 +1,101 @@
+//! `rolectl whoami`
+
+use clap::Args;
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde::Serialize;
+
+use crate::cluster;
+use crate::failure::Failure;
+use crate::mfa::{Buyer, CodeFlags};
+use crate::output::{Format, machine};
+
+/// Show whose key is in use, its MFA device, and which sessions it may open
+///
+/// Asks AWS, and the cluster where there is one. Nothing is changed and no code is used.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  rolectl whoami
+  rolectl whoami --profile main -o json")]
+pub struct Whoami {
+    /// Profile with your key, in place of the usual chain
+    #[arg(long)]
+    profile: Option<String>,
+    /// Form of the output
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Known {
+    principal: String,
+    /// The device that shows the codes.
+    mfa_device: Result<String, String>,
+    /// `MfaSession`s that this user may open.
+    sessions: Vec<SessionLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionLine {
+    name: String,
+    may_open: bool,
+    phase: String,
+    expires_at: Option<Timestamp>,
+}
+
+impl Whoami {
+    pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
+        let buyer = Buyer::find(&CodeFlags::of_profile(self.profile)).await?;
+        let sessions = match flags.client().await {
+            Ok(client) => cluster::sessions(&client).await.map_err(|e| e.to_string()),
+            Err(failure) => Err(failure.to_string()),
+        };
+        let mfa_device = buyer
+            .serial(None)
+            .await
+            .map_err(|failure| failure.what().to_owned());
+        let line = |session: rolectl_crds::MfaSession| SessionLine {
+            may_open: buyer.fits(&session).is_ok(),
+            name: session.name_any(),
+            phase: format!(
+                "{:?}",
+                session.status.as_ref().map(|s| s.phase).unwrap_or_default()
+            ),
+            expires_at: session.status.and_then(|s| s.expires_at).map(|t| t.0),
+        };
+        let cluster = sessions
+            .as_ref()
+            .err()
+            .map(|why| why.lines().next().unwrap_or_default().to_owned());
+        let known = Known {
+            principal: buyer.principal.clone(),
+            mfa_device,
+            sessions: sessions.into_iter().flatten().map(line).collect(),
+            cluster,
+        };
+        if self.output != Format::Table {
+            return machine(self.output, &known);
+        }
+        println!("User        {}", known.principal);
+        match &known.mfa_device {
+            Ok(serial) => println!("MFA device  {serial}"),
+            Err(why) => println!("MFA device  {why}"),
+        }
+        for session in &known.sessions {
+            let may = if session.may_open {
+                "may open it"
+            } else {
+                "may not open it"
+            };
+            println!("Session     {} ({}): {may}", session.name, session.phase);
+        }
+        if let Some(why) = &known.cluster {
+            println!("Cluster     {why}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,836 @@
+//! What `plan`, `apply` and `destroy` share: the objects, the session, a look at every account, and how it is shown.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use clap::Args;
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt as _};
+use rolectl::aws::account::{Account, Surroundings};
+use rolectl::aws::session::{Material, OpenSession, Sessions};
+use rolectl::aws::tenure::Tenure;
+use rolectl::aws::{arn_account, arn_partition, base_config, sts_client};
+use rolectl::once::{Goal, Inventory, Proposal, full_name};
+use rolectl::role::{Change, ObservedRole};
+use rolectl_crds::{AwsAccount, IamRole, MfaSession, Reason};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+use crate::files::{self, Found};
+use crate::mfa::{self, Buyer};
+use crate::output::moment;
+use crate::{cluster, session_cache};
+
+/// How many accounts are read at a time.
+const ACCOUNTS_AT_ONCE: usize = 16;
+
+/// Which objects, and on whose credentials.
+#[derive(Debug, Args)]
+pub struct FleetFlags {
+    /// Files and folders with IamRoles, AwsAccounts and MfaSessions; `-` is stdin. Roles come from the cluster without it
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub files: Vec<String>,
+    /// Only these AwsAccounts
+    #[arg(long = "account", value_name = "NAME")]
+    pub accounts: Vec<String>,
+    /// Name of the cluster in owner tags. Default: what the controller says, or `files` without a cluster
+    #[arg(long, env = "ROLECTL_CLUSTER_NAME")]
+    cluster_name: Option<String>,
+    /// Buy the session of this role with the code, and manage its account only
+    ///
+    /// For a user who may assume one role under MFA and nothing else.
+    #[arg(long, value_name = "ARN")]
+    assume_role: Option<String>,
+    /// Length of the session. Default: the MfaSession's durationSeconds; with --assume-role what AWS gives, 1h
+    #[arg(long, value_parser = mfa::duration_seconds)]
+    duration: Option<i32>,
+    #[command(flatten)]
+    mfa: mfa::CodeFlags,
+}
+
+/// All that is needed to look and to write.
+pub struct Fleet {
+    pub inventory: Inventory,
+    /// Open sessions by the name of the `MfaSession`.
+    sessions: BTreeMap<String, Arc<OpenSession>>,
+    surroundings: Surroundings,
+    /// Accounts that are left out, and why.
+    pub left_out: Vec<(AwsAccount, String)>,
+}
+
+/// An account as it was found.
+pub struct Seen {
+    pub account: AwsAccount,
+    pub live: Option<Arc<Account>>,
+    /// Why it could not be read.
+    pub failure: Option<String>,
+    pub proposals: Vec<Proposal>,
+}
+
+impl FleetFlags {
+    /// Collects objects, and finds or buys the sessions of the accounts that the roles name.
+    pub async fn fleet(&self, flags: &cluster::Flags) -> Result<Fleet, Failure> {
+        let (fleet, client) = self.collect(flags).await?;
+        if fleet.inventory.roles.is_empty() {
+            return Err(Failure::new(
+                "there is no IamRole to look at",
+                "give files with -f, or apply some to the cluster",
+            ));
+        }
+        let accounts = fleet.inventory.targeted().into_iter().cloned().collect();
+        self.open(fleet, client.as_ref(), flags, accounts).await
+    }
+
+    /// The same for one account, whatever roles there are.
+    pub async fn account(&self, flags: &cluster::Flags, name: &str) -> Result<(Fleet, AwsAccount), Failure> {
+        let (mut fleet, client) = self.collect(flags).await?;
+        fleet.only(&[name.to_owned()])?;
+        let accounts = fleet.inventory.accounts.clone();
+        let fleet = self.open(fleet, client.as_ref(), flags, accounts).await?;
+        let found = fleet.inventory.accounts.first().cloned();
+        let account = found.ok_or_else(|| {
+            let why = fleet
+                .left_out
+                .first()
+                .map(|(_, why)| why.clone())
+                .unwrap_or_default();
+            Failure::new(
+                format!("AwsAccount {name} cannot be read: {why}"),
+                "correct --account or --assume-role",
+            )
+        })?;
+        Ok((fleet, account))
+    }
+
+    async fn open(
+        &self,
+        mut fleet: Fleet,
+        client: Option<&Client>,
+        flags: &cluster::Flags,
+        accounts: Vec<AwsAccount>,
+    ) -> Result<Fleet, Failure> {
+        if let Some(arn) = &self.assume_role {
+            self.open_role(&mut fleet, arn).await?;
+        } else {
+            let namespace = &flags.namespace;
+            self.open_all(&mut fleet, client, namespace, accounts).await?;
+        }
+        Ok(fleet)
+    }
+
+    async fn collect(&self, flags: &cluster::Flags) -> Result<(Fleet, Option<Client>), Failure> {
+        let mut inventory = Inventory::default();
+        take_in(&mut inventory, &files::objects(&self.files)?)?;
+        let complete =
+            !self.files.is_empty() && !inventory.accounts.is_empty() && !inventory.sessions.is_empty();
+        let client = if complete {
+            None
+        } else {
+            Some(flags.client().await?)
+        };
+        if let Some(client) = &client {
+            from_cluster(&mut inventory, client, self.files.is_empty()).await?;
+        }
+        // The controller says in its accounts what it calls the cluster.
+        let said = inventory
+            .accounts
+            .iter()
+            .find_map(|account| account.status.as_ref()?.cluster.clone());
+        inventory.cluster = match (self.cluster_name.clone().or(said), &client) {
+            (Some(name), _) => name,
+            (None, None) => "files".to_owned(),
+            (None, Some(client)) => {
+                let api: Api<Namespace> = Api::all(client.clone());
+                let system = api.get("kube-system").await.map_err(|_| {
+                    Failure::new(
+                        "no controller has said yet what it calls this cluster, and you may not read the namespace kube-system",
+                        "give --cluster-name, as the controller has it",
+                    )
+                })?;
+                system.uid().unwrap_or_default()
+            }
+        };
+        let surroundings = Surroundings {
+            base: base_config().await,
+            shutdown: CancellationToken::new(),
+            tenure: Tenure::forever(),
+            in_flight: Arc::new(Semaphore::new(64)),
+            metrics: Arc::default(),
+            namespace: "cli".to_owned(),
+            owner_prefix: format!("{}/", inventory.cluster),
+        };
+        let mut fleet = Fleet {
+            inventory,
+            sessions: BTreeMap::new(),
+            surroundings,
+            left_out: vec![],
+        };
+        if !self.accounts.is_empty() {
+            fleet.only(&self.accounts)?;
+        }
+        Ok((fleet, client))
+    }
+
+    /// A session for every `MfaSession` that one of the accounts refers to.
+    async fn open_all(
+        &self,
+        fleet: &mut Fleet,
+        client: Option<&Client>,
+        namespace: &str,
+        accounts: Vec<AwsAccount>,
+    ) -> Result<(), Failure> {
+        let mut wanted: Vec<MfaSession> = vec![];
+        for account in &accounts {
+            let Some(session) = fleet.inventory.session_of(account) else {
+                return Err(Failure::new(
+                    format!(
+                        "there is no MfaSession {}, which AwsAccount {} refers to",
+                        account.spec.session_ref,
+                        account.name_any()
+                    ),
+                    "put it into the files, or correct spec.sessionRef",
+                ));
+            };
+            if !wanted.iter().any(|w| w.name_any() == session.name_any()) {
+                wanted.push(session.clone());
+            }
+        }
+        let mut buyer = None;
+        for session in wanted {
+            let name = session.name_any();
+            let material = if let Some(stored) = stored(client, namespace, &session).await {
+                stored
+            } else {
+                if buyer.is_none() {
+                    buyer = Some(Buyer::find(&self.mfa).await?);
+                }
+                let Some(buyer) = &buyer else { continue };
+                self.bought(buyer, &session).await?
+            };
+            fleet.open(&name, material);
+        }
+        Ok(())
+    }
+
+    /// The session that was kept, else one that a code buys.
+    async fn bought(&self, buyer: &Buyer, session: &MfaSession) -> Result<Material, Failure> {
+        buyer.fits(session)?;
+        let account = &session.spec.account_id;
+        if let Some(kept) = session_cache::get(&buyer.principal, account, Timestamp::now()) {
+            return Ok(kept);
+        }
+        let serial = buyer.serial(session.spec.mfa_serial.as_deref()).await?;
+        let duration = self.duration.unwrap_or(session.spec.duration_seconds);
+        let material = buyer.session(&serial, duration).await?;
+        keep(&buyer.principal, account, &material);
+        Ok(material)
+    }
+
+    /// One role's own session, for its account alone.
+    async fn open_role(&self, fleet: &mut Fleet, arn: &str) -> Result<(), Failure> {
+        let buyer = Buyer::find(&self.mfa).await?;
+        let material = if let Some(kept) = session_cache::get(&buyer.principal, arn, Timestamp::now()) {
+            kept
+        } else {
+            let serial = buyer.serial(None).await?;
+            let material = buyer.role_session(&serial, arn, self.duration).await?;
+            keep(&buyer.principal, arn, &material);
+            material
+        };
+        let id = arn_account(arn).to_owned();
+        fleet.leave_out(|account| {
+            (account.spec.account_id != id)
+                .then(|| format!("--assume-role gives a session in account {id} only"))
+        });
+        for account in &mut fleet.inventory.accounts {
+            account.spec.assume_role = None;
+            arn.clone_into(&mut account.spec.session_ref);
+        }
+        fleet.open(arn, material);
+        Ok(())
+    }
+}
+
+fn keep(principal: &str, bought: &str, material: &Material) {
+    eprintln!(
+        "Session as {principal} until {}",
+        moment(material.expires_at, Timestamp::now())
+    );
+    if let Err(error) = session_cache::put(principal, bought, material) {
+        eprintln!("warning: the session is not kept, the next command needs another code: {error}");
+    }
+}
+
+/// The session that `rolectl unlock` stored, where we may read it.
+async fn stored(client: Option<&Client>, namespace: &str, session: &MfaSession) -> Option<Material> {
+    let api: Api<Secret> = Api::namespaced(client?.clone(), namespace);
+    let secret = api.get_opt(&session.secret_name()).await.ok().flatten()?;
+    let material = Material::from_secret(secret).ok()?;
+    (material.expires_at > Timestamp::now()).then_some(material)
+}
+
+fn take_in(inventory: &mut Inventory, objects: &[Found]) -> Result<(), Failure> {
+    for found in objects {
+        let kind = found
+            .value
+            .get("kind")
+            .and_then(|k| k.as_str())
+            .unwrap_or_default();
+        let group = found
+            .value
+            .get("apiVersion")
+            .and_then(|k| k.as_str())
+            .unwrap_or_default();
+        match kind {
+            "Namespace" => inventory.namespaces.push(parsed(found)?),
+            _ if !group.starts_with(rolectl_crds::GROUP) => {}
+            "IamRole" => {
+                let mut role: IamRole = parsed(found)?;
+                role.metadata
+                    .namespace
+                    .get_or_insert_with(|| "default".to_owned());
+                inventory.roles.push(role);
+            }
+            "AwsAccount" => inventory.accounts.push(parsed(found)?),
+            "MfaSession" => inventory.sessions.push(parsed(found)?),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn parsed<K: DeserializeOwned>(found: &Found) -> Result<K, Failure> {
+    serde_json::from_value(found.value.clone()).map_err(|error| {
+        let name = found
+            .value
+            .pointer("/metadata/name")
+            .and_then(|n| n.as_str())
+            .unwrap_or("?");
+        let kind = found.value.get("kind").and_then(|k| k.as_str()).unwrap_or("?");
+        Failure::new(
+            format!("{}: {kind} {name}: {error}", found.source),
+            "correct the file; `rolectl lint` shows all that is wrong",
+        )
+        .usage()
+    })
+}
+
+/// What the files do not have. Of roles that are in both, the cluster's status is taken: it remembers their ids.
+async fn from_cluster(inventory: &mut Inventory, client: &Client, roles_too: bool) -> Result<(), Failure> {
+    let all = ListParams::default();
+    let roles: Api<IamRole> = Api::all(client.clone());
+    let roles = roles
+        .list(&all)
+        .await
+        .map_err(|e| cluster::failed("list IamRoles", &e))?;
+    for role in roles {
+        let same = inventory
+            .roles
+            .iter_mut()
+            .find(|r| full_name(r) == full_name(&role));
+        match same {
+            Some(ours) => ours.status = role.status,
+            None if roles_too => inventory.roles.push(role),
+            None => {}
+        }
+    }
+    let accounts: Api<AwsAccount> = Api::all(client.clone());
+    let accounts = accounts
+        .list(&all)
+        .await
+        .map_err(|e| cluster::failed("list AwsAccounts", &e))?;
+    for account in accounts {
+        if !inventory
+            .accounts
+            .iter()
+            .any(|a| a.name_any() == account.name_any())
+        {
+            inventory.accounts.push(account);
+        }
+    }
+    for session in cluster::sessions(client).await? {
+        if !inventory
+            .sessions
+            .iter()
+            .any(|s| s.name_any() == session.name_any())
+        {
+            inventory.sessions.push(session);
+        }
+    }
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    // Needed only where an account selects by labels, and not everybody may list them.
+    if let Ok(namespaces) = namespaces.list(&all).await {
+        inventory.namespaces.extend(namespaces);
+    }
+    Ok(())
+}
+
+impl Fleet {
+    fn only(&mut self, names: &[String]) -> Result<(), Failure> {
+        for name in names {
+            if !self.inventory.accounts.iter().any(|a| a.name_any() == *name) {
+                return Err(Failure::new(
+                    format!("there is no AwsAccount {name}"),
+                    "correct --account; `kubectl get awsaccounts` shows those of the cluster",
+                )
+                .usage());
+            }
+        }
+        self.inventory
+            .accounts
+            .retain(|account| names.contains(&account.name_any()));
+        Ok(())
+    }
+
+    fn leave_out(&mut self, why: impl Fn(&AwsAccount) -> Option<String>) {
+        for account in std::mem::take(&mut self.inventory.accounts) {
+            match why(&account) {
+                Some(why) => self.left_out.push((account, why)),
+                None => self.inventory.accounts.push(account),
+            }
+        }
+    }
+
+    fn open(&mut self, name: &str, material: Material) {
+        let principal = material.principal_arn.clone();
+        let sts = sts_client(
+            &self.surroundings.base,
+            material.credentials(),
+            arn_partition(&principal),
+        );
+        let open = Sessions::default().open(name, material, principal, sts, Timestamp::now());
+        self.sessions.insert(name.to_owned(), open);
+    }
+
+    /// The session that the account is on.
+    pub fn session(&self, account: &AwsAccount) -> Option<&Arc<OpenSession>> {
+        self.sessions.get(&account.spec.session_ref)
+    }
+
+    /// Reads all roles of one account.
+    pub async fn all_roles(&self, account: &AwsAccount) -> Result<Vec<ObservedRole>, Failure> {
+        let failed = |why: String| {
+            Failure::new(
+                format!(
+                    "account {} ({}): {why}",
+                    account.name_any(),
+                    account.spec.account_id
+                ),
+                "check that the role which is assumed there exists, trusts you under MFA and may read IAM",
+            )
+        };
+        let session = self
+            .session(account)
+            .ok_or_else(|| failed("no session".to_owned()))?;
+        let looked = self
+            .inventory
+            .look(account, session, self.surroundings.clone(), true)
+            .await;
+        let live = looked.map_err(|e| failed(e.to_string()))?;
+        let packed = live.snapshot.lock().roles();
+        let mut roles: Vec<ObservedRole> = packed.iter().filter_map(|role| role.unpack()).collect();
+        roles.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(roles)
+    }
+
+    /// Accounts that nobody describes, and those that are left out.
+    pub fn tell_left_out(&self) {
+        for (name, roles) in self.inventory.unknown_accounts() {
+            eprintln!(
+                "warning: there is no AwsAccount {name}, which {} names",
+                roles.join(", ")
+            );
+        }
+        for (account, why) in &self.left_out {
+            eprintln!(
+                "left out: account {} ({}): {why}",
+                account.name_any(),
+                account.spec.account_id
+            );
+        }
+    }
+
+    /// From Ctrl-C on no new call is begun.
+    pub fn stop_on_interrupt(&self) -> tokio::task::JoinHandle<()> {
+        let shutdown = self.surroundings.shutdown.clone();
+        tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                eprintln!("\ninterrupted: finishing the calls under way");
+                shutdown.cancel();
+            }
+        })
+    }
+
+    /// Reads every targeted account and plans its roles.
+    pub async fn look(&self, goal: Goal) -> Vec<Seen> {
+        let accounts: Vec<AwsAccount> = self.inventory.targeted().into_iter().cloned().collect();
+        let progress = Progress::new("Reading", accounts.len());
+        let looks: Vec<_> = accounts
+            .into_iter()
+            .map(|account| self.look_at(goal, account, &progress))
+            .collect();
+        let mut seen: Vec<Seen> = futures::stream::iter(looks)
+            .buffer_unordered(ACCOUNTS_AT_ONCE)
+            .collect()
+            .await;
+        progress.end();
+        seen.sort_by_key(|seen| seen.account.name_any());
+        seen
+    }
+
+    async fn look_at(&self, goal: Goal, account: AwsAccount, progress: &Progress) -> Seen {
+        let Some(session) = self.session(&account) else {
+            return Seen {
+                account,
+                live: None,
+                failure: Some("no session".to_owned()),
+                proposals: vec![],
+            };
+        };
+        let looked = self
+            .inventory
+            .look(&account, session, self.surroundings.clone(), false)
+            .await;
+        progress.step(&account.name_any());
+        match looked {
+            Ok(live) => {
+                let proposals = self.inventory.propose(goal, &account, &live);
+                Seen {
+                    account,
+                    live: Some(live),
+                    failure: None,
+                    proposals,
+                }
+            }
+            Err(error) => Seen {
+                account,
+                live: None,
+                failure: Some(error.to_string()),
+                proposals: vec![],
+            },
+        }
+    }
+}
+
+/// A line that shows how far a wait has come, where somebody sees it.
+pub struct Progress {
+    what: &'static str,
+    all: usize,
+    done: std::sync::atomic::AtomicUsize,
+    shown: bool,
+}
+
+impl Progress {
+    pub fn new(what: &'static str, all: usize) -> Self {
+        let progress = Self {
+            what,
+            all,
+            done: std::sync::atomic::AtomicUsize::new(0),
+            shown: std::io::stderr().is_terminal(),
+        };
+        progress.show("");
+        progress
+    }
+
+    pub fn step(&self, last: &str) {
+        self.done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.show(last);
+    }
+
+    fn show(&self, last: &str) {
+        if self.shown {
+            let done = self.done.load(std::sync::atomic::Ordering::Relaxed);
+            eprint!("\r\x1b[K{} {done}/{} {last}", self.what, self.all);
+        }
+    }
+
+    pub fn end(&self) {
+        if self.shown {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+/// What becomes of a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    Create,
+    Change,
+    Delete,
+    /// Our owner tag is taken off, and the role stays.
+    Release,
+    None,
+    /// `drift: Report`: shown, never made.
+    Report,
+    Refused,
+}
+
+/// One role in one account, for programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleLine {
+    pub namespace: String,
+    pub name: String,
+    pub role_name: String,
+    pub action: Action,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ChangeLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// One change, for programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeLine {
+    pub operation: &'static str,
+    pub change: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
+}
+
+/// One account, for programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountLines {
+    pub account: String,
+    pub account_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    pub roles: Vec<RoleLine>,
+}
+
+/// How many of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sum {
+    pub create: usize,
+    pub change: usize,
+    pub delete: usize,
+    pub release: usize,
+    pub unchanged: usize,
+    pub report: usize,
+    pub refused: usize,
+    pub failed_accounts: usize,
+}
+
+/// A whole plan, for programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overview {
+    pub accounts: Vec<AccountLines>,
+    pub summary: Sum,
+}
+
+impl Sum {
+    /// Whether anything is to be done.
+    pub const fn changes(&self) -> bool {
+        self.create + self.change + self.delete + self.release > 0
+    }
+
+    /// Whether all is well apart from what is to be done.
+    pub const fn fails(&self) -> bool {
+        self.refused + self.failed_accounts > 0
+    }
+}
+
+impl std::fmt::Display for Sum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} to create, {} to change, {} to delete",
+            self.create, self.change, self.delete
+        )?;
+        for (count, what) in [
+            (self.release, "to release"),
+            (self.unchanged, "unchanged"),
+            (self.report, "only reported"),
+            (self.refused, "refused"),
+            (self.failed_accounts, "accounts not read"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn role_line(proposal: &Proposal) -> RoleLine {
+    let (action, changes, refusal) = match &proposal.verdict {
+        Err(refusal) => (Action::Refused, vec![], Some(refusal)),
+        Ok(plan) => {
+            let has = |wanted: fn(&Change) -> bool| plan.changes.iter().any(wanted);
+            let action = if plan.is_empty() {
+                Action::None
+            } else if proposal.only_shown {
+                Action::Report
+            } else if plan.creates() {
+                Action::Create
+            } else if has(|c| *c == Change::DeleteRole) {
+                Action::Delete
+            } else if plan
+                .changes
+                .iter()
+                .all(|c| matches!(c, Change::Untag(_) | Change::ReleaseInstanceProfile(..)))
+                && has(|c| matches!(c, Change::Untag(keys) if keys.contains(rolectl_crds::OWNER_TAG)))
+            {
+                Action::Release
+            } else {
+                Action::Change
+            };
+            let changes = plan.changes.iter().map(|change| ChangeLine {
+                operation: change.operation(),
+                change: change.to_string(),
+                details: change.details().iter().map(ToString::to_string).collect(),
+            });
+            (action, changes.collect(), None)
+        }
+    };
+    RoleLine {
+        namespace: proposal.role.namespace().unwrap_or_default(),
+        name: proposal.role.name_any(),
+        role_name: proposal.role_name.clone(),
+        action,
+        changes,
+        reason: refusal.map(|r| r.reason),
+        message: refusal.map(|r| r.message.clone()),
+    }
+}
+
+impl Overview {
+    pub fn of(seen: &[Seen]) -> Self {
+        let mut summary = Sum::default();
+        let accounts = seen.iter().map(|seen| {
+            let roles: Vec<RoleLine> = seen.proposals.iter().map(role_line).collect();
+            for role in &roles {
+                *match role.action {
+                    Action::Create => &mut summary.create,
+                    Action::Change => &mut summary.change,
+                    Action::Delete => &mut summary.delete,
+                    Action::Release => &mut summary.release,
+                    Action::None => &mut summary.unchanged,
+                    Action::Report => &mut summary.report,
+                    Action::Refused => &mut summary.refused,
+                } += 1;
+            }
+            summary.failed_accounts += usize::from(seen.failure.is_some());
+            AccountLines {
+                account: seen.account.name_any(),
+                account_id: seen.account.spec.account_id.clone(),
+                failure: seen.failure.clone(),
+                roles,
+            }
+        });
+        let accounts = accounts.collect();
+        Self { accounts, summary }
+    }
+
+    /// For people, as Terraform shows a plan: per account and role, what comes, what changes, what goes.
+    pub fn text(&self, paint: Paint) -> String {
+        let mut text = String::new();
+        for account in &self.accounts {
+            let quiet = account.failure.is_none() && account.roles.iter().all(|r| r.action == Action::None);
+            if quiet {
+                continue;
+            }
+            let _ = writeln!(
+                text,
+                "{}",
+                paint.bold(&format!("account {} ({})", account.account, account.account_id))
+            );
+            if let Some(failure) = &account.failure {
+                let _ = writeln!(text, "  {}", paint.red(&format!("! not read: {failure}")));
+            }
+            for role in account.roles.iter().filter(|role| role.action != Action::None) {
+                role.write(&mut text, paint);
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+impl RoleLine {
+    fn write(&self, text: &mut String, paint: Paint) {
+        let (sign, what) = match self.action {
+            Action::Create => ('+', "is to be created"),
+            Action::Change => ('~', "is to be changed"),
+            Action::Delete => ('-', "is to be deleted"),
+            Action::Release => ('~', "stays, without our owner tag"),
+            Action::None => (' ', "is right"),
+            Action::Report => ('~', "differs, and drift: Report leaves it so"),
+            Action::Refused => ('!', "is refused"),
+        };
+        let called = if self.role_name == self.name {
+            String::new()
+        } else {
+            format!(" as {}", self.role_name)
+        };
+        let line = format!("{sign} role {}/{}{called} {what}", self.namespace, self.name);
+        let _ = writeln!(text, "  {}", paint.by_sign(&line));
+        if let (Some(reason), Some(message)) = (self.reason, &self.message) {
+            let _ = writeln!(text, "      {reason}: {message}");
+        }
+        for change in &self.changes {
+            let _ = writeln!(text, "      {}", paint.by_sign(&change.change));
+            for detail in &change.details {
+                let _ = writeln!(text, "          {}", paint.by_sign(detail));
+            }
+        }
+    }
+}
+
+/// Colour where a person reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paint(bool);
+
+impl Paint {
+    /// By the terminal, and by [NO_COLOR](https://no-color.org).
+    // A convention of all tools, and no flag of ours.
+    #[allow(clippy::disallowed_methods)]
+    pub fn of_stdout() -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        Self(!unwanted && std::io::stdout().is_terminal())
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    pub fn red(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    pub fn green(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    fn by_sign(self, line: &str) -> String {
+        match line.trim_start().chars().next() {
+            Some('+') => self.green(line),
+            Some('-' | '!') => self.red(line),
+            Some('~') => self.with("33", line),
+            _ => line.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! From a code of an MFA device to a session.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use aws_sdk_sts::error::ProvideErrorMetadata as _;
+use clap::Args;
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use rolectl::aws::error::AwsFailure;
+use rolectl::aws::session::Material;
+use rolectl::aws::{arn_account, arn_partition, base_config, iam_client, sts_client};
+use rolectl_crds::MfaSession;
+
+use crate::failure::Failure;
+use crate::keys::{long_term_key, profile_serial};
+use crate::used_code;
+
+/// Whose code, and where it comes from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CodeFlags {
+    /// The 6 digits that your MFA device shows; `-` reads them from stdin. Without it you are asked
+    #[arg(long, value_name = "CODE", value_parser = code_or_dash)]
+    pub mfa: Option<String>,
+    /// A command that prints the code, as `op item get aws --otp`
+    #[arg(long, value_name = "COMMAND", conflicts_with = "mfa")]
+    mfa_process: Option<String>,
+    /// Take the code from a YubiKey by `ykman`, from its OATH account of this name
+    #[arg(long, value_name = "ACCOUNT", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["mfa", "mfa_process"])]
+    ykman: Option<String>,
+    /// Serial number or ARN of the MFA device. Default: the profile's `mfa_serial`, then the MfaSession's, then your only device
+    #[arg(long, env = "AWS_MFA_SERIAL")]
+    serial: Option<String>,
+    /// Profile with your key, in place of the usual chain
+    #[arg(long)]
+    profile: Option<String>,
+}
+
+fn code_or_dash(text: &str) -> Result<String, String> {
+    if text == "-" {
+        Ok(text.to_owned())
+    } else {
+        code(text)
+    }
+}
+
+/// An MFA code.
+fn code(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.len() == 6 && text.bytes().all(|b| b.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        Err("an MFA code has exactly 6 digits".to_owned())
+    }
+}
+
+/// The length of a session: 15 minutes to 36 hours.
+pub fn duration_seconds(text: &str) -> Result<i32, String> {
+    let parsed: kube::core::Duration = text
+        .parse()
+        .map_err(|_| "write it as 45m, 8h or 1h30m".to_owned())?;
+    let seconds = Duration::from(parsed).as_secs();
+    match i32::try_from(seconds) {
+        Ok(s) if (900..=129_600).contains(&s) && !parsed.is_negative() => Ok(s),
+        _ => Err("AWS takes 15m to 36h".to_owned()),
+    }
+}
+
+impl CodeFlags {
+    /// For what needs the key and no code.
+    pub fn of_profile(profile: Option<String>) -> Self {
+        Self {
+            profile,
+            ..Self::default()
+        }
+    }
+
+    /// A code that was not used yet. One that was is waited out where another can be had.
+    async fn fresh_code(&self, serial: &str) -> Result<String, Failure> {
+        loop {
+            let code = self.ask(serial).await?;
+            let Some(ago) = used_code::used_ago(serial, &code, Timestamp::now()) else {
+                return Ok(code);
+            };
+            if self.mfa.is_some() {
+                return Err(Failure::new(
+                    format!("this code was already used {ago}s ago, and a code works once"),
+                    "wait for the next code (at most 30 seconds) and try again",
+                ));
+            }
+            let left = u64::try_from(30 - Timestamp::now().as_second().rem_euclid(30)).unwrap_or(30);
+            eprintln!(
+                "This code was already used {ago}s ago, and a code works once. The next one comes in {left}s."
+            );
+            tokio::time::sleep(Duration::from_secs(left)).await;
+        }
+    }
+
+    async fn ask(&self, serial: &str) -> Result<String, Failure> {
+        let text = match (&self.mfa, &self.mfa_process, &self.ykman) {
+            (Some(dash), ..) if dash == "-" => {
+                let mut line = String::new();
+                let read = std::io::stdin().lock().read_line(&mut line);
+                read.map_err(|e| {
+                    Failure::new(
+                        format!("could not read the code from stdin: {e}"),
+                        "pipe the 6 digits in",
+                    )
+                })?;
+                line
+            }
+            (Some(code), ..) => code.clone(),
+            (_, Some(command), _) => printed_by("sh", &["-c", command]).await?,
+            (_, _, Some(account)) => {
+                let mut args = vec!["oath", "accounts", "code", "--single"];
+                args.extend(Some(account.as_str()).filter(|a| !a.is_empty()));
+                eprintln!("Touch your YubiKey if it blinks.");
+                printed_by("ykman", &args).await?
+            }
+            _ if std::io::stdin().is_terminal() => {
+                let prompt = format!("MFA code of {serial}: ");
+                let typed = tokio::task::spawn_blocking(move || rpassword::prompt_password(prompt)).await;
+                let failed =
+                    |e: String| Failure::new(format!("could not read the code: {e}"), "give it with --mfa");
+                typed
+                    .map_err(|e| failed(e.to_string()))?
+                    .map_err(|e| failed(e.to_string()))?
+            }
+            _ => {
+                return Err(Failure::new(
+                    "no MFA code was given, and there is no terminal to ask on",
+                    "give it with --mfa CODE, --mfa - (stdin), --mfa-process or --ykman",
+                )
+                .usage());
+            }
+        };
+        code(&text).map_err(|why| Failure::new(why, "try again with the code that the device shows").usage())
+    }
+}
+
+async fn printed_by(program: &str, args: &[&str]) -> Result<String, Failure> {
+    let next = "correct the command, or give the code with --mfa";
+    let output = tokio::process::Command::new(program)
+        .args(args)
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .await;
+    let output = output.map_err(|e| Failure::new(format!("could not run {program}: {e}"), next))?;
+    if !output.status.success() {
+        return Err(Failure::new(
+            format!("{program} ended with {} and gave no code", output.status),
+            next,
+        ));
+    }
+    // Whatever else it prints is not shown: it may be a secret.
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A user with a long-term key, who can buy sessions with codes.
+#[derive(Debug)]
+pub struct Buyer {
+    /// The SDK's configuration without credentials.
+    pub base: SdkConfig,
+    /// ARN of the user.
+    pub principal: String,
+    key: Credentials,
+    flags: CodeFlags,
+}
+
+impl Buyer {
+    /// Finds the key, and asks AWS whose it is.
+    pub async fn find(flags: &CodeFlags) -> Result<Self, Failure> {
+        let key = long_term_key(flags.profile.as_deref()).await?;
+        let base = base_config().await;
+        let principal = who(&base, &key).await?;
+        Ok(Self {
+            base,
+            principal,
+            key,
+            flags: flags.clone(),
+        })
+    }
+
+    /// IAM in the user's own account, on the long-term key.
+    pub fn iam(&self) -> aws_sdk_iam::Client {
+        iam_client(&self.base, self.key.clone(), arn_partition(&self.principal))
+    }
+
+    /// Whether this user may open the session.
+    pub fn fits(&self, session: &MfaSession) -> Result<(), Failure> {
+        let (name, principal) = (session.name_any(), &self.principal);
+        if arn_account(principal) != session.spec.account_id {
+            return Err(Failure::new(
+                format!(
+                    "your key is of {principal}, MfaSession {name} is of account {}",
+                    session.spec.account_id
+                ),
+                "use a key of that account (--profile), or name another session with --session",
+            ));
+        }
+        match &session.spec.user_arn {
+            Some(user) if user != principal => Err(Failure::new(
+                format!("your key is of {principal}, MfaSession {name} may only be unlocked by {user}"),
+                "ask that user, or name another session with --session",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The device: as told, else as configured, else the user's only one that shows codes.
+    pub async fn serial(&self, of_session: Option<&str>) -> Result<String, Failure> {
+        // An empty variable is as good as none.
+        if let Some(serial) = self.flags.serial.as_ref().filter(|serial| !serial.is_empty()) {
+            return Ok(serial.clone());
+        }
+        if let Some(serial) = profile_serial(self.flags.profile.as_deref()).await {
+            return Ok(serial);
+        }
+        if let Some(serial) = of_session {
+            return Ok(serial.to_owned());
+        }
+        let user = &self.principal;
+        let name_it = "name the device with --serial, AWS_MFA_SERIAL, mfa_serial in your profile, or spec.mfaSerial of the MfaSession";
+        let answer = self.iam().list_mfa_devices().send().await;
+        let devices = answer.map_err(|error| {
+            Failure::new(
+                format!(
+                    "could not look up your MFA device: {}",
+                    AwsFailure::new("ListMFADevices", &error)
+                ),
+                name_it,
+            )
+        })?;
+        // A FIDO key shows no code.
+        let serials: Vec<String> = devices
+            .mfa_devices
+            .into_iter()
+            .map(|d| d.serial_number)
+            .filter(|s| !s.contains(":u2f/"))
+            .collect();
+        match serials.as_slice() {
+            [only] => Ok(only.clone()),
+            [] => Err(Failure::new(
+                format!("{user} has no MFA device that shows codes"),
+                "register a virtual or hardware TOTP device for this user in IAM (a FIDO key cannot be used here)",
+            )),
+            several => Err(Failure::new(
+                format!("{user} has several MFA devices: {}", several.join(", ")),
+                name_it,
+            )),
+        }
+    }
+
+    /// `GetSessionToken` with a code.
+    pub async fn session(&self, serial: &str, duration_seconds: i32) -> Result<Material, Failure> {
+        let code = self.flags.fresh_code(serial).await?;
+        let answer = sts_client(&self.base, self.key.clone(), arn_partition(&self.principal))
+            .get_session_token()
+            .serial_number(serial)
+            .token_code(&code)
+            .duration_seconds(duration_seconds)
+            .send()
+            .await;
+        let answer = answer.map_err(|error| {
+            let text = error.message().unwrap_or_default().to_owned();
+            refused(serial, &text, &AwsFailure::new("GetSessionToken", &error))
+        })?;
+        used_code::remember(serial, &code, Timestamp::now());
+        let Some(c) = answer.credentials else {
+            return Err(without_credentials("GetSessionToken"));
+        };
+        Ok(material(c, self.principal.clone()))
+    }
+
+    /// `AssumeRole` with a code: one role's own session.
+    pub async fn role_session(
+        &self,
+        serial: &str,
+        arn: &str,
+        seconds: Option<i32>,
+    ) -> Result<Material, Failure> {
+        let code = self.flags.fresh_code(serial).await?;
+        let answer = sts_client(&self.base, self.key.clone(), arn_partition(arn))
+            .assume_role()
+            .role_arn(arn)
+            .role_session_name("rolectl")
+            .serial_number(serial)
+            .token_code(&code)
+            .set_duration_seconds(seconds)
+            .send()
+            .await;
+        let answer = answer.map_err(|error| {
+            let text = error.message().unwrap_or_default().to_owned();
+            refused(serial, &text, &AwsFailure::new("AssumeRole", &error))
+        })?;
+        used_code::remember(serial, &code, Timestamp::now());
+        let assumed = answer.assumed_role_user.map(|user| user.arn);
+        let (Some(c), Some(assumed)) = (answer.credentials, assumed) else {
+            return Err(without_credentials("AssumeRole"));
+        };
+        Ok(material(c, assumed))
+    }
+}
+
+fn refused(serial: &str, text: &str, failure: &AwsFailure) -> Failure {
+    if text.contains("MultiFactorAuthentication failed") {
+        return Failure::new(
+            format!("AWS refused the code of {serial}: {}", text.trim()),
+            "check the digits, the device (--serial) and your clock; a used code does not work again, wait for the next",
+        );
+    }
+    Failure::new(
+        format!("AWS gave no session: {failure}"),
+        "check the key, --serial and --duration, then try again with the next code",
+    )
+}
+
+fn without_credentials(operation: &str) -> Failure {
+    Failure::new(
+        format!("AWS answered {operation} without credentials"),
+        "try again with the next code",
+    )
+}
+
+fn material(c: aws_sdk_sts::types::Credentials, principal_arn: String) -> Material {
+    Material {
+        access_key_id: c.access_key_id.into(),
+        secret_access_key: c.secret_access_key.into(),
+        session_token: c.session_token.into(),
+        expires_at: Timestamp::from_second(c.expiration.secs()).unwrap_or_default(),
+        principal_arn,
+    }
+}
+
+async fn who(base: &SdkConfig, key: &Credentials) -> Result<String, Failure> {
+    let error = match sts_client(base, key.clone(), "aws")
+        .get_caller_identity()
+        .send()
+        .await
+    {
+        Ok(identity) => return Ok(identity.arn.unwrap_or_default()),
+        Err(error) => AwsFailure::new("GetCallerIdentity", &error),
+    };
+    if error.code.is_none() {
+        return Err(Failure::new(
+            format!("AWS does not answer: {error}"),
+            "check your network, proxy and AWS_ENDPOINT_URL, then try again with the next code",
+        ));
+    }
+    Err(Failure::new(
+        format!("AWS does not take the key {}: {error}", key.access_key_id()),
+        "check the key and its secret, or name another profile with --profile",
+    ))
+}

@@ -1,0 +1,283 @@
+//! Does once what the controller does for ever: reads the accounts, plans every role in each, carries the plans out.
+//!
+//! What is to be done is decided by the same functions as in the controller; only where objects come from and where the
+//! outcome goes differ.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt as _;
+use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, MfaSession, Reason};
+use tokio::time::Instant;
+
+use crate::aws::account::{Account, AccountError, Surroundings};
+use crate::aws::apply::{Applied, apply, verify};
+use crate::aws::error::AwsFailure;
+use crate::aws::session::OpenSession;
+use crate::aws::snapshot::Lookup;
+use crate::aws::sweep::{quotas, sweep};
+use crate::role::decide::{decide, wanted};
+use crate::role::desired::{owner, role_name};
+use crate::role::selection::{admits, selector_error};
+use crate::role::{Known, ObservedRole, Plan, Refusal, plan_removal, targets};
+
+/// The objects to go by.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// Roles.
+    pub roles: Vec<IamRole>,
+    /// Accounts.
+    pub accounts: Vec<AwsAccount>,
+    /// Sessions.
+    pub sessions: Vec<MfaSession>,
+    /// Namespaces, for accounts that select by their labels.
+    pub namespaces: Vec<Namespace>,
+    /// Name of the cluster in owner tags.
+    pub cluster: String,
+}
+
+/// What is to become of the roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// They are as their specs have them.
+    Ensure,
+    /// Our care for them ends, as when their objects are deleted.
+    Remove,
+}
+
+/// What is to be done about one role in one account.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    /// The role's object.
+    pub role: IamRole,
+    /// Name of the role in AWS.
+    pub role_name: String,
+    /// Name of the `AwsAccount`.
+    pub account: String,
+    /// The changes, or why there are none to be made.
+    pub verdict: Result<Plan, Refusal>,
+    /// What AWS has, and when it was seen.
+    pub observed: Option<(ObservedRole, Instant)>,
+    /// `drift: Report`: the changes are shown and never made.
+    pub only_shown: bool,
+}
+
+impl Proposal {
+    /// The changes that are to be made.
+    pub fn to_do(&self) -> Option<&Plan> {
+        let plan = self.verdict.as_ref().ok()?;
+        (!self.only_shown && !plan.is_empty()).then_some(plan)
+    }
+}
+
+impl Inventory {
+    /// The accounts that any of the roles names, in order.
+    pub fn targeted(&self) -> Vec<&AwsAccount> {
+        let named = |account: &&AwsAccount| self.roles.iter().any(|role| targets(role, account));
+        let mut accounts: Vec<&AwsAccount> = self.accounts.iter().filter(named).collect();
+        accounts.sort_by_key(|account| account.name_any());
+        accounts
+    }
+
+    /// Accounts that roles name and that nobody describes, with the roles.
+    pub fn unknown_accounts(&self) -> BTreeMap<&str, Vec<String>> {
+        let known: HashSet<&str> = self
+            .accounts
+            .iter()
+            .filter_map(|a| a.metadata.name.as_deref())
+            .collect();
+        let mut unknown: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for role in &self.roles {
+            let named = role.spec.accounts.names.iter();
+            for name in named.filter(|name| !known.contains(name.as_str())) {
+                unknown.entry(name).or_default().push(full_name(role));
+            }
+        }
+        unknown
+    }
+
+    /// The session that the account is assumed on.
+    pub fn session_of(&self, account: &AwsAccount) -> Option<&MfaSession> {
+        let name = Some(&account.spec.session_ref);
+        self.sessions
+            .iter()
+            .find(|session| session.metadata.name.as_ref() == name)
+    }
+
+    /// Assumes the account and reads all its roles. Kept are those that ours name, or `all`.
+    pub async fn look(
+        &self,
+        account: &AwsAccount,
+        session: &OpenSession,
+        surroundings: Surroundings,
+        all: bool,
+    ) -> Result<Arc<Account>, AccountError> {
+        let live = Account::new(&account.name_any(), account.spec.clone(), surroundings);
+        let iam = live.iam(session, Timestamp::now(), None).await?;
+        let start = live.snapshot.lock().begin_sweep(Instant::now());
+        match quotas(&live, &iam).await {
+            Ok((quotas, _)) => live.set_quotas(quotas),
+            // Without them AWS says what does not fit.
+            Err(error) => tracing::warn!(account = live.name, %error, "quotas not read"),
+        }
+        let named = self.roles.iter().map(|role| name_in_aws(role).to_lowercase());
+        let named: HashSet<String> = named.collect();
+        let prefix = format!("{}/", self.cluster);
+        let swept = sweep(&live, &iam, &prefix, |name| all || named.contains(name)).await?;
+        live.snapshot.lock().merge(start, swept);
+        Ok(live)
+    }
+
+    /// What is to be done about each role that names the account, in order.
+    pub fn propose(&self, goal: Goal, account: &AwsAccount, live: &Account) -> Vec<Proposal> {
+        let mut roles: Vec<&IamRole> = self.roles.iter().filter(|role| targets(role, account)).collect();
+        roles.sort_by_key(|role| full_name(role));
+        roles
+            .into_iter()
+            .map(|role| self.propose_one(goal, role, account, live))
+            .collect()
+    }
+
+    fn propose_one(&self, goal: Goal, role: &IamRole, account: &AwsAccount, live: &Account) -> Proposal {
+        let found = live.snapshot.lock().lookup(name_in_aws(role));
+        let observed = match &found {
+            Lookup::Present(packed, seen) => packed.unpack().map(|role| (role, *seen)),
+            Lookup::Absent | Lookup::Unknown => None,
+        };
+        let verdict = if found == Lookup::Unknown {
+            let message = "made or deleted while the account was read: try again";
+            Err(Refusal::new(Reason::Progressing, message))
+        } else {
+            self.verdict(goal, role, account, live, observed.as_ref().map(|(role, _)| role))
+        };
+        Proposal {
+            role_name: name_in_aws(role).to_owned(),
+            account: account.name_any(),
+            only_shown: role.spec.drift == DriftPolicy::Report,
+            role: role.clone(),
+            verdict,
+            observed,
+        }
+    }
+
+    fn verdict(
+        &self,
+        goal: Goal,
+        role: &IamRole,
+        account: &AwsAccount,
+        live: &Account,
+        observed: Option<&ObservedRole>,
+    ) -> Result<Plan, Refusal> {
+        let refuse = |reason, message: String| Err(Refusal::new(reason, message));
+        let namespace = role.namespace().unwrap_or_default();
+        let owner = owner(&self.cluster, &namespace, &role.name_any());
+        let entries = role.status.iter().flat_map(|status| &status.accounts);
+        let prior = entries
+            .into_iter()
+            .find(|entry| Some(&entry.name) == account.metadata.name.as_ref());
+        let known = Known {
+            role_id: prior.and_then(|p| p.role_id.as_deref()),
+            instance_profiles: prior.map_or(&[], |p| &p.instance_profiles),
+            quotas: live.quotas(),
+        };
+        if role.spec.suspend || account.spec.suspend {
+            let what = if role.spec.suspend {
+                "the role"
+            } else {
+                "the account"
+            };
+            return refuse(Reason::Suspended, format!("{what} is suspended"));
+        }
+        if let Some(problem) = selector_error(role) {
+            return refuse(Reason::InvalidSpec, format!("spec.accounts.selector: {problem}"));
+        }
+        if goal == Goal::Remove {
+            return Ok(plan_removal(observed, &owner, &known, role.spec.deletion_policy));
+        }
+        let labels = self
+            .namespaces
+            .iter()
+            .find(|ns| ns.name_any() == namespace)
+            .map(Namespace::labels);
+        if !admits(account, &namespace, labels) {
+            let message = format!(
+                "AwsAccount {} does not allow namespace {namespace}: its owner can add it to spec.allowedNamespaces",
+                account.name_any()
+            );
+            return refuse(Reason::NamespaceNotAllowed, message);
+        }
+        let is_namesake = |other: &&IamRole| {
+            full_name(other) != full_name(role)
+                && name_in_aws(other).eq_ignore_ascii_case(name_in_aws(role))
+                && targets(other, account)
+        };
+        if let Some(other) = self.roles.iter().find(is_namesake) {
+            let message = format!(
+                "IamRole {} wants role {} in this account, too: delete one of the two",
+                full_name(other),
+                name_in_aws(role)
+            );
+            return refuse(Reason::Duplicate, message);
+        }
+        let session_account = self
+            .session_of(account)
+            .map(|session| session.spec.account_id.as_str());
+        let desired = wanted(role, &owner, account, session_account)?;
+        decide(account, &desired, observed, &known)
+    }
+}
+
+/// Makes the changes of one proposal.
+pub async fn carry_out(
+    live: &Arc<Account>,
+    session: &OpenSession,
+    proposal: &Proposal,
+) -> Result<Applied, AccountError> {
+    let Some(plan) = proposal.to_do() else {
+        return Ok(Applied::default());
+    };
+    let full = |full: crate::aws::snapshot::Full| AwsFailure {
+        operation: "CreateRole",
+        code: None,
+        message: full.to_string(),
+        class: crate::aws::error::Class::Quota,
+    };
+    let _room = plan
+        .creates()
+        .then(|| live.reserve(&proposal.role_name, false).map_err(full))
+        .transpose()?;
+    let (namespace, name) = (
+        proposal.role.namespace().unwrap_or_default(),
+        proposal.role.name_any(),
+    );
+    let iam = live
+        .iam(session, Timestamp::now(), Some((&namespace, &name)))
+        .await?;
+    if let Some((role, seen)) = &proposal.observed
+        && !verify(live, &iam, role, *seen).await?
+    {
+        return Err(AccountError::Aws(AwsFailure {
+            operation: "GetRole",
+            code: None,
+            message: "another role stands there now: look again".to_owned(),
+            class: crate::aws::error::Class::Conflict,
+        }));
+    }
+    let observed = proposal.observed.as_ref().map(|(role, _)| role.clone());
+    let name = observed
+        .as_ref()
+        .map_or(&proposal.role_name, |role| &role.name)
+        .clone();
+    Ok(apply(live, &iam, &name, plan.clone(), observed).await)
+}
+
+/// `namespace/name`.
+pub fn full_name(role: &IamRole) -> String {
+    format!("{}/{}", role.namespace().unwrap_or_default(), role.name_any())
+}
+
+fn name_in_aws(role: &IamRole) -> &str {
+    role_name(&role.spec, role.metadata.name.as_deref().unwrap_or_default())
+}
