@@ -522,12 +522,14 @@ impl Bench {
         let (cpu, start) = (cpu_seconds(pid)?, Instant::now());
         tokio::time::sleep(Duration::from_secs(20)).await;
         let quiet = (cpu_seconds(pid)? - cpu) / start.elapsed().as_secs_f64();
+        let (rss, program) = (memory_mib(pid, "VmRSS:")?, memory_mib(pid, "RssFile:")?);
         let cpu = cpu_seconds(pid)?;
         self.sweep_all().await?;
         let sweep = cpu_seconds(pid)? - cpu;
-        let rss = rss_mib(pid)?;
         Ok(vec![
             ("rss_mib", rss),
+            ("of_it_program_mib", program),
+            ("peak_rss_mib", memory_mib(pid, "VmHWM:")?),
             ("cpu_percent", (quiet + sweep / 300.0) * 100.0),
         ])
     }
@@ -702,12 +704,12 @@ fn cpu_seconds(pid: u32) -> Result<f64> {
     Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
-fn rss_mib(pid: u32) -> Result<f64> {
+fn memory_mib(pid: u32, what: &str) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status
         .lines()
-        .find(|l| l.starts_with("VmRSS:"))
-        .context("no VmRSS")?;
+        .find(|l| l.starts_with(what))
+        .with_context(|| format!("no {what}"))?;
     let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
     Ok(kib / 1024.0)
 }

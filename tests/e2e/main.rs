@@ -5,10 +5,13 @@
 mod bad_input;
 mod calls;
 mod consistency;
+mod coordination;
 mod double;
 mod guardrails;
 mod leaving;
 mod main_job;
+mod metrics;
+mod once;
 mod ownership;
 mod policy;
 mod properties;

@@ -36,7 +36,7 @@ async fn all_correct(s: &Scenario<'_>) -> Result<()> {
 }
 
 fn slow(a: &mut Value) {
-    a["spec"]["requestsPerSecond"] = json!(40);
+    a["spec"]["requestsPerSecond"] = json!(20);
     a["spec"]["burst"] = json!(1);
 }
 

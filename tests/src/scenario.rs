@@ -14,6 +14,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::OnceCell;
 use totp_rs::Totp;
 
@@ -22,7 +23,7 @@ use crate::double::{Calls, Double};
 use crate::kstatus;
 use crate::process::{Process, Spawn};
 use crate::tools::{Build, Tools, root, target};
-use crate::wait::until;
+use crate::wait::{PATIENCE, until};
 
 /// The control plane and the double that all scenarios of a process share.
 #[derive(Debug)]
@@ -343,13 +344,13 @@ impl<'a> Scenario<'a> {
         Ok(scenario)
     }
 
-    /// The scenario's namespaces, and the rights of `deploy/rbac` on the scenario's own session Secret.
+    /// The scenario's namespaces, and the rights of `deploy/rbac` on the scenario's own session Secret and Leases.
     fn namespaces_and_rights(&self) -> Vec<Value> {
         let system = self.system();
-        let role = |name: &str, user: &str, verbs: &[&str]| {
+        let role = |name: &str, user: &str, rule: Value| {
             vec![
                 json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name, "namespace": system},
-                    "rules": [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": [self.secret()], "verbs": verbs}]}),
+                    "rules": [rule]}),
                 json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": name, "namespace": system},
                     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
                     "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]}),
@@ -359,12 +360,12 @@ impl<'a> Scenario<'a> {
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name}}),
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": system}}),
         ];
-        objects.extend(role(
-            "session",
-            "system:serviceaccount:rolectl-system:rolectl-controller",
-            &["get", "list", "watch"],
-        ));
-        objects.extend(role("unlock", "operator", &["create", "patch", "delete"]));
+        let secret = |verbs: &[&str]| json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": [self.secret()], "verbs": verbs});
+        let leases = json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "list", "create", "update", "delete"]});
+        let controller = "system:serviceaccount:rolectl-system:rolectl-controller";
+        objects.extend(role("session", controller, secret(&["get", "list", "watch"])));
+        objects.extend(role("leases", controller, leases));
+        objects.extend(role("unlock", "operator", secret(&["create", "patch", "delete"])));
         objects
     }
 
@@ -412,6 +413,24 @@ impl<'a> Scenario<'a> {
 
     /// The same, with more of its environment.
     pub fn start_controller_with(&self, more: &[(&str, &str)]) -> Result<()> {
+        let process = self.spawn_controller(&self.log(), more)?;
+        if let Ok(mut slot) = self.controller.lock() {
+            *slot = Some(process);
+        }
+        Ok(())
+    }
+
+    /// One of several replicas, known to AWS and in Leases by its name. The caller ends it.
+    pub fn start_replica(&self, name: &str, shards: &str) -> Result<Process> {
+        let env = [
+            ("ROLECTL_SHARDS", shards),
+            ("ROLECTL_REPLICA", name),
+            ("AWS_SDK_UA_APP_ID", name),
+        ];
+        self.spawn_controller(&self.dir.join(format!("{name}.log")), &env)
+    }
+
+    fn spawn_controller(&self, log: &Path, more: &[(&str, &str)]) -> Result<Process> {
         let plane = &self.world.plane;
         let env = [
             (
@@ -436,14 +455,11 @@ impl<'a> Scenario<'a> {
                 .chain(more)
                 .map(|(key, value)| (key.to_owned(), value))
                 .collect(),
-            log: &self.log(),
+            log,
             remove_at_end: None,
             pipe: false,
         })?;
-        if let Ok(mut slot) = self.controller.lock() {
-            *slot = Some(process);
-        }
-        Ok(())
+        Ok(process)
     }
 
     /// Process id of the controller.
@@ -471,10 +487,56 @@ impl<'a> Scenario<'a> {
 
     /// Runs `rolectl` as a user of the cluster, with the operator's profile unless `env` says otherwise.
     pub async fn rolectl_as(&self, user: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Output> {
-        let aws = self.dir.join("aws");
         let mut command = tokio::process::Command::new(&self.world.tools.rolectl);
+        self.as_user(command.args(args), user, env);
+        Ok(command.stdin(std::process::Stdio::null()).output().await?)
+    }
+
+    /// The same on a terminal of its own. Each answer is typed once its question is there. Returns the exit code and what
+    /// the terminal shows.
+    pub async fn rolectl_on_terminal(
+        &self,
+        user: &str,
+        args: &[&str],
+        env: &[(&str, &str)],
+        answers: &[(&str, &str)],
+    ) -> Result<(Option<i32>, String)> {
+        let quoted = args.iter().map(|arg| format!(" '{arg}'")).collect::<String>();
+        let line = format!("'{}'{quoted}", self.world.tools.rolectl.display());
+        let mut command = tokio::process::Command::new("script");
+        self.as_user(command.args(["-qefc", &line, "/dev/null"]), user, env);
+        let mut child = command
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()?;
+        let (mut input, mut output) = (
+            child.stdin.take().context("no input")?,
+            child.stdout.take().context("no output")?,
+        );
+        let (mut shown, mut answers) = (String::new(), answers.iter().peekable());
+        let mut piece = [0; 1024];
+        let all = async {
+            loop {
+                let read = output.read(&mut piece).await?;
+                if read == 0 {
+                    break;
+                }
+                shown.push_str(&String::from_utf8_lossy(piece.get(..read).unwrap_or_default()));
+                if let Some((question, answer)) = answers.next_if(|(question, _)| shown.contains(question)) {
+                    ensure!(!question.is_empty(), "no question");
+                    input.write_all(format!("{answer}\n").as_bytes()).await?;
+                }
+            }
+            anyhow::Ok(())
+        };
+        let done = tokio::time::timeout(PATIENCE, all).await;
+        done.map_err(|_| anyhow::anyhow!("it waits for something else"))??;
+        Ok((child.wait().await?.code(), shown))
+    }
+
+    fn as_user(&self, command: &mut tokio::process::Command, user: &str, env: &[(&str, &str)]) {
+        let aws = self.dir.join("aws");
         command
-            .args(args)
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("HOME", &self.dir)
@@ -485,9 +547,7 @@ impl<'a> Scenario<'a> {
             .env("AWS_SHARED_CREDENTIALS_FILE", aws.join("credentials"))
             .env("AWS_PROFILE", "operator")
             .envs(env.iter().copied())
-            .stdin(std::process::Stdio::null())
             .kill_on_drop(true);
-        Ok(command.output().await?)
     }
 
     /// `rolectl unlock` with a fresh code; returns what it prints.
