@@ -16,6 +16,7 @@ use clap::Parser;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt as _};
 use rolectl_crds::{AwsAccount, FINALIZER, IamRole, RECONCILE_ANNOTATION};
@@ -204,12 +205,14 @@ impl Bench {
 
     /// Waits until this holds for every role and its newest spec. By a watch, so that asking costs next to nothing.
     async fn all_are(&self, what: &str, is: fn(&IamRole) -> bool) -> Result<()> {
-        let mut events = watcher(self.s.roles(), watcher::Config::default()).boxed();
+        let mut events = watcher(self.s.roles(), watcher::Config::default())
+            .default_backoff()
+            .boxed();
         let mut right = HashSet::new();
         let all = async {
             while right.len() < self.flags.roles {
-                match events.try_next().await? {
-                    Some(Event::Apply(role) | Event::InitApply(role)) => {
+                match events.next().await {
+                    Some(Ok(Event::Apply(role) | Event::InitApply(role))) => {
                         let current = role.status.as_ref().and_then(|s| s.observed_generation)
                             == role.metadata.generation;
                         if current && is(&role) {
@@ -218,7 +221,8 @@ impl Bench {
                             right.remove(&role.name_any());
                         }
                     }
-                    Some(Event::Init) => right.clear(),
+                    Some(Ok(Event::Init)) => right.clear(),
+                    // A watch that broke is begun anew.
                     Some(_) => {}
                     None => bail!("the watch ended"),
                 }
