@@ -9,17 +9,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
-use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, MfaSession, Reason};
+use rolectl_crds::{AccountStatus, AwsAccount, DriftPolicy, IamRole, MfaSession, Reason};
 use tokio::time::Instant;
 
 use crate::aws::account::{Account, AccountError, Surroundings};
 use crate::aws::apply::{Applied, apply, verify};
-use crate::aws::error::AwsFailure;
+use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::OpenSession;
-use crate::aws::snapshot::Lookup;
 use crate::aws::sweep::{quotas, sweep};
 use crate::role::decide::{decide, wanted};
-use crate::role::desired::{owner, role_name};
+use crate::role::desired::{full_name, name_in_aws, owner};
+use crate::role::plan::is_ours;
 use crate::role::selection::{admits, selector_error};
 use crate::role::{Known, ObservedRole, Plan, Refusal, plan_removal, targets};
 
@@ -62,6 +62,8 @@ pub struct Proposal {
     pub observed: Option<(ObservedRole, Instant)>,
     /// `drift: Report`: the changes are shown and never made.
     pub only_shown: bool,
+    /// Whether what AWS has is ours already.
+    is_ours: bool,
 }
 
 impl Proposal {
@@ -142,24 +144,35 @@ impl Inventory {
 
     fn propose_one(&self, goal: Goal, role: &IamRole, account: &AwsAccount, live: &Account) -> Proposal {
         let found = live.snapshot.lock().lookup(name_in_aws(role));
-        let observed = match &found {
-            Lookup::Present(packed, seen) => packed.unpack().map(|role| (role, *seen)),
-            Lookup::Absent | Lookup::Unknown => None,
-        };
-        let verdict = if found == Lookup::Unknown {
+        let known = found.known();
+        let observed = known.clone().flatten();
+        let verdict = if known.is_none() {
             let message = "made or deleted while the account was read: try again";
             Err(Refusal::new(Reason::Progressing, message))
         } else {
             self.verdict(goal, role, account, live, observed.as_ref().map(|(role, _)| role))
         };
+        let owner = self.owner(role);
+        let role_id = entry(role, account).and_then(|entry| entry.role_id.as_deref());
         Proposal {
             role_name: name_in_aws(role).to_owned(),
             account: account.name_any(),
             only_shown: role.spec.drift == DriftPolicy::Report,
+            is_ours: observed
+                .as_ref()
+                .is_some_and(|(seen, _)| is_ours(seen, &owner, role_id)),
             role: role.clone(),
             verdict,
             observed,
         }
+    }
+
+    fn owner(&self, role: &IamRole) -> String {
+        owner(
+            &self.cluster,
+            &role.namespace().unwrap_or_default(),
+            &role.name_any(),
+        )
     }
 
     fn verdict(
@@ -172,11 +185,8 @@ impl Inventory {
     ) -> Result<Plan, Refusal> {
         let refuse = |reason, message: String| Err(Refusal::new(reason, message));
         let namespace = role.namespace().unwrap_or_default();
-        let owner = owner(&self.cluster, &namespace, &role.name_any());
-        let entries = role.status.iter().flat_map(|status| &status.accounts);
-        let prior = entries
-            .into_iter()
-            .find(|entry| Some(&entry.name) == account.metadata.name.as_ref());
+        let owner = self.owner(role);
+        let prior = entry(role, account);
         let known = Known {
             role_id: prior.and_then(|p| p.role_id.as_deref()),
             instance_profiles: prior.map_or(&[], |p| &p.instance_profiles),
@@ -238,16 +248,15 @@ pub async fn carry_out(
     let Some(plan) = proposal.to_do() else {
         return Ok(Applied::default());
     };
-    let full = |full: crate::aws::snapshot::Full| AwsFailure {
-        operation: "CreateRole",
-        code: None,
-        message: full.to_string(),
-        class: crate::aws::error::Class::Quota,
-    };
-    let _room = plan
-        .creates()
-        .then(|| live.reserve(&proposal.role_name, false).map_err(full))
-        .transpose()?;
+    let observed = proposal.observed.as_ref().map(|(role, _)| role);
+    let _room = live
+        .make_room(&proposal.role_name, plan, observed, proposal.is_ours)
+        .map_err(|full| AwsFailure {
+            operation: "CreateRole",
+            code: None,
+            message: full.to_string(),
+            class: Class::Quota,
+        })?;
     let (namespace, name) = (
         proposal.role.namespace().unwrap_or_default(),
         proposal.role.name_any(),
@@ -262,7 +271,7 @@ pub async fn carry_out(
             operation: "GetRole",
             code: None,
             message: "another role stands there now: look again".to_owned(),
-            class: crate::aws::error::Class::Conflict,
+            class: Class::Conflict,
         }));
     }
     let observed = proposal.observed.as_ref().map(|(role, _)| role.clone());
@@ -273,11 +282,8 @@ pub async fn carry_out(
     Ok(apply(live, &iam, &name, plan.clone(), observed).await)
 }
 
-/// `namespace/name`.
-pub fn full_name(role: &IamRole) -> String {
-    format!("{}/{}", role.namespace().unwrap_or_default(), role.name_any())
-}
-
-fn name_in_aws(role: &IamRole) -> &str {
-    role_name(&role.spec, role.metadata.name.as_deref().unwrap_or_default())
+/// What the object's status says of the account.
+fn entry<'a>(role: &'a IamRole, account: &AwsAccount) -> Option<&'a AccountStatus> {
+    let mut entries = role.status.iter().flat_map(|status| &status.accounts);
+    entries.find(|entry| Some(&entry.name) == account.metadata.name.as_ref())
 }

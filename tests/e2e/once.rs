@@ -499,3 +499,36 @@ async fn a_used_code_is_waited_out_on_a_terminal() -> Result<()> {
     ensure!(ended == Some(0) && shown.contains("already used"), "{shown}");
     Ok(())
 }
+
+#[tokio::test]
+async fn roles_that_are_taken_over_count_against_the_accounts_limit() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "once-room", 1).await?;
+    let iam = s.hands(0).await?;
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}]});
+    for name in ["one", "two"] {
+        iam.create_role()
+            .role_name(name)
+            .assume_role_policy_document(trust.to_string())
+            .send()
+            .await?;
+    }
+    let taken = |name: &str| s.role(name, json!({"adoption": "IfUnowned", "assumeRolePolicy": trust}));
+    let files = write_files(&s, &[taken("one"), taken("two")])?;
+    let all = format!("{files}/all.yaml");
+    let text = std::fs::read_to_string(&all)?;
+    std::fs::write(
+        &all,
+        text.replace(
+            "\"sessionRef\":\"main\"",
+            "\"sessionRef\":\"main\",\"guardrails\":{\"maxRoles\":1}",
+        ),
+    )?;
+    let code = s.operator.code().await?;
+    let told = ends(&s, &["apply", "--yes", "-f", &files, "--mfa", &code], 1).await?;
+    ensure!(
+        told.contains("guardrails.maxRoles") && told.ends_with("Done: 1 of 2.\n"),
+        "{told}"
+    );
+    ensure!(s.owned_roles(0).await?.len() == 1);
+    Ok(())
+}

@@ -12,7 +12,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use rolectl_crds::{AwsAccountSpec, Quotas, Reason};
+use rolectl_crds::{AwsAccountSpec, OWNER_TAG, Quotas, Reason};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ use super::tenure::{ANSWER, Tenure};
 use super::{arn_account, iam_client};
 use crate::metrics::Metrics;
 use crate::role::desired::shortened;
+use crate::role::{ObservedRole, Plan};
 
 /// Credentials this close to their end are renewed first.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
@@ -252,9 +253,27 @@ impl Account {
         })
     }
 
-    /// Keeps room for a role that is about to become ours, so that many at once do not pass a limit together.
+    /// Keeps room for a role that a plan makes or takes over, so that many at once do not pass a limit together.
+    pub fn make_room(
+        self: &Arc<Self>,
+        role: &str,
+        plan: &Plan,
+        observed: Option<&ObservedRole>,
+        is_ours: bool,
+    ) -> Result<Option<Reservation>, Full> {
+        // One that carries our cluster's tag has its place already.
+        let prefix = &self.surroundings.owner_prefix;
+        let counted = |o: &ObservedRole| o.tags.get(OWNER_TAG).is_some_and(|tag| tag.starts_with(prefix));
+        let adopts = observed.is_some_and(|o| !is_ours && !counted(o));
+        if plan.creates() || adopts {
+            self.reserve(role, adopts).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
     /// A role that is `adopted` is counted by AWS already.
-    pub fn reserve(self: &Arc<Self>, role: &str, adopted: bool) -> Result<Reservation, Full> {
+    fn reserve(self: &Arc<Self>, role: &str, adopted: bool) -> Result<Reservation, Full> {
         let managed = self.spec.guardrails.as_ref().and_then(|g| g.max_roles);
         let total = self.quotas().map(|q| q.roles).filter(|n| *n > 0 && !adopted);
         self.snapshot.lock().reserve(role, managed, total)?;
@@ -412,14 +431,18 @@ impl Pace<'_> {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
     {
-        tokio::select! {
+        let surroundings = &self.account.surroundings;
+        let turn = async {
+            self.bucket.turn(lane).await;
+            // Never closed. In turn, so that no account is kept waiting by another's many roles for ever.
+            surroundings.in_flight.acquire().await
+        };
+        let _place = tokio::select! {
             biased;
-            () = self.account.surroundings.shutdown.cancelled() => return Err(AccountError::Shutdown),
+            () = surroundings.shutdown.cancelled() => return Err(AccountError::Shutdown),
             () = self.ended.cancelled() => return Err(AccountError::SessionEnded),
-            () = self.bucket.turn(lane) => {}
-        }
-        // Never closed. In turn, so that no account is kept waiting by another's many roles for ever.
-        let _place = self.account.surroundings.in_flight.acquire().await;
+            place = turn => place,
+        };
         let began = Instant::now();
         // After the wait, which may have been long.
         if let Some(stop) = self.must_stop() {

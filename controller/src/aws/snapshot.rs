@@ -102,6 +102,18 @@ pub enum Lookup {
     Present(Arc<PackedRole>, Instant),
 }
 
+impl Lookup {
+    /// The role and when AWS showed it so, if there is one; `None` where nothing is known.
+    pub fn known(&self) -> Option<Option<(ObservedRole, Instant)>> {
+        match self {
+            Self::Unknown => None,
+            Self::Absent => Some(None),
+            // What cannot be read again must not look like a role that is not there.
+            Self::Present(role, seen) => role.unpack().map(|role| Some((role, *seen))),
+        }
+    }
+}
+
 /// Marks the beginning of a sweep.
 #[derive(Clone, Copy, Debug)]
 pub struct SweepStart {
@@ -121,11 +133,12 @@ pub struct Swept {
 }
 
 impl Swept {
-    /// Takes in one role that matters. One that is still as it was `known` takes no memory a second time.
-    pub fn add(&mut self, role: &ObservedRole, known: Option<Arc<PackedRole>>) {
+    /// Takes in one role that matters, by its name in lower case. One that is still as it was `known` takes no memory a
+    /// second time.
+    pub fn add(&mut self, key: String, role: &ObservedRole, known: Option<Arc<PackedRole>>) {
         let known = known.filter(|known| known.fingerprint == role.fingerprint());
         let packed = known.unwrap_or_else(|| Arc::new(PackedRole::new(role)));
-        self.roles.push((role.name.to_lowercase(), packed));
+        self.roles.push((key, packed));
     }
 }
 
@@ -437,7 +450,7 @@ mod tests {
             ..Swept::default()
         };
         for role in roles {
-            swept.add(role, None);
+            swept.add(role.name.to_lowercase(), role, None);
         }
         swept
     }

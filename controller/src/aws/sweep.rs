@@ -66,7 +66,7 @@ pub async fn sweep(
                     let key = name.to_lowercase();
                     if matters(&key) || is_owned(&detail, owner_prefix) {
                         let known = account.snapshot.lock().last_seen(&key);
-                        swept.add(&observed(detail, description, duration), known);
+                        swept.add(key, &observed(detail, description, duration), known);
                     } else {
                         swept.others.push(key);
                     }

@@ -13,7 +13,7 @@ use kube::{Api, ResourceExt as _};
 use rolectl_crds::{AwsAccount, AwsAccountStatus, IamRole, Quotas, Reason, RoleCounts};
 use tokio::time::Instant;
 
-use super::context::{Context, Others, Patched, backoff, entry_in, full_name, stands_in};
+use super::context::{Context, Others, Patched, backoff, entry_in, stands_in};
 use super::{Error, Shared, events};
 use crate::aws::account::{Account, AccountError};
 use crate::aws::error::{AwsFailure, Class};
@@ -21,7 +21,7 @@ use crate::aws::session::{OpenSession, SessionState};
 use crate::aws::snapshot::Lookup;
 use crate::aws::sweep::{quotas, sweep};
 use crate::conditions::{Truth, Verdict, conditions, ready_reason};
-use crate::role::desired::role_name;
+use crate::role::desired::{full_name, name_in_aws};
 use crate::role::selection::may_admit;
 use crate::role::status::truth;
 use crate::role::targets;
@@ -311,8 +311,7 @@ fn wake_roles(object: &AwsAccount, context: &Context, live: &Account, all: bool)
     let mut drifted = 0;
     for role in context.roles_of(object) {
         let key = ObjectRef::from_obj(&*role);
-        let name = role.name_any();
-        let fingerprint = match live.snapshot.lock().lookup(role_name(&role.spec, &name)) {
+        let fingerprint = match live.snapshot.lock().lookup(name_in_aws(&role)) {
             Lookup::Unknown => continue,
             Lookup::Absent => None,
             Lookup::Present(observed, _) => Some(observed.fingerprint),

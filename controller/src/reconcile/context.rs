@@ -30,7 +30,7 @@ use crate::aws::account::{Account, Surroundings};
 use crate::aws::session::{OpenSession, Sessions};
 use crate::conditions::ready_reason;
 use crate::metrics::{Metrics, OfAccount, OfKind, OfReason, OfSession, StateInAccount};
-use crate::role::desired;
+use crate::role::desired::{self, full_name};
 use crate::role::targets;
 
 /// Field manager of everything that we write with server-side apply.
@@ -633,7 +633,7 @@ impl Context {
             Err(error) => return Err(Error::kube("could not write the status")(error)),
         }
         self.written.lock().insert(uid, hash);
-        self.metrics.wrote_status(&K::kind(&()));
+        self.metrics.wrote_status(static_kind(&K::kind(&())));
         Ok(Patched::Written)
     }
 
@@ -726,11 +726,6 @@ pub fn entry_in<'a>(role: &'a IamRole, account: &str) -> Option<&'a AccountStatu
 /// Whether the role's status says that it stands, or may stand, in the account.
 pub fn stands_in(role: &IamRole, account: &str) -> bool {
     entry_in(role, account).is_some()
-}
-
-/// `namespace/name`, for people.
-pub fn full_name(role: &IamRole) -> String {
-    format!("{}/{}", role.namespace().unwrap_or_default(), role.name_any())
 }
 
 /// How long to wait after so many failures in a row: doubled from the first wait up to the longest, and spread.

@@ -20,7 +20,7 @@ use rolectl_crds::{
 use tokio::sync::OnceCell;
 
 use super::access::Claimant;
-use super::context::{Context, InSync, Others, Patched, Settled, backoff, distinct, entry_in, full_name};
+use super::context::{Context, InSync, Others, Patched, Settled, backoff, distinct, entry_in};
 use super::shards::View;
 use super::{Error, Shared, events};
 use crate::aws::account::{Account, AccountError};
@@ -30,7 +30,7 @@ use crate::aws::session::{OpenSession, SessionState};
 use crate::aws::snapshot::Lookup;
 use crate::conditions::ready_reason;
 use crate::role::decide::{decide, wanted};
-use crate::role::desired::role_name;
+use crate::role::desired::{full_name, name_in_aws};
 use crate::role::managed_policy::suggestion;
 use crate::role::plan::is_ours;
 use crate::role::selection::{may_admit, selector_error, targets};
@@ -457,24 +457,17 @@ impl<'a> Work<'a> {
             }
             return Ok(outcome);
         }
-        // One that carries our cluster's tag has its place already.
-        let prefix = self.context.owner_prefix();
-        let counted = |o: &ObservedRole| o.tags.get(OWNER_TAG).is_some_and(|tag| tag.starts_with(&prefix));
-        let adopts = observed
+        let ours = observed
             .as_ref()
-            .is_some_and(|o| !is_ours(o, &self.owner, known.role_id) && !counted(o));
-        let _room = if plan.creates() || adopts {
-            match live.reserve(&desired.name, adopts) {
-                Ok(room) => Some(room),
-                Err(full) => {
-                    if full.reason() == Reason::QuotaExceeded {
-                        self.doubt_quotas(&live);
-                    }
-                    return Ok(self.outcome(account, full.reason(), full.to_string()));
+            .is_some_and(|o| is_ours(o, &self.owner, known.role_id));
+        let _room = match live.make_room(&desired.name, &plan, observed.as_ref(), ours) {
+            Ok(room) => room,
+            Err(full) => {
+                if full.reason() == Reason::QuotaExceeded {
+                    self.doubt_quotas(&live);
                 }
+                return Ok(self.outcome(account, full.reason(), full.to_string()));
             }
-        } else {
-            None
         };
         self.hold().await?;
         let applied =
@@ -624,7 +617,7 @@ impl<'a> Work<'a> {
     }
 
     fn role_name(&self) -> &str {
-        role_name(&self.role.spec, &self.name)
+        name_in_aws(self.role)
     }
 
     /// Another `IamRole` that has the role in the account already, or, while neither has it, came first.
@@ -741,10 +734,10 @@ impl<'a> Work<'a> {
             let snapshot = live.snapshot.lock();
             (snapshot.lookup(self.role_name()), snapshot.is_complete())
         };
-        match found {
-            Lookup::Absent => Ok((None, tokio::time::Instant::now())),
-            Lookup::Present(role, seen) if let Some(role) = role.unpack() => Ok((Some(role), seen)),
-            Lookup::Present(..) | Lookup::Unknown => {
+        match found.known() {
+            Some(Some((role, seen))) => Ok((Some(role), seen)),
+            Some(None) => Ok((None, tokio::time::Instant::now())),
+            None => {
                 // The sweep wakes us when it is through. The first one comes by itself.
                 if swept {
                     self.context.want_sweep(&live.name);

@@ -8,7 +8,7 @@ use kube::runtime::watcher::Event;
 use parking_lot::RwLock;
 use rolectl_crds::IamRole;
 
-use crate::role::desired::role_name;
+use crate::role::desired::name_in_aws;
 
 /// Keys of `IamRole`s by the name in AWS, in lower case: IAM's names are unique without case.
 #[derive(Debug, Default)]
@@ -79,8 +79,7 @@ impl RoleNames {
 }
 
 fn name_of(role: &IamRole) -> Box<str> {
-    let object = role.metadata.name.as_deref().unwrap_or_default();
-    role_name(&role.spec, object).to_lowercase().into()
+    name_in_aws(role).to_lowercase().into()
 }
 
 /// Without what [`ObjectRef::from_obj`] keeps beside the name: that would be most of the index.

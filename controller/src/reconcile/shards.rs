@@ -301,7 +301,9 @@ impl Shards {
     /// Takes away what replicas left behind that were killed.
     async fn sweep_up(&self, api: &Api<Lease>, known: &Known) {
         for name in known.left_behind(Instant::now()) {
-            let _ = in_time(api.delete(&name, &DeleteParams::default())).await;
+            if let Err(error) = in_time(api.delete(&name, &DeleteParams::default())).await {
+                tracing::debug!(lease = name, error, "Lease of a lost replica not deleted");
+            }
         }
     }
 

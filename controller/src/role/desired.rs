@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use rolectl_crds::{Adoption, DriftPolicy, Ensure, Exclusive, IamRoleSpec, OWNER_TAG, PolicyJson, Reason};
+use rolectl_crds::{
+    Adoption, DriftPolicy, Ensure, Exclusive, IamRole, IamRoleSpec, OWNER_TAG, PolicyJson, Reason,
+};
 use sha2::{Digest as _, Sha256};
 
 use super::managed_policy::policy_arn;
@@ -96,6 +98,21 @@ impl SpecError {
 /// Name of the role in AWS.
 pub fn role_name<'a>(spec: &'a IamRoleSpec, object_name: &'a str) -> &'a str {
     spec.role_name.as_deref().unwrap_or(object_name)
+}
+
+/// Name in AWS of the role of an object.
+pub fn name_in_aws(role: &IamRole) -> &str {
+    role_name(&role.spec, role.metadata.name.as_deref().unwrap_or_default())
+}
+
+/// `namespace/name` of an object, for people.
+pub fn full_name(role: &IamRole) -> String {
+    let metadata = &role.metadata;
+    format!(
+        "{}/{}",
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default()
+    )
 }
 
 /// The owner tag's value for an `IamRole`. Past the 256 characters of a tag it ends in a hash.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
-use aws_sdk_sts::error::ProvideErrorMetadata as _;
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use clap::Args;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -263,11 +263,7 @@ impl Buyer {
             .duration_seconds(duration_seconds)
             .send()
             .await;
-        let answer = answer.map_err(|error| {
-            let text = error.message().unwrap_or_default().to_owned();
-            refused(serial, &text, &AwsFailure::new("GetSessionToken", &error))
-        })?;
-        used_code::remember(serial, &code, Timestamp::now());
+        let answer = spent(serial, &code, "GetSessionToken", answer)?;
         let Some(c) = answer.credentials else {
             return Err(without_credentials("GetSessionToken"));
         };
@@ -291,11 +287,7 @@ impl Buyer {
             .set_duration_seconds(seconds)
             .send()
             .await;
-        let answer = answer.map_err(|error| {
-            let text = error.message().unwrap_or_default().to_owned();
-            refused(serial, &text, &AwsFailure::new("AssumeRole", &error))
-        })?;
-        used_code::remember(serial, &code, Timestamp::now());
+        let answer = spent(serial, &code, "AssumeRole", answer)?;
         let assumed = answer.assumed_role_user.map(|user| user.arn);
         let (Some(c), Some(assumed)) = (answer.credentials, assumed) else {
             return Err(without_credentials("AssumeRole"));
@@ -304,17 +296,35 @@ impl Buyer {
     }
 }
 
-fn refused(serial: &str, text: &str, failure: &AwsFailure) -> Failure {
+/// AWS's answer to a code. One that was taken is spent.
+fn spent<T, E, R>(
+    serial: &str,
+    code: &str,
+    operation: &'static str,
+    answer: Result<T, SdkError<E, R>>,
+) -> Result<T, Failure>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let error = match answer {
+        Ok(answer) => {
+            used_code::remember(serial, code, Timestamp::now());
+            return Ok(answer);
+        }
+        Err(error) => error,
+    };
+    let text = error.message().unwrap_or_default();
     if text.contains("MultiFactorAuthentication failed") {
-        return Failure::new(
+        return Err(Failure::new(
             format!("AWS refused the code of {serial}: {}", text.trim()),
             "check the digits, the device (--serial) and your clock; a used code does not work again, wait for the next",
-        );
+        ));
     }
-    Failure::new(
-        format!("AWS gave no session: {failure}"),
+    Err(Failure::new(
+        format!("AWS gave no session: {}", AwsFailure::new(operation, &error)),
         "check the key, --serial and --duration, then try again with the next code",
-    )
+    ))
 }
 
 fn without_credentials(operation: &str) -> Failure {

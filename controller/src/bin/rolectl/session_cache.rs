@@ -34,7 +34,8 @@ fn file(principal: &str, bought: &str) -> Option<PathBuf> {
 /// The session that was kept, if it lasts.
 pub fn get(principal: &str, bought: &str, now: Timestamp) -> Option<Material> {
     let path = file(principal, bought)?;
-    let data = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+    let text = secrecy::zeroize::Zeroizing::new(fs::read(&path).ok()?);
+    let data = serde_json::from_slice(&text).ok()?;
     let secret = Secret {
         data: Some(data),
         ..Secret::default()

@@ -7,7 +7,8 @@ use clap::Args;
 use futures::StreamExt as _;
 use rolectl::aws::account::Account;
 use rolectl::aws::session::OpenSession;
-use rolectl::once::{Goal, Proposal, carry_out, full_name};
+use rolectl::once::{Goal, Proposal, carry_out};
+use rolectl::role::desired::full_name;
 
 use crate::cluster;
 use crate::failure::Failure;
