@@ -1,9 +1,8 @@
 //! `IamRole`: one IAM role, the same in every account that it names.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
+use litemap::LiteMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -74,17 +73,17 @@ pub struct IamRoleSpec {
     #[schemars(schema_with = "schema::policy_refs")]
     pub managed_policies: Vec<String>,
     /// Inline policies by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
     #[schemars(schema_with = "schema::policy_documents")]
-    pub inline_policies: BTreeMap<String, PolicyJson>,
+    pub inline_policies: LiteMap<String, PolicyJson>,
     /// Managed policy that bounds what the role can ever do, by name or ARN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = schema::POLICY_REF))]
     pub permissions_boundary: Option<String>,
     /// Tags on the role, beside the owner tag that rolectl keeps.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
     #[schemars(schema_with = "schema::tags")]
-    pub tags: BTreeMap<String, String>,
+    pub tags: LiteMap<String, String>,
     /// Instance profile that holds the role, for EC2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_profile: Option<InstanceProfile>,

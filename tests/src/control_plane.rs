@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -169,12 +168,13 @@ impl ControlPlane {
         self.dir.join(format!("{user}.kubeconfig"))
     }
 
-    /// A client of a user, with short waits.
+    /// A client of a user. Each test has its own patience: see [`crate::wait`].
     pub async fn client(&self, user: &str) -> Result<Client> {
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig(user))?;
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         config.default_retry = false;
-        config.read_timeout = Some(Duration::from_secs(20));
+        // It runs while a connection is idle, too, and ends it under the request that comes next.
+        config.read_timeout = None;
         Ok(Client::try_from(config)?)
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
+use litemap::LiteMap;
 use rolectl_crds::{
     AccountStatus, AwsAccount, DeletionPolicy, DriftPolicy, Ensure, FINALIZER, IamRole, IamRoleStatus,
     OWNER_TAG, RECONCILE_ANNOTATION, Reason,
@@ -129,10 +131,19 @@ pub fn shrink(role: &mut IamRole) {
     role.finalizers_mut().shrink_to_fit();
     role.spec.accounts.names.shrink_to_fit();
     role.spec.managed_policies.shrink_to_fit();
+    shrink_map(&mut role.spec.inline_policies);
+    shrink_map(&mut role.spec.tags);
     if let Some(status) = &mut role.status {
         status.conditions.shrink_to_fit();
         status.accounts.shrink_to_fit();
     }
+}
+
+fn shrink_map<V>(map: &mut LiteMap<String, V>) {
+    let mut pairs = mem::take(map).into_tuple_vec();
+    pairs.shrink_to_fit();
+    // They come out of a map, sorted.
+    *map = LiteMap::from_sorted_store_unchecked(pairs);
 }
 
 /// Wakes a role that is being deleted when another replica has finished its part.

@@ -286,7 +286,9 @@ mod tests {
             "service-role/X".into(),
             "arn:aws:iam::$(account.id):policy/mine".into(),
         ];
-        s.tags = BTreeMap::from([("account".into(), "$(account.name)".into())]);
+        s.tags = [("account".into(), "$(account.name)".into())]
+            .into_iter()
+            .collect();
         let d = of(&s).unwrap();
         assert_eq!(
             d.managed_policies.iter().map(String::as_str).collect::<Vec<_>>(),
@@ -354,7 +356,8 @@ mod tests {
             ("Team".to_owned(), "a".to_owned()),
             ("team".to_owned(), "b".to_owned()),
         ]
-        .into();
+        .into_iter()
+        .collect();
         assert!(
             of(&s)
                 .unwrap_err()

@@ -184,9 +184,10 @@ mod tests {
             "in".to_owned(),
             json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*"}}).into(),
         )]
-        .into();
+        .into_iter()
+        .collect();
         s.permissions_boundary = Some("PowerUserAccess".into());
-        s.tags = [("team".to_owned(), "a".to_owned())].into();
+        s.tags = [("team".to_owned(), "a".to_owned())].into_iter().collect();
         let mut role = observed(&wanted(&s));
         role.name = "My_Role".into();
         role.tags.remove(OWNER_TAG);

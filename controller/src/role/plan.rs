@@ -598,7 +598,8 @@ mod tests {
             "in".to_owned(),
             json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*"}}).into(),
         )]
-        .into();
+        .into_iter()
+        .collect();
         s.description = "d".into();
         s.permissions_boundary = Some("Bound".into());
         let ops: Vec<_> = plan(&wanted(&s), None, &Known::default())
@@ -728,8 +729,9 @@ mod tests {
             "in".to_owned(),
             json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*"}}).into(),
         )]
-        .into();
-        s.tags = [("team".to_owned(), "x".to_owned())].into();
+        .into_iter()
+        .collect();
+        s.tags = [("team".to_owned(), "x".to_owned())].into_iter().collect();
         let desired = wanted(&s);
         let broken = |change: fn(&mut ObservedRole)| {
             let mut role = made(&desired);
@@ -866,7 +868,7 @@ mod tests {
         );
         let mut inline = spec();
         let long = json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": format!("arn:aws:s3:::{}", "x".repeat(90))}});
-        inline.inline_policies = [("in".to_owned(), long.into())].into();
+        inline.inline_policies = [("in".to_owned(), long.into())].into_iter().collect();
         assert!(
             says(&inline, None)
                 .starts_with("RolePolicySizeQuota of the account is 100 characters, the role wants 1")
@@ -894,14 +896,16 @@ mod tests {
             plan.changes.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(lines(&s), ["- tags orgless"]);
-        s.tags = [("org:cost-centre".to_owned(), "2".to_owned())].into();
+        s.tags = [("org:cost-centre".to_owned(), "2".to_owned())]
+            .into_iter()
+            .collect();
         assert_eq!(lines(&s), ["+ tags org:cost-centre=2", "- tags orgless"]);
     }
 
     #[test]
     fn tag_keys_that_differ_in_case_only_are_one() {
         let mut s = spec();
-        s.tags = [("team".to_owned(), "a".to_owned())].into();
+        s.tags = [("team".to_owned(), "a".to_owned())].into_iter().collect();
         let mut observed = made(&wanted(&s));
         observed.tags.remove("team");
         observed.tags.insert("Team".into(), "a".into());
