@@ -18,6 +18,7 @@ mod properties;
 mod quotas;
 mod resilience;
 mod session;
+mod shown;
 mod unlock;
 
 use anyhow::Result;

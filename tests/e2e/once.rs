@@ -344,6 +344,12 @@ async fn roles_that_exist_are_imported_and_taken_over_without_any_other_change()
     let s = Scenario::new(crate::world().await?, "import", 1).await?;
     let iam = s.hands(0).await?;
     let trust = json!({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["ec2.amazonaws.com"]}}});
+    iam.create_role()
+        .path("/aws-service-role/ec2.amazonaws.com/")
+        .role_name("AWSServiceRoleForEC2")
+        .assume_role_policy_document(trust.to_string())
+        .send()
+        .await?;
     for name in ["App_One", "app-two", "other"] {
         iam.create_role()
             .role_name(name)
@@ -383,7 +389,13 @@ async fn roles_that_exist_are_imported_and_taken_over_without_any_other_change()
         "-f",
         &files,
     ];
+    let (_, all) = run(&s, &args).await?;
+    ensure!(
+        all.contains("left out: AWSServiceRoleForEC2: "),
+        "a role of AWS's own is passed over in silence: {all}"
+    );
     let printed = ends(&s, &args, 0).await?;
+    ensure!(!printed.contains("AWSServiceRole"), "{printed}");
     insta::assert_snapshot!("import", printed);
     let roles = s.dir.join("imported.yaml").display().to_string();
     std::fs::write(&roles, &printed)?;
@@ -439,6 +451,91 @@ async fn the_files_and_commands_of_from_ansible_work_as_they_stand() -> Result<(
     ends(&s, &["plan", "-f", &files, "--mfa", &code], 0).await?;
     ends(&s, &["apply", "-f", &files, "--yes"], 0).await?;
     ensure!(s.owned_roles(0).await? == ["app"]);
+
+    // The move to a cluster, which says "platform" and not the test's namespace.
+    ensure!(page.contains("(`ROLECTL_CLUSTER_NAME=files`)"));
+    let id = s.in_aws(0, "app").await?.and_then(|role| role.role_id);
+    let moved = json!({"accounts": {"names": ["from-ansible-0"]}, "managedPolicies": ["ViewOnlyAccess"]});
+    let mut role = s.role("app", moved);
+    role["metadata"]["namespace"] = json!("platform");
+    s.world
+        .plane
+        .kubectl(&["create", "namespace", "platform"])
+        .await?;
+    let before = s.calls(0, 0).await?.by_action().get("CreateRole").copied();
+    s.apply(&role).await?;
+    s.change_account(0, json!({"allowedNamespaces": {"names": ["platform"]}}))
+        .await?;
+    s.start_controller_with(&[
+        ("ROLECTL_CLUSTER_NAME", "files"),
+        ("ROLECTL_WATCH_NAMESPACE", "platform"),
+    ])?;
+    s.unlock().await?;
+    until("the controller to keep the role that the files made", || async {
+        let attached = s.attached(0, "app").await.map_err(|e| e.to_string())?;
+        let done = attached.iter().any(|arn| arn.ends_with("ViewOnlyAccess"));
+        if done {
+            Ok(())
+        } else {
+            Err(format!("{attached:?}"))
+        }
+    })
+    .await?;
+    ensure!(s.in_aws(0, "app").await?.and_then(|role| role.role_id) == id);
+    ensure!(s.calls(0, 0).await?.by_action().get("CreateRole").copied() == before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn interrupted_it_finishes_the_roles_under_way_begins_no_other_and_goes_on_when_repeated() -> Result<()>
+{
+    let s = Scenario::new(crate::world().await?, "once-interrupted", 1).await?;
+    let roles: Vec<Value> = (0..40)
+        .map(|n| {
+            s.role(
+                &format!("r{n}"),
+                json!({"managedPolicies": ["ReadOnlyAccess", "ViewOnlyAccess"]}),
+            )
+        })
+        .collect();
+    let files = write_files(&s, &roles)?;
+    let code = s.operator.code().await?;
+    ends(&s, &["plan", "-f", &files, "--mfa", &code], 0).await?;
+    s.world
+        .double
+        .faults(
+            &s.targets[0].1,
+            json!([{"action": "AttachRolePolicy", "latency_ms": 500}]),
+        )
+        .await?;
+    let running = s.rolectl_begun("operator", &["apply", "--yes", "-f", &files], &[NO_CLUSTER])?;
+    let pid = running.id().unwrap_or_default().to_string();
+    // One is made before any test: the role that is assumed.
+    s.begun(3).await?;
+    let interrupted = tokio::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status()
+        .await?;
+    ensure!(interrupted.success());
+    let output = running.wait_with_output().await?;
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.code() == Some(130) && told.contains("Interrupted: run it again to go on."),
+        "{:?}: {told}",
+        output.status
+    );
+    let made = s.owned_roles(0).await?;
+    ensure!((1..40).contains(&made.len()), "{} of 40 were begun", made.len());
+    for role in &made {
+        ensure!(s.attached(0, role).await?.len() == 2, "{role} is half-made");
+    }
+    let left = format!(
+        "{} to create, 0 to change, 0 to delete, {} unchanged",
+        40 - made.len(),
+        made.len()
+    );
+    let again = ends(&s, &["apply", "--yes", "-f", &files], 0).await?;
+    ensure!(again.contains(&left), "wanted {left}: {again}");
     Ok(())
 }
 

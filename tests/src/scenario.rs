@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -15,6 +15,7 @@ use kube::{Api, Client};
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Child;
 use tokio::sync::OnceCell;
 use totp_rs::Totp;
 
@@ -487,9 +488,18 @@ impl<'a> Scenario<'a> {
 
     /// Runs `rolectl` as a user of the cluster, with the operator's profile unless `env` says otherwise.
     pub async fn rolectl_as(&self, user: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Output> {
+        Ok(self.rolectl_begun(user, args, env)?.wait_with_output().await?)
+    }
+
+    /// The same, not waited for.
+    pub fn rolectl_begun(&self, user: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Child> {
         let mut command = tokio::process::Command::new(&self.world.tools.rolectl);
         self.as_user(command.args(args), user, env);
-        Ok(command.stdin(std::process::Stdio::null()).output().await?)
+        Ok(command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?)
     }
 
     /// The same on a terminal of its own. Each answer is typed once its question is there. Returns the exit code and what
@@ -505,10 +515,7 @@ impl<'a> Scenario<'a> {
         let line = format!("'{}'{quoted}", self.world.tools.rolectl.display());
         let mut command = tokio::process::Command::new("script");
         self.as_user(command.args(["-qefc", &line, "/dev/null"]), user, env);
-        let mut child = command
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn()?;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (mut input, mut output) = (
             child.stdin.take().context("no input")?,
             child.stdout.take().context("no output")?,

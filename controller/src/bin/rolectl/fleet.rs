@@ -34,7 +34,7 @@ use crate::{cluster, session_cache};
 const ACCOUNTS_AT_ONCE: usize = 16;
 
 /// Which objects, and on whose credentials.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct FleetFlags {
     /// Files and folders with IamRoles, AwsAccounts and MfaSessions; `-` is stdin. Roles come from the cluster without it
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
@@ -55,6 +55,9 @@ pub struct FleetFlags {
     duration: Option<i32>,
     #[command(flatten)]
     mfa: mfa::CodeFlags,
+    /// Only this role of the cluster, as `namespace/name`.
+    #[arg(skip)]
+    role: Option<String>,
 }
 
 /// All that is needed to look and to write.
@@ -77,6 +80,15 @@ pub struct Seen {
 }
 
 impl FleetFlags {
+    /// For one role of the cluster.
+    pub fn of_role(role: &IamRole, mfa: mfa::CodeFlags) -> Self {
+        Self {
+            mfa,
+            role: Some(full_name(role)),
+            ..Self::default()
+        }
+    }
+
     /// Collects objects, and finds or buys the sessions of the accounts that the roles name.
     pub async fn fleet(&self, flags: &cluster::Flags) -> Result<Fleet, Failure> {
         let (fleet, client) = self.collect(flags).await?;
@@ -140,10 +152,14 @@ impl FleetFlags {
         if let Some(client) = &client {
             from_cluster(&mut inventory, client, self.files.is_empty()).await?;
         }
+        if let Some(only) = &self.role {
+            inventory.roles.retain(|role| full_name(role) == *only);
+        }
         // The controller says in its accounts what it calls the cluster.
         let said = inventory
-            .accounts
-            .iter()
+            .targeted()
+            .into_iter()
+            .chain(&inventory.accounts)
             .find_map(|account| account.status.as_ref()?.cluster.clone());
         inventory.cluster = match (self.cluster_name.clone().or(said), &client) {
             (Some(name), _) => name,
@@ -459,13 +475,24 @@ impl Fleet {
         }
     }
 
-    /// From Ctrl-C on no new call is begun.
-    pub fn stop_on_interrupt(&self) -> tokio::task::JoinHandle<()> {
-        let shutdown = self.surroundings.shutdown.clone();
+    /// From Ctrl-C on no new role is to be begun, which `interrupted` tells; from the second on no new call.
+    pub fn stop_on_interrupt(&self, interrupted: &CancellationToken) -> tokio::task::JoinHandle<()> {
+        let stages = [
+            (
+                interrupted.clone(),
+                "finishing the roles under way; once more to finish only the calls",
+            ),
+            (
+                self.surroundings.shutdown.clone(),
+                "finishing the calls under way",
+            ),
+        ];
         tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                eprintln!("\ninterrupted: finishing the calls under way");
-                shutdown.cancel();
+            for (stage, what) in stages {
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    eprintln!("\ninterrupted: {what}");
+                    stage.cancel();
+                }
             }
         })
     }

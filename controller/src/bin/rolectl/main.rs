@@ -62,7 +62,7 @@ async fn main() -> ExitCode {
         Verb::Lock(lock) => lock.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Status(status) => status.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Get(get) => get.run(&cluster).await.map(|()| ExitCode::SUCCESS),
-        Verb::Describe(describe) => describe.run(&cluster).await.map(|()| ExitCode::SUCCESS),
+        Verb::Describe(describe) => Box::pin(describe.run(&cluster)).await.map(|()| ExitCode::SUCCESS),
         Verb::Bootstrap(bootstrap) => bootstrap.run().await.map(|()| ExitCode::SUCCESS),
         Verb::Import(import) => import.run(&cluster).await,
         Verb::Plan(plan) => plan.run(&cluster).await,

@@ -13,6 +13,7 @@ use rolectl::aws::error::AwsFailure;
 use rolectl::aws::session::Material;
 use rolectl::aws::{arn_account, arn_partition, base_config, iam_client, sts_client};
 use rolectl_crds::MfaSession;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::failure::Failure;
 use crate::keys::{long_term_key, profile_serial};
@@ -23,7 +24,7 @@ use crate::used_code;
 pub struct CodeFlags {
     /// The 6 digits that your MFA device shows; `-` reads them from stdin. Without it you are asked
     #[arg(long, value_name = "CODE", value_parser = code_or_dash)]
-    pub mfa: Option<String>,
+    pub mfa: Option<SecretString>,
     /// A command that prints the code, as `op item get aws --otp`
     #[arg(long, value_name = "COMMAND", conflicts_with = "mfa")]
     mfa_process: Option<String>,
@@ -38,19 +39,15 @@ pub struct CodeFlags {
     profile: Option<String>,
 }
 
-fn code_or_dash(text: &str) -> Result<String, String> {
-    if text == "-" {
-        Ok(text.to_owned())
-    } else {
-        code(text)
-    }
+fn code_or_dash(text: &str) -> Result<SecretString, String> {
+    if text == "-" { Ok(text.into()) } else { code(text) }
 }
 
 /// An MFA code.
-fn code(text: &str) -> Result<String, String> {
+fn code(text: &str) -> Result<SecretString, String> {
     let text = text.trim();
     if text.len() == 6 && text.bytes().all(|b| b.is_ascii_digit()) {
-        Ok(text.to_owned())
+        Ok(text.into())
     } else {
         Err("an MFA code has exactly 6 digits".to_owned())
     }
@@ -78,10 +75,10 @@ impl CodeFlags {
     }
 
     /// A code that was not used yet. One that was is waited out where another can be had.
-    async fn fresh_code(&self, serial: &str) -> Result<String, Failure> {
+    async fn fresh_code(&self, serial: &str) -> Result<SecretString, Failure> {
         loop {
             let code = self.ask(serial).await?;
-            let Some(ago) = used_code::used_ago(serial, &code, Timestamp::now()) else {
+            let Some(ago) = used_code::used_ago(serial, code.expose_secret(), Timestamp::now()) else {
                 return Ok(code);
             };
             if self.mfa.is_some() {
@@ -98,9 +95,10 @@ impl CodeFlags {
         }
     }
 
-    async fn ask(&self, serial: &str) -> Result<String, Failure> {
-        let text = match (&self.mfa, &self.mfa_process, &self.ykman) {
-            (Some(dash), ..) if dash == "-" => {
+    async fn ask(&self, serial: &str) -> Result<SecretString, Failure> {
+        let given = self.mfa.as_ref().map(ExposeSecret::expose_secret);
+        let text = match (given, &self.mfa_process, &self.ykman) {
+            (Some("-"), ..) => {
                 let mut line = String::new();
                 let read = std::io::stdin().lock().read_line(&mut line);
                 read.map_err(|e| {
@@ -111,7 +109,7 @@ impl CodeFlags {
                 })?;
                 line
             }
-            (Some(code), ..) => code.clone(),
+            (Some(code), ..) => code.to_owned(),
             (_, Some(command), _) => printed_by("sh", &["-c", command]).await?,
             (_, _, Some(account)) => {
                 let mut args = vec!["oath", "accounts", "code", "--single"];
@@ -259,11 +257,11 @@ impl Buyer {
         let answer = sts_client(&self.base, self.key.clone(), arn_partition(&self.principal))
             .get_session_token()
             .serial_number(serial)
-            .token_code(&code)
+            .token_code(code.expose_secret())
             .duration_seconds(duration_seconds)
             .send()
             .await;
-        let answer = spent(serial, &code, "GetSessionToken", answer)?;
+        let answer = spent(serial, code.expose_secret(), "GetSessionToken", answer)?;
         let Some(c) = answer.credentials else {
             return Err(without_credentials("GetSessionToken"));
         };
@@ -283,11 +281,11 @@ impl Buyer {
             .role_arn(arn)
             .role_session_name("rolectl")
             .serial_number(serial)
-            .token_code(&code)
+            .token_code(code.expose_secret())
             .set_duration_seconds(seconds)
             .send()
             .await;
-        let answer = spent(serial, &code, "AssumeRole", answer)?;
+        let answer = spent(serial, code.expose_secret(), "AssumeRole", answer)?;
         let assumed = answer.assumed_role_user.map(|user| user.arn);
         let (Some(c), Some(assumed)) = (answer.credentials, assumed) else {
             return Err(without_credentials("AssumeRole"));

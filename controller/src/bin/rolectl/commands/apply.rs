@@ -9,6 +9,7 @@ use rolectl::aws::account::Account;
 use rolectl::aws::session::OpenSession;
 use rolectl::once::{Goal, Proposal, carry_out};
 use rolectl::role::desired::full_name;
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster;
 use crate::failure::Failure;
@@ -17,14 +18,16 @@ use crate::output::agreed;
 
 /// How many roles are worked on at a time.
 const ROLES_AT_ONCE: usize = 16;
+/// Exit code after Ctrl-C, as a shell gives it.
+const INTERRUPTED: u8 = 130;
 /// What was seen longer ago than this is looked at again before anything is written.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Do once what the controller does for ever, without a cluster
 ///
 /// Reads roles, accounts and sessions from files, shows what is to be done, asks, and does it. It is safe to interrupt
-/// and to repeat: every call leaves a role that the next run takes up. For teams without a controller; roles that a
-/// controller keeps belong to it and are refused here.
+/// and to repeat: Ctrl-C lets the roles under way be finished and begins no other, and the next run takes up the rest.
+/// For teams without a controller; roles that a controller keeps belong to it and are refused here.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl apply -f roles/ --mfa 123456
@@ -118,8 +121,12 @@ impl Settings {
             }
             seen = again;
         }
-        let failed = carry_out_all(&fleet, seen, paint).await;
-        Ok(ExitCode::from(u8::from(failed || fails)))
+        let ended = carry_out_all(&fleet, seen, paint).await;
+        Ok(ExitCode::from(match ended {
+            Ended::Interrupted => INTERRUPTED,
+            Ended::Done => u8::from(fails),
+            Ended::Failed => 1,
+        }))
     }
 }
 
@@ -134,21 +141,36 @@ fn same(before: &[Seen], now: &[Seen]) -> bool {
     all(before) == all(now)
 }
 
-/// Makes all changes, and tells of each role as it is done. Whether any failed. After Ctrl-C nothing new is begun, and
-/// the calls under way come to their end.
-async fn carry_out_all(fleet: &Fleet, seen: Vec<Seen>, paint: Paint) -> bool {
+enum Ended {
+    Done,
+    Failed,
+    Interrupted,
+}
+
+/// Makes all changes, and tells of each role as it is done. After Ctrl-C no other role is begun, and those under way come
+/// to their end, so that none is left half-made.
+async fn carry_out_all(fleet: &Fleet, seen: Vec<Seen>, paint: Paint) -> Ended {
     let jobs = jobs(fleet, seen);
     let count = jobs.len();
-    let stop = fleet.stop_on_interrupt();
+    let interrupted = CancellationToken::new();
+    let stop = fleet.stop_on_interrupt(&interrupted);
     let works: Vec<_> = jobs.into_iter().map(|job| work(job, paint)).collect();
     let results: Vec<bool> = futures::stream::iter(works)
+        .take_until(interrupted.cancelled())
         .buffer_unordered(ROLES_AT_ONCE)
         .collect()
         .await;
     stop.abort();
     let done = results.iter().filter(|done| **done).count();
     println!("\nDone: {done} of {count}.");
-    done < count
+    if done == count {
+        Ended::Done
+    } else if interrupted.is_cancelled() {
+        println!("Interrupted: run it again to go on.");
+        Ended::Interrupted
+    } else {
+        Ended::Failed
+    }
 }
 
 fn jobs(fleet: &Fleet, seen: Vec<Seen>) -> Vec<Job> {

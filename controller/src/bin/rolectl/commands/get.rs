@@ -3,12 +3,14 @@
 use clap::{Args, ValueEnum};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
+use rolectl::once::Goal;
 use rolectl_crds::{AccountStatus, IamRole, Reason};
 use serde::Serialize;
 
 use crate::cluster;
 use crate::failure::Failure;
-use crate::fleet::Paint;
+use crate::fleet::{FleetFlags, Overview, Paint};
+use crate::mfa::CodeFlags;
 use crate::output::{Format, machine, table};
 
 /// List roles, one line for each account
@@ -126,7 +128,7 @@ impl Get {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl describe role app -N platform
-  rolectl plan --account prod            the same against AWS itself, statement by statement")]
+  rolectl describe role app -N platform --diff      and what differs in AWS now, statement by statement")]
 pub struct Describe {
     /// What to describe
     #[arg(value_enum)]
@@ -136,6 +138,13 @@ pub struct Describe {
     /// Its namespace
     #[arg(long, short = 'N', default_value = "default")]
     role_namespace: String,
+    /// Look into AWS, and show in full what differs, as `rolectl plan` does
+    ///
+    /// On the session that `rolectl unlock` stored, if you may read it; else on one that your code buys.
+    #[arg(long)]
+    diff: bool,
+    #[command(flatten)]
+    code: CodeFlags,
 }
 
 impl Describe {
@@ -154,7 +163,17 @@ impl Describe {
                     "see all with `rolectl get roles`, or name another namespace with -N",
                 )
             })?;
-        print(&role, Paint::of_stdout());
+        let paint = Paint::of_stdout();
+        print(&role, paint);
+        if self.diff {
+            let fleet = FleetFlags::of_role(&role, self.code).fleet(flags).await?;
+            let overview = Overview::of(&fleet.look(Goal::Ensure).await);
+            print!(
+                "\nIn AWS now, against what is declared:\n\n{}",
+                overview.text(paint)
+            );
+            println!("Plan: {}.", overview.summary);
+        }
         Ok(())
     }
 }

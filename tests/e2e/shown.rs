@@ -1,0 +1,183 @@
+//! What `rolectl` shows of a cluster: the same words each time, and only what is asked for.
+
+use anyhow::{Context as _, Result, ensure};
+use rolectl_tests::scenario::Scenario;
+use serde_json::{Value, json};
+
+/// A cluster with a role in sync, one that drifted and is only reported, and one that cannot be.
+async fn cluster(name: &str) -> Result<Scenario<'static>> {
+    let s = Scenario::new(crate::world().await?, name, 2).await?;
+    let reader = |actions: &[&str]| json!({"Version": "2012-10-17", "Statement": [{"Sid": "Read", "Effect": "Allow", "Action": actions, "Resource": "*"}]});
+    let first = json!({"names": [s.targets[0].0]});
+    s.apply(&s.role("good", json!({"managedPolicies": ["ReadOnlyAccess"]})))
+        .await?;
+    s.apply(&s.role(
+        "changed",
+        json!({"accounts": first, "drift": "Report", "inlinePolicies": {"reader": reader(&["s3:GetObject"])}}),
+    ))
+    .await?;
+    s.apply(&s.role(
+        "typo",
+        json!({"accounts": first, "managedPolicies": ["ReadOnlyAcess"]}),
+    ))
+    .await?;
+    s.start_controller()?;
+    // A role that is only reported is made by hand.
+    let iam = s.hands(0).await?;
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}]});
+    let owner = aws_sdk_iam::types::Tag::builder()
+        .key("iam.rolectl.dev/owner")
+        .value(format!("test/{name}/changed"))
+        .build()?;
+    iam.create_role()
+        .role_name("changed")
+        .tags(owner)
+        .assume_role_policy_document(trust.to_string())
+        .send()
+        .await?;
+    iam.put_role_policy()
+        .role_name("changed")
+        .policy_name("reader")
+        .policy_document(reader(&["s3:GetObject", "s3:PutObject"]).to_string())
+        .send()
+        .await?;
+    s.unlock().await?;
+    s.role_is("good", "True", "InSync").await?;
+    s.role_is("changed", "False", "Drifted").await?;
+    s.role_is("typo", "False", "InvalidSpec").await?;
+    for target in 0..2 {
+        s.account_is(target, "InSync").await?;
+    }
+    Ok(s)
+}
+
+/// Runs it as an administrator, and returns what it printed, with names for what differs from run to run.
+async fn shown(s: &Scenario<'_>, args: &[&str]) -> Result<String> {
+    let output = s.rolectl_as("admin", args, &[]).await?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "rolectl {}: {error}", args.join(" "));
+    let mut text = String::from_utf8(output.stdout)?;
+    s.assert_no_secret("the output", &format!("{text}{error}"))?;
+    for (n, (_, id)) in s.targets.iter().enumerate() {
+        text = text.replace(id, &format!("<account {n}>"));
+    }
+    Ok(text.replace(&s.main, "<main>"))
+}
+
+/// Moments are other ones each time: `2026-01-02 03:04:05 UTC (in 11h 59m)`.
+fn timeless(text: &str) -> String {
+    let mut pieces = text.split(" UTC (");
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let date = out.len() - "2026-01-02 03:04:05".len();
+        out.replace_range(date.., "<moment>");
+        out.push_str(piece.split_once(')').map_or("", |(_, rest)| rest));
+    }
+    out
+}
+
+#[tokio::test]
+async fn get_describe_status_and_whoami_show_who_is_what_where_and_why() -> Result<()> {
+    let s = cluster("shown").await?;
+    insta::assert_snapshot!("get", shown(&s, &["get", "roles", "-N", "shown"]).await?);
+    insta::assert_snapshot!(
+        "get_state",
+        shown(&s, &["get", "roles", "-N", "shown", "--state", "drifted"]).await?
+    );
+    for role in ["good", "changed", "typo"] {
+        insta::assert_snapshot!(
+            format!("describe_{role}"),
+            shown(&s, &["describe", "role", role, "-N", "shown"]).await?
+        );
+    }
+    insta::assert_snapshot!(
+        "describe_diff",
+        shown(&s, &["describe", "role", "changed", "-N", "shown", "--diff"]).await?
+    );
+    // Other tests have their objects in the same cluster.
+    let status = timeless(&shown(&s, &["status"]).await?);
+    let ours = |line: &&str| {
+        line.contains("shown") || line.contains("STATE") || line.contains("READY") || line.contains("PHASE")
+    };
+    let status: Vec<&str> = status.lines().filter(ours).collect();
+    insta::assert_snapshot!("status", columns(&status));
+    let whoami = shown(&s, &["whoami"]).await?;
+    let others = |line: &&str| !line.contains("may not open");
+    let whoami: Vec<&str> = whoami.lines().filter(others).collect();
+    insta::assert_snapshot!("whoami", timeless(&whoami.join("\n")));
+    Ok(())
+}
+
+/// Cells that stand apart by two blanks or more, whose width other tests' objects do not change.
+fn columns(lines: &[&str]) -> String {
+    let cells = |line: &str| {
+        let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+        cells.collect::<Vec<_>>().join(" | ")
+    };
+    lines.iter().map(|line| cells(line) + "\n").collect()
+}
+
+#[tokio::test]
+async fn what_programs_read_is_json_or_yaml_and_goes_through_a_pipe() -> Result<()> {
+    let s = cluster("piped").await?;
+    let json: Value =
+        serde_json::from_str(&shown(&s, &["get", "roles", "-N", "piped", "-o", "json"]).await?)?;
+    let states: Vec<(&str, &str)> = json
+        .as_array()
+        .context("a list")?
+        .iter()
+        .filter_map(|line| Some((line["name"].as_str()?, line["state"].as_str()?)))
+        .collect();
+    ensure!(
+        states
+            == [
+                ("changed", "Drifted"),
+                ("good", "InSync"),
+                ("good", "InSync"),
+                ("typo", "InvalidSpec")
+            ],
+        "{states:?}"
+    );
+    let yaml = shown(&s, &["get", "roles", "-N", "piped", "-o", "yaml"]).await?;
+    let parsed: Value = serde_saphyr::from_str(&yaml)?;
+    ensure!(parsed == json, "YAML and JSON differ");
+    for verb in ["status", "whoami", "version"] {
+        let json: Value = serde_json::from_str(&shown(&s, &[verb, "-o", "json"]).await?)?;
+        let yaml: Value = serde_saphyr::from_str(&shown(&s, &[verb, "-o", "yaml"]).await?)?;
+        ensure!(json.is_object() && yaml.is_object(), "{verb}: {json}");
+    }
+    // A reader that goes away is no error to shout about.
+    let line = format!("'{}' get roles | head -1", s.world.tools.rolectl.display());
+    let output = tokio::process::Command::new("sh")
+        .args(["-c", &line])
+        .env("KUBECONFIG", s.world.plane.kubeconfig("admin"))
+        .output()
+        .await?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && error.is_empty(), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_yubikeys_code_is_taken_from_ykman() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let s = Scenario::new(crate::world().await?, "ykman", 1).await?;
+    let code = s.operator.code().await?;
+    let bin = s.dir.join("bin");
+    std::fs::create_dir_all(&bin)?;
+    let ykman = bin.join("ykman");
+    std::fs::write(
+        &ykman,
+        format!("#!/bin/sh\n[ \"$*\" = 'oath accounts code --single aws' ] && echo {code}\n"),
+    )?;
+    std::fs::set_permissions(&ykman, std::fs::Permissions::from_mode(0o755))?;
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    let args = ["unlock", "--session", "ykman", "--ykman", "aws"];
+    let output = s.rolectl_as("operator", &args, &[("PATH", &path)]).await?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
