@@ -118,6 +118,64 @@ fn columns(lines: &[&str]) -> String {
 }
 
 #[tokio::test]
+async fn unlock_and_lock_tell_whose_session_for_how_long_and_what_answered() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "told", 2).await?;
+    s.start_controller()?;
+    let code = s.operator.code().await?;
+    let unlock = [
+        "unlock",
+        "--session",
+        "told",
+        "--mfa",
+        &code,
+        "--wait",
+        "--duration",
+        "8h",
+    ];
+    insta::assert_snapshot!("unlock", timeless(&shown(&s, &unlock).await?));
+    insta::assert_snapshot!(
+        "lock",
+        timeless(&shown(&s, &["lock", "--session", "told"]).await?)
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_verbs_that_need_no_cluster_are_at_hand_without_one() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "at-hand", 0).await?;
+    let alone = async |args: &[&str]| -> Result<String> {
+        let output = s
+            .rolectl_as("stranger", args, &[("KUBECONFIG", "/nowhere")])
+            .await?;
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    insta::assert_snapshot!("explain", alone(&["explain"]).await?);
+    insta::assert_snapshot!("explain_one", alone(&["explain", "Drifted"]).await?);
+    for (shell, sign) in [
+        ("bash", "complete -F _rolectl"),
+        ("zsh", "#compdef rolectl"),
+        ("fish", "complete -c rolectl"),
+    ] {
+        ensure!(alone(&["completions", shell]).await?.contains(sign), "{shell}");
+    }
+    let pages = s.dir.join("man");
+    std::fs::create_dir_all(&pages)?;
+    alone(&["man", &pages.display().to_string()]).await?;
+    let page = std::fs::read_to_string(pages.join("rolectl-unlock.1"))?;
+    ensure!(
+        page.contains(".SH OPTIONS") && page.contains("\\-\\-mfa"),
+        "{page}"
+    );
+    ensure!(alone(&["version"]).await?.starts_with("Client      "));
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_programs_read_is_json_or_yaml_and_goes_through_a_pipe() -> Result<()> {
     let s = cluster("piped").await?;
     let json: Value =

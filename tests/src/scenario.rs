@@ -546,6 +546,7 @@ impl<'a> Scenario<'a> {
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
+            .env("TERM", "xterm")
             .env("HOME", &self.dir)
             .env("KUBECONFIG", self.world.plane.kubeconfig(user))
             .env("ROLECTL_NAMESPACE", self.system())

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
+use anstream::{AutoStream, ColorChoice, eprint, eprintln};
 use clap::Args;
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -826,11 +827,8 @@ pub struct Paint(bool);
 
 impl Paint {
     /// By the terminal, and by [NO_COLOR](https://no-color.org).
-    // A convention of all tools, and no flag of ours.
-    #[allow(clippy::disallowed_methods)]
     pub fn of_stdout() -> Self {
-        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        Self(!unwanted && std::io::stdout().is_terminal())
+        Self(AutoStream::choice(&std::io::stdout()) != ColorChoice::Never)
     }
 
     fn with(self, code: &str, text: &str) -> String {

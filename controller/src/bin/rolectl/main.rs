@@ -15,6 +15,7 @@ mod used_code;
 
 use std::process::ExitCode;
 
+use anstream::eprintln;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use commands::{
     apply, bootstrap, explain, get, import, lint, lock, plan, policy, shell, status, unlock, version, whoami,

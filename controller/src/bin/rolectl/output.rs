@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
+use anstream::{print, println};
 use clap::ValueEnum;
 use comfy_table::Table;
 use jiff::{SignedDuration, Timestamp};

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anstream::{print, println};
 use clap::Args;
 use futures::StreamExt as _;
 use rolectl::aws::account::Account;

@@ -1,5 +1,6 @@
 //! `rolectl bootstrap`
 
+use anstream::println;
 use aws_config::BehaviorVersion;
 use clap::{Args, ValueEnum};
 use rolectl::aws::error::{AwsFailure, Class};

@@ -1,5 +1,6 @@
 //! `rolectl explain`
 
+use anstream::println;
 use clap::Args;
 use rolectl_crds::Reason;
 use serde::Serialize;

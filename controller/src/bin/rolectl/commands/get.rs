@@ -1,5 +1,6 @@
 //! `rolectl get` and `rolectl describe`
 
+use anstream::{print, println};
 use clap::{Args, ValueEnum};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};

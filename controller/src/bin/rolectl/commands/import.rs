@@ -1,5 +1,6 @@
 //! `rolectl import`
 
+use anstream::{eprintln, println};
 use clap::Args;
 use rolectl::role::guardrails::matches;
 use rolectl::role::import::import;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use anstream::println;
 use clap::Args;
 use kube::ResourceExt as _;
 use rolectl::role::decide::wanted;

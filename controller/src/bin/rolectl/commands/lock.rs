@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anstream::println;
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;

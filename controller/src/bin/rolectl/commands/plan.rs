@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anstream::{print, println};
 use clap::Args;
 use rolectl::once::Goal;
 

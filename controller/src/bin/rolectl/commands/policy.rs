@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anstream::println;
 use clap::{Args, Subcommand};
 use rolectl::role::PolicyDocument;
 use serde_json::{Value, json};

@@ -1,8 +1,9 @@
 //! `rolectl status`
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use anstream::{print, println};
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -88,7 +89,11 @@ impl Status {
                 print!("\x1b[H\x1b[2J");
             }
             self.show(client.clone()).await?;
-            println!("\n{}", Timestamp::now().strftime("%H:%M:%S UTC"));
+            let time = Timestamp::now().strftime("%H:%M:%S UTC");
+            if writeln!(std::io::stdout(), "\n{time}").is_err() {
+                // Nobody reads any more.
+                return Ok(());
+            }
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anstream::{eprintln, println};
 use aws_config::SdkConfig;
 use clap::Args;
 use futures::StreamExt as _;

@@ -1,5 +1,6 @@
 //! `rolectl version`
 
+use anstream::println;
 use clap::Args;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;

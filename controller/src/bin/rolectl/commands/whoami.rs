@@ -1,5 +1,6 @@
 //! `rolectl whoami`
 
+use anstream::println;
 use clap::Args;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
