@@ -47,6 +47,11 @@ pub struct Args {
     /// Address of /livez, /readyz and /metrics
     #[arg(long, env = "ROLECTL_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
     pub health_address: SocketAddr,
+    /// Where spans are sent, as `http://otel-collector:4318`: one for each reconcile and AWS call. Default: nowhere
+    ///
+    /// OTLP over HTTP. The usual OTEL_ variables for names and sampling are honoured.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
     /// Form of the log
     #[arg(long, env = "ROLECTL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

@@ -14,7 +14,7 @@
 //! - [`once`]: the same once and without a cluster, for `rolectl plan`, `apply` and `destroy`.
 //! - [`reference`]: the pages of `docs/reference`, made from the code. Pure.
 //! - [`conditions`]: kstatus conditions, for all kinds. Pure.
-//! - [`args`], [`health`], [`metrics`], [`telemetry`]: the edges of the `rolectl-controller` process.
+//! - [`args`], [`health`], [`metrics`], [`spans`], [`telemetry`]: the edges of the `rolectl-controller` process.
 //!
 //! The verbs of the `rolectl` command live in `src/bin/rolectl/commands/`, a file a verb.
 
@@ -27,4 +27,5 @@ pub mod once;
 pub mod reconcile;
 pub mod reference;
 pub mod role;
+pub mod spans;
 pub mod telemetry;

@@ -33,7 +33,13 @@ async fn main() -> std::process::ExitCode {
 }
 
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    telemetry::init(&args.log, args.log_format)?;
+    let replica = replica(args.replica);
+    let traces = telemetry::init(
+        &args.log,
+        args.log_format,
+        args.otlp_endpoint.as_deref(),
+        &replica,
+    )?;
     let shutdown = CancellationToken::new();
     let readiness = health::Readiness::default();
     let metrics = Arc::<Metrics>::default();
@@ -61,7 +67,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         watch_namespace: args.watch_namespace,
         sessions: args.sessions,
         shards: args.shards,
-        replica: replica(args.replica),
+        replica,
         concurrency: args.concurrency,
         principal_patience: args.principal_patience.into(),
     };
@@ -79,6 +85,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     } else {
         tracing::warn!("some calls did not end in time; the next start looks at their roles anew");
     }
+    traces.flush().await;
     Ok(())
 }
 

@@ -85,6 +85,12 @@ pub const TABLE: &[Described] = &[
         "Time since the last sweep of the account that went through",
     ),
     described(
+        "rolectl_sweep_overdue_seconds",
+        "gauge",
+        &["account"],
+        "How long ago the next sweep of the account was due; 0 while it is not, and while the session is locked",
+    ),
+    described(
         "rolectl_roles",
         "gauge",
         &["reason"],
@@ -181,6 +187,8 @@ pub struct Metrics {
     pub sweep_seconds: Family<OfAccount, Number>,
     /// [`TABLE`]: `rolectl_sweep_age_seconds`.
     pub sweep_age: Family<OfAccount, Number>,
+    /// [`TABLE`]: `rolectl_sweep_overdue_seconds`.
+    pub sweep_overdue: Family<OfAccount, Number>,
     /// [`TABLE`]: `rolectl_roles`.
     pub roles: Family<OfReason, Gauge>,
     /// [`TABLE`]: `rolectl_role_accounts`.
@@ -224,6 +232,7 @@ impl Default for Metrics {
             bucket_level: registered(&mut registry, "rolectl_aws_bucket_level", Family::default()),
             sweep_seconds: registered(&mut registry, "rolectl_sweep_duration_seconds", Family::default()),
             sweep_age: registered(&mut registry, "rolectl_sweep_age_seconds", Family::default()),
+            sweep_overdue: registered(&mut registry, "rolectl_sweep_overdue_seconds", Family::default()),
             roles: registered(&mut registry, "rolectl_roles", Family::default()),
             role_accounts: registered(&mut registry, "rolectl_role_accounts", Family::default()),
             session_left: registered(&mut registry, "rolectl_session_seconds_left", Family::default()),
@@ -316,6 +325,7 @@ mod tests {
                 &metrics.bucket_level,
                 &metrics.sweep_seconds,
                 &metrics.sweep_age,
+                &metrics.sweep_overdue,
             ] {
                 family.get_or_create(&of_account).set(1.0);
             }

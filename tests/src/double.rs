@@ -83,6 +83,12 @@ impl Double {
         })
     }
 
+    /// Every secret key and session token that was given out so far.
+    pub async fn secrets(&self) -> Result<Vec<String>> {
+        let url = format!("{}/_double/secrets", self.endpoint);
+        Ok(reqwest::get(url).await?.error_for_status()?.json().await?)
+    }
+
     async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let url = format!("{}/_double/{path}", self.endpoint);
         Ok(reqwest::Client::new()

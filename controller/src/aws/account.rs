@@ -16,6 +16,7 @@ use rolectl_crds::{AwsAccountSpec, OWNER_TAG, Quotas, Reason};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::bucket::{Bucket, Lane};
 use super::error::{AwsFailure, Class};
@@ -26,6 +27,7 @@ use super::{arn_account, iam_client};
 use crate::metrics::Metrics;
 use crate::role::desired::shortened;
 use crate::role::{ObservedRole, Plan};
+use crate::spans;
 
 /// Credentials this close to their end are renewed first.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
@@ -449,6 +451,8 @@ impl Pace<'_> {
             return Err(stop);
         }
         tracing::debug!(operation, "calling AWS");
+        let span = spans::aws_call(operation, &self.account.name, &self.account.spec.account_id);
+        let call = call.instrument(span.clone());
         let result = match lane {
             // Whatever a sweep reads, and however late, changes nothing.
             Lane::Sweep => Ok(call.await),
@@ -470,6 +474,9 @@ impl Pace<'_> {
         let outcome = result
             .as_ref()
             .map_or_else(|failure| failure.class.as_str(), |_| "ok");
+        if result.is_err() {
+            spans::failed(&span, Some(outcome));
+        }
         let metrics = &self.account.surroundings.metrics;
         metrics.called(
             &self.account.name,

@@ -57,6 +57,15 @@ pub const OPERATIONS: &[(&str, &[&str])] = &[
     ("sts", &["AssumeRole", "GetCallerIdentity"]),
 ];
 
+/// The AWS service that an operation is of, as its SDK names it.
+pub fn service_of(operation: &str) -> &'static str {
+    let has = |(_, operations): &&(&str, &[&str])| operations.contains(&operation);
+    match OPERATIONS.iter().find(has) {
+        Some((service, _)) if *service == "sts" => "STS",
+        _ => "IAM",
+    }
+}
+
 /// One HTTP client for everything, with rustls on ring: no second TLS stack, and static binaries stay easy.
 pub fn http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()

@@ -348,6 +348,7 @@ impl Context {
         metrics.rate.clear();
         metrics.bucket_level.clear();
         metrics.sweep_age.clear();
+        metrics.sweep_overdue.clear();
         metrics.sweep_seconds.clear();
         metrics
             .accounts_held
@@ -359,6 +360,15 @@ impl Context {
             let (rate, level) = live.bucket_level();
             metrics.rate.get_or_create(&account).set(rate);
             metrics.bucket_level.get_or_create(&account).set(level);
+            let is_open = self.sessions.current(&live.spec.session_ref).is_some();
+            let due = self.progress(&live.name, |p| p.due).filter(|_| is_open);
+            let overdue = due.map_or(Duration::ZERO, |due| {
+                Instant::now().saturating_duration_since(due)
+            });
+            metrics
+                .sweep_overdue
+                .get_or_create(&account)
+                .set(overdue.as_secs_f64());
             if let Some((at, took)) = self.progress(&live.name, |p| p.swept) {
                 metrics
                     .sweep_age

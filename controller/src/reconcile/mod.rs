@@ -30,8 +30,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::metrics::Metrics;
+use crate::spans;
 pub use context::Context;
 use role_names::RoleNames;
 pub use shards::shard_of;
@@ -325,8 +327,12 @@ where
 {
     context.waiting.leave(&ObjectRef::from_obj(&*object));
     let began = tokio::time::Instant::now();
-    let result = reconcile(object, context.clone()).await;
     let kind = context::static_kind(&K::kind(&()));
+    let span = spans::reconcile(kind, object.meta().namespace.as_deref(), &object.name_any());
+    let result = reconcile(object, context.clone()).instrument(span.clone()).await;
+    if result.is_err() {
+        spans::failed(&span, None);
+    }
     context
         .metrics
         .reconciled(kind, result.is_ok(), began.elapsed().as_secs_f64());

@@ -136,6 +136,6 @@ pub async fn may_on_secret(client: &Client, namespace: &str, name: &str, verb: &
     }
     Err(Failure::new(
         format!("you may not {verb} Secret {namespace}/{name}"),
-        format!("ask for the Role rolectl-unlock in namespace {namespace} (deploy/rbac/operator.yaml)"),
+        format!("ask for the Role rolectl-unlock in namespace {namespace} (deploy/rbac/users.yaml)"),
     ))
 }

@@ -1,0 +1,171 @@
+//! No secret shows: not in logs at their most talkative, nor in spans, statuses, events, metrics or what the tool prints.
+
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context as _, Result, ensure};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::routing::post;
+use rolectl_tests::scenario::Scenario;
+use rolectl_tests::wait::until;
+use serde_json::json;
+
+/// A collector of spans: what was sent to it, as it came.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Vec<u8>>>);
+
+impl Collector {
+    async fn start(&self) -> Result<String> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let take = async |State(Self(all)): State<Self>, body: Bytes| {
+            if let Ok(mut all) = all.lock() {
+                all.extend_from_slice(&body);
+            }
+        };
+        let router = Router::new()
+            .route("/v1/traces", post(take))
+            .with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Ok(endpoint)
+    }
+
+    /// Names and attributes stand in protobuf as plain text.
+    fn text(&self) -> String {
+        self.0
+            .lock()
+            .map(|all| String::from_utf8_lossy(&all).into_owned())
+            .unwrap_or_default()
+    }
+}
+
+#[tokio::test]
+async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "secrecy", 2).await?;
+    let collector = Collector::default();
+    let address = std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .to_string();
+    s.start_controller_with(&[
+        ("RUST_LOG", "trace"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.start().await?),
+        ("ROLECTL_HEALTH_ADDRESS", &address),
+    ])?;
+    let mut shown = vec![];
+    let mut tool = async |args: &[&str]| -> Result<()> {
+        let output = s.rolectl_as("admin", args, &[("RUST_LOG", "trace")]).await?;
+        let both = [output.stdout, output.stderr].concat();
+        shown.push((
+            format!("rolectl {}", args.join(" ")),
+            String::from_utf8_lossy(&both).into_owned(),
+        ));
+        Ok(())
+    };
+
+    let wrong = ["unlock", "--session", "secrecy", "--mfa", "000000"];
+    tool(&wrong).await?;
+    let code = s.operator.code().await?;
+    tool(&["unlock", "--session", "secrecy", "--mfa", &code]).await?;
+    s.apply(&s.role(
+        "app",
+        json!({"managedPolicies": ["ReadOnlyAccess"], "instanceProfile": {}}),
+    ))
+    .await?;
+    s.role_is("app", "True", "InSync").await?;
+    // Failures of each sort, which are where a message might quote what was sent.
+    let (_, id) = s.targets[0].clone();
+    let faults = json!([
+        {"action": "UpdateRole", "times": 1, "code": "Throttling", "status": 400},
+        {"action": "UpdateRole", "times": 1, "code": "ServiceFailure", "status": 500},
+    ]);
+    s.world.double.faults(&id, faults).await?;
+    s.apply(&s.role("app", json!({"description": "other", "tags": {"a": "b"}})))
+        .await?;
+    s.apply(&s.role("typo", json!({"managedPolicies": ["ReadOnlyAcess"]})))
+        .await?;
+    s.role_is("typo", "False", "InvalidSpec").await?;
+    s.role_is("app", "True", "InSync").await?;
+    for verb in [
+        &["status"][..],
+        &["status", "-o", "json"],
+        &["whoami", "-o", "yaml"],
+        &["get", "roles", "-o", "json"],
+        &["describe", "role", "app", "-N", "secrecy", "--diff"],
+        &["plan", "--account", "secrecy-0", "-o", "json"],
+        &["import", "--account", "secrecy-0"],
+        &["version", "-o", "json"],
+    ] {
+        tool(verb).await?;
+    }
+    s.delete("app").await?;
+    tool(&["lock", "--session", "secrecy"]).await?;
+    // A Secret that makes no sense.
+    let garbled = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": s.secret(), "namespace": s.system()},
+        "stringData": {"accessKeyId": "ASIAGARBLED", "secretAccessKey": "canary-of-a-garbled-secret", "sessionToken": "canary-of-a-garbled-secret", "expiration": "never"}});
+    s.apply(&garbled).await?;
+    until("the controller to have seen it", || async {
+        let log = std::fs::read_to_string(s.log()).map_err(|e| e.to_string())?;
+        log.contains("expiration")
+            .then_some(())
+            .ok_or_else(|| "not yet".to_owned())
+    })
+    .await?;
+    let metrics = reqwest::get(format!("http://{address}/metrics"))
+        .await?
+        .text()
+        .await?;
+    ensure!(
+        s.end_controller("TERM").await?.success(),
+        "it did not end in peace"
+    );
+
+    let spans = collector.text();
+    for name in [
+        "reconcile IamRole",
+        "IAM/CreateRole",
+        "STS/AssumeRole",
+        "secrecy-0",
+        "throttled",
+        "rolectl-controller",
+    ] {
+        ensure!(spans.contains(name), "no span tells of {name}");
+    }
+    let log = std::fs::read_to_string(s.log())?;
+    ensure!(
+        log.contains("TRACE") && log.len() > 10_000,
+        "the log is not at its most talkative"
+    );
+    let in_cluster = [
+        "get",
+        "iamroles,awsaccounts,mfasessions,events,leases,configmaps",
+        "-A",
+        "-o",
+        "yaml",
+    ];
+    shown.push(("the log".to_owned(), log));
+    shown.push(("the spans".to_owned(), spans));
+    shown.push(("the metrics".to_owned(), metrics));
+    shown.push((
+        "the cluster".to_owned(),
+        s.world.plane.kubectl(&in_cluster).await?,
+    ));
+
+    let mut secrets = s.world.double.secrets().await?;
+    ensure!(secrets.len() > 10, "the double keeps its secrets to itself");
+    secrets.extend([s.operator.seed.clone(), "canary-of-a-garbled-secret".to_owned()]);
+    for (what, text) in &shown {
+        ensure!(!text.is_empty(), "{what} is empty");
+        // Not which one: this is printed.
+        let found = secrets.iter().any(|secret| text.contains(secret.as_str()));
+        ensure!(!found, "{what} shows a secret");
+    }
+    // The search finds what is there.
+    let kept = s.dir.join("aws/credentials");
+    let kept = std::fs::read_to_string(kept).context("the operator's own profile")?;
+    ensure!(
+        secrets.iter().any(|secret| kept.contains(secret.as_str())),
+        "the search is blind"
+    );
+    Ok(())
+}
