@@ -49,6 +49,13 @@ impl World {
 
     /// The same, with rolectl built as told.
     pub async fn start_built(name: &str, build: Build) -> Result<Self> {
+        let world = Self::bare(name, build).await?;
+        world.install().await?;
+        Ok(world)
+    }
+
+    /// Both, with nothing of ours in the cluster.
+    pub async fn bare(name: &str, build: Build) -> Result<Self> {
         let dir = target().join(name);
         std::fs::create_dir_all(target())?;
         let lock = std::fs::File::create(target().join(format!("{name}.lock")))?;
@@ -61,6 +68,17 @@ impl World {
         let tools = Tools::prepare(build)?;
         let plane = ControlPlane::start(&tools, &dir).await?;
         let double = Double::start(&tools, &dir)?;
+        Ok(Self {
+            tools,
+            plane,
+            double,
+            dir,
+            _lock: lock,
+        })
+    }
+
+    async fn install(&self) -> Result<()> {
+        let plane = &self.plane;
         let deploy = root().join("deploy");
         // The Deployment too: nobody runs it here, but the API server checks it.
         plane
@@ -81,13 +99,7 @@ impl World {
                 "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "operators"},
                              {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "strangers"}]});
         plane.apply(&binding.to_string()).await?;
-        Ok(Self {
-            tools,
-            plane,
-            double,
-            dir,
-            _lock: lock,
-        })
+        Ok(())
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Tools {
     pub double: PathBuf,
     /// The operator's tool.
     pub rolectl: PathBuf,
-    /// The controller.
+    /// The controller: what `ROLECTL_TEST_CONTROLLER` names, as the one of an image, else the one that is built.
     pub controller: PathBuf,
 }
 
@@ -50,26 +50,34 @@ pub fn target() -> PathBuf {
 }
 
 impl Tools {
+    /// kubectl: the one on the path, else one that is built.
+    pub fn kubectl() -> Result<PathBuf> {
+        if let Some(path) = in_path("kubectl") {
+            return Ok(path);
+        }
+        go_tool(
+            CLUSTER,
+            "kubectl",
+            "k8s.io/kubernetes/cmd/kubectl",
+            "about 1 minute",
+        )
+    }
+
     /// Everything, built where missing.
     pub fn prepare(build: Build) -> Result<Self> {
-        let go = target().join("tools");
-        std::fs::create_dir_all(&go)?;
         let (etcd, apiserver) = match std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from) {
             Some(assets) => (assets.join("etcd"), assets.join("kube-apiserver")),
             None => (
-                go_tool("etcd", "go.etcd.io/etcd/server/v3", "about 1 minute", &go)?,
+                go_tool(CLUSTER, "etcd", "go.etcd.io/etcd/server/v3", "about 1 minute")?,
                 go_tool(
+                    CLUSTER,
                     "kube-apiserver",
                     "k8s.io/kubernetes/cmd/kube-apiserver",
                     "about 4 minutes",
-                    &go,
                 )?,
             ),
         };
-        let kubectl = match in_path("kubectl") {
-            Some(path) => path,
-            None => go_tool("kubectl", "k8s.io/kubernetes/cmd/kubectl", "about 1 minute", &go)?,
-        };
+        let kubectl = Self::kubectl()?;
         let double = target().join("aws-double/release/aws-double");
         let manifest = root().join("tests/aws-double/Cargo.toml");
         cargo(
@@ -99,7 +107,8 @@ impl Tools {
             kubectl,
             double,
             rolectl: bin.join("rolectl"),
-            controller: bin.join("rolectl-controller"),
+            controller: std::env::var_os("ROLECTL_TEST_CONTROLLER")
+                .map_or_else(|| bin.join("rolectl-controller"), PathBuf::from),
         })
     }
 }
@@ -108,17 +117,50 @@ fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-fn in_path(name: &str) -> Option<PathBuf> {
+/// The module with the tools of a cluster.
+const CLUSTER: &str = "tests/tools";
+/// The module with the tools that judge what is shipped.
+const JUDGES: &str = "tests/judges";
+
+/// helm.
+pub fn helm() -> Result<PathBuf> {
+    judge("helm", "helm.sh/helm/v4/cmd/helm")
+}
+
+/// Argo CD's and Flux's view of objects: `tests/judges/main.go`.
+pub fn judges() -> Result<PathBuf> {
+    judge("judges", ".")
+}
+
+/// The linter of workflow files.
+pub fn actionlint() -> Result<PathBuf> {
+    judge("actionlint", "github.com/rhysd/actionlint/cmd/actionlint")
+}
+
+fn judge(name: &str, package: &str) -> Result<PathBuf> {
+    go_tool(JUDGES, name, package, "about 2 minutes the first time")
+}
+
+/// A program on the path.
+pub fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())
 }
 
-/// Builds a program of the Go module in `tests/tools`, unless the same version was built before.
-fn go_tool(name: &str, package: &str, takes: &str, dir: &Path) -> Result<PathBuf> {
-    let module = root().join("tests/tools");
-    let stamp = std::fs::read_to_string(module.join("go.sum")).context("tests/tools/go.sum")?;
+/// Builds a program of a Go module of ours, unless the same one was built before.
+fn go_tool(module: &str, name: &str, package: &str, takes: &str) -> Result<PathBuf> {
+    // Tests of one process ask at the same time, and so do those of two.
+    let dir = target().join("tools");
+    std::fs::create_dir_all(&dir)?;
+    let lock = std::fs::File::create(dir.join(format!("{name}.lock")))?;
+    lock.lock()?;
+    let module = root().join(module);
+    let mut stamp = std::fs::read_to_string(module.join("go.sum")).context("go.sum")?;
+    if package == "." {
+        stamp.push_str(&std::fs::read_to_string(module.join("main.go")).context("main.go")?);
+    }
     let (binary, mark) = (dir.join(name), dir.join(format!("{name}.go.sum")));
     if binary.is_file() && std::fs::read_to_string(&mark).is_ok_and(|built| built == stamp) {
         return Ok(binary);

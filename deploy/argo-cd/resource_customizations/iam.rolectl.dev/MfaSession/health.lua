@@ -1,0 +1,1 @@
+../IamRole/health.lua

@@ -1,0 +1,124 @@
+//! Every state of an object on the API server, as Argo CD and Flux see it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use rolectl_tests::judges::{argo_cd, kstatus};
+use rolectl_tests::scenario::Scenario;
+use serde_json::{Value, json};
+
+async fn list(s: &Scenario<'_>) -> Result<Value> {
+    let roles: Value = serde_json::from_str(
+        &s.world
+            .plane
+            .kubectl(&["get", "iamroles", "-n", &s.name, "-o", "json"])
+            .await?,
+    )?;
+    let ours = |kind: &'static str| async move {
+        let all: Value = serde_json::from_str(&s.world.plane.kubectl(&["get", kind, "-o", "json"]).await?)?;
+        let all = all["items"].as_array().cloned().unwrap_or_default();
+        let ours = |o: &Value| {
+            o["metadata"]["name"]
+                .as_str()
+                .is_some_and(|n| n == s.name || n.starts_with(&format!("{}-", s.name)))
+        };
+        anyhow::Ok(all.into_iter().filter(ours).collect::<Vec<_>>())
+    };
+    let mut items = roles["items"].as_array().cloned().unwrap_or_default();
+    items.extend(ours("awsaccounts").await?);
+    items.extend(ours("mfasessions").await?);
+    Ok(json!({"apiVersion": "v1", "kind": "List", "items": items}))
+}
+
+/// What Argo CD and kstatus say of each object: `Healthy/Current`.
+async fn verdicts(s: &Scenario<'_>) -> Result<BTreeMap<String, String>> {
+    let objects = list(s).await?;
+    let (argo, flux) = (argo_cd(&objects).await?, kstatus(&objects).await?);
+    let word = |verdicts: &BTreeMap<String, Value>, key: &str| {
+        verdicts
+            .get(key)
+            .and_then(|v| v["status"].as_str())
+            .unwrap_or("?")
+            .to_owned()
+    };
+    Ok(argo
+        .keys()
+        .map(|key| (key.clone(), format!("{}/{}", word(&argo, key), word(&flux, key))))
+        .collect())
+}
+
+async fn say(s: &Scenario<'_>, expected: &[(&str, &str)]) -> Result<()> {
+    let verdicts = verdicts(s).await?;
+    for (key, verdict) in expected {
+        ensure!(
+            verdicts.get(*key).map(String::as_str) == Some(*verdict),
+            "{key}: wanted {verdict}: {verdicts:?}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn argo_cd_and_flux_judge_every_state_as_an_operator_would() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "gitops", 1).await?;
+    let policies = |names: &[&str]| json!({"managedPolicies": names});
+    s.apply(&s.role("good", policies(&["ReadOnlyAccess"]))).await?;
+    // Nobody has looked yet. kstatus takes an object without a status for done, as it must for kinds that have none.
+    say(
+        &s,
+        &[
+            ("IamRole/gitops/good", "Progressing/Current"),
+            ("AwsAccount//gitops-0", "Progressing/Current"),
+        ],
+    )
+    .await?;
+
+    s.start_controller()?;
+    s.role_is("good", "Unknown", "SessionLocked").await?;
+    s.account_is(0, "SessionLocked").await?;
+    // Locked is a rest in which nothing is wrong. kstatus has no word for that.
+    say(
+        &s,
+        &[
+            ("IamRole/gitops/good", "Suspended/InProgress"),
+            ("AwsAccount//gitops-0", "Suspended/InProgress"),
+            ("MfaSession//gitops", "Suspended/InProgress"),
+        ],
+    )
+    .await?;
+
+    s.unlock().await?;
+    s.apply(&s.role("typo", policies(&["ReadOnlyAcess"]))).await?;
+    s.apply(&s.role("asleep", json!({"suspend": true}))).await?;
+    s.apply(&s.role("shown", json!({"drift": "Report"}))).await?;
+    s.role_is("good", "True", "InSync").await?;
+    s.role_is("typo", "False", "InvalidSpec").await?;
+    s.role_is("asleep", "Unknown", "Suspended").await?;
+    s.role_is("shown", "False", "Drifted").await?;
+    s.account_is(0, "InSync").await?;
+    say(
+        &s,
+        &[
+            ("IamRole/gitops/good", "Healthy/Current"),
+            ("IamRole/gitops/typo", "Degraded/Failed"),
+            ("IamRole/gitops/asleep", "Suspended/InProgress"),
+            ("IamRole/gitops/shown", "Degraded/InProgress"),
+            ("AwsAccount//gitops-0", "Healthy/Current"),
+            ("MfaSession//gitops", "Healthy/Current"),
+        ],
+    )
+    .await?;
+
+    // A change that nobody has taken up yet, and an object that goes and waits for its session.
+    s.lock().await?;
+    s.role_is("good", "Unknown", "SessionLocked").await?;
+    s.end_controller("TERM").await?;
+    s.apply(&s.role("good", policies(&["ViewOnlyAccess"]))).await?;
+    say(&s, &[("IamRole/gitops/good", "Progressing/InProgress")]).await?;
+    s.world
+        .plane
+        .kubectl(&["delete", "iamrole", "good", "-n", &s.name, "--wait=false"])
+        .await?;
+    say(&s, &[("IamRole/gitops/good", "Progressing/Terminating")]).await?;
+    Ok(())
+}

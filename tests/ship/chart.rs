@@ -1,0 +1,218 @@
+//! The chart by itself, without a cluster.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use rolectl_tests::tools::{Tools, root, target};
+use serde_json::Value;
+
+use crate::{chart, helm, printed};
+
+const NOWHERE: &str = "/nowhere";
+
+async fn helm_alone(args: &[&str]) -> Result<std::process::Output> {
+    helm(&target().join("ship-chart"), Path::new(NOWHERE), args).await
+}
+
+async fn template(args: &[&str]) -> Result<String> {
+    let (chart, base) = (chart(), ["template", "rolectl"]);
+    let all = [
+        &base[..],
+        &[chart.as_str(), "--namespace", "rolectl-system"],
+        args,
+    ]
+    .concat();
+    printed("helm template", &helm_alone(&all).await?)
+}
+
+/// Objects by kind and name, without what only one side says: labels of helm, and null values.
+fn objects(yaml: &str) -> Result<BTreeMap<String, Value>> {
+    let mut all = BTreeMap::new();
+    for document in serde_saphyr::from_multiple::<Value>(yaml)? {
+        if document.is_null() {
+            continue;
+        }
+        let mut object = document;
+        let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+        let metadata = metadata.context("no metadata")?;
+        metadata.remove("labels");
+        metadata.remove("annotations");
+        let cluster_wide =
+            ["ClusterRole", "ClusterRoleBinding"].contains(&object["kind"].as_str().unwrap_or_default());
+        if cluster_wide {
+            // kustomize sets its namespace on some of these, which means nothing.
+            object["metadata"].as_object_mut().map(|m| m.remove("namespace"));
+        }
+        without_instance(&mut object);
+        let key = format!("{} {}", object["kind"], object["metadata"]["name"]).replace('"', "");
+        all.insert(key, object);
+    }
+    Ok(all)
+}
+
+/// A release has a name, and its pods carry it; a kustomization has none. Folded text may be folded elsewhere.
+fn without_instance(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.remove("app.kubernetes.io/instance");
+            map.values_mut().for_each(without_instance);
+        }
+        Value::Array(list) => list.iter_mut().for_each(without_instance),
+        Value::String(text) => *text = text.split_whitespace().collect::<Vec<_>>().join(" "),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_chart_and_the_kustomization_install_the_same() -> Result<()> {
+    let kubectl = Tools::kubectl()?;
+    let default = root().join("deploy/default").display().to_string();
+    let kustomized = tokio::process::Command::new(kubectl)
+        .args(["kustomize", &default])
+        .output()
+        .await?;
+    let mut kustomized = objects(&printed("kubectl kustomize", &kustomized)?)?;
+    // `helm install --create-namespace` makes it.
+    kustomized.remove("Namespace rolectl-system");
+    let templated = objects(&template(&[]).await?)?;
+    let names = |objects: &BTreeMap<String, Value>| objects.keys().cloned().collect::<Vec<_>>();
+    ensure!(
+        names(&kustomized) == names(&templated),
+        "kustomize {:?}\nhelm {:?}",
+        names(&kustomized),
+        names(&templated)
+    );
+    for (name, object) in &templated {
+        let other = kustomized.get(name).context("missing")?;
+        ensure!(
+            object == other,
+            "{name} differs:\nhelm {object:#}\nkustomize {other:#}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_chart_lints_and_says_what_is_left_to_do() -> Result<()> {
+    printed("helm lint", &helm_alone(&["lint", "--strict", &chart()]).await?)?;
+    let without_big_files = ["--set", "crds.enabled=false,admissionPolicy.enabled=false"];
+    insta::assert_snapshot!("template", template(&without_big_files).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_value_of_the_chart_has_its_effect() -> Result<()> {
+    let values = target().join("ship-chart-values.yaml");
+    std::fs::write(&values, include_str!("all-values.yaml"))?;
+    let all = template(&["--values", &values.display().to_string()]).await?;
+    insta::assert_snapshot!("template_all", all);
+    let one = template(&["--set", "replicas=1,networkPolicy.enabled=false"]).await?;
+    ensure!(
+        !one.contains("PodDisruptionBudget") && !one.contains("NetworkPolicy"),
+        "{one}"
+    );
+    ensure!(
+        template(&[])
+            .await?
+            .matches("helm.sh/resource-policy: keep")
+            .count()
+            == 3,
+        "CRDs go with the release"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn values_that_mean_nothing_are_refused() -> Result<()> {
+    for (wrong, says) in [
+        ("replica=3", "replica"),
+        ("crds.kept=true", "kept"),
+        ("log.format=xml", "format"),
+        ("replicas=2,shards=0", "shards"),
+        ("sessionSecretNames=null", "sessionSecretNames"),
+        ("clusterName=a/b", "clusterName"),
+        ("terminationGracePeriodSeconds=5", "terminationGracePeriodSeconds"),
+    ] {
+        let output = helm_alone(&["template", "rolectl", &chart(), "--set", wrong]).await?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            !output.status.success() && error.contains(says),
+            "{wrong}: {error}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn every_value_is_described_and_nothing_is_described_that_is_not_there() -> Result<()> {
+    let schema: Value = serde_json::from_str(include_str!("../../charts/rolectl/values.schema.json"))?;
+    let values: Value = serde_saphyr::from_str(include_str!("../../charts/rolectl/values.yaml"))?;
+    let mut properties = schema["properties"].clone();
+    // Helm hands it to every chart.
+    properties.as_object_mut().map(|p| p.remove("global"));
+    compare("", &properties, &values)
+}
+
+fn compare(at: &str, properties: &Value, values: &Value) -> Result<()> {
+    let names = |value: &Value| -> Vec<String> {
+        value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(k, _)| k.clone())
+            .collect()
+    };
+    let (mut described, mut there) = (names(properties), names(values));
+    described.sort();
+    there.sort();
+    ensure!(
+        described == there,
+        "{at}: described {described:?}, there {there:?}"
+    );
+    for name in there {
+        let property = &properties[&name];
+        ensure!(
+            property["description"].as_str().is_some_and(|d| !d.is_empty()),
+            "{at}.{name} is not described"
+        );
+        if property["properties"].is_object() {
+            compare(&format!("{at}.{name}"), &property["properties"], &values[&name])?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn chart_image_and_programs_have_one_version() -> Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let chart: Value = serde_saphyr::from_str(include_str!("../../charts/rolectl/Chart.yaml"))?;
+    ensure!(
+        chart["version"] == version && chart["appVersion"] == version,
+        "{chart}"
+    );
+    let deployment = include_str!("../../deploy/controller/deployment.yaml");
+    ensure!(deployment.contains(&format!("image: ghcr.io/rolectl/rolectl:{version}\n")));
+    ensure!(include_str!("../../deploy/Dockerfile").contains(&format!("ARG VERSION={version}\n")));
+    // What a release says of itself.
+    let log = std::fs::read_to_string(root().join("CHANGELOG.md"))?;
+    ensure!(
+        log.contains(&format!("## {version}")),
+        "CHANGELOG.md does not speak of {version}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_workflows_are_well_formed() -> Result<()> {
+    let lint = rolectl_tests::tools::actionlint()?;
+    let mut command = tokio::process::Command::new(lint);
+    // shellcheck and pyflakes are not everywhere.
+    let output = command
+        .args(["-shellcheck=", "-pyflakes="])
+        .current_dir(root())
+        .output()
+        .await?;
+    printed("actionlint", &output)?;
+    Ok(())
+}

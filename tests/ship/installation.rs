@@ -1,0 +1,349 @@
+//! The life of an installation on a real control plane: helm installs, upgrades and uninstalls; two replicas run with the
+//! environment and the rights that the chart gives them; one of them is killed.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rolectl_tests::process::{Process, Spawn};
+use rolectl_tests::scenario::{Operator, World, enroll_target};
+use rolectl_tests::tools::{Build, root};
+use rolectl_tests::wait::{until, until_within};
+use serde_json::{Value, json};
+
+use crate::{chart, helm, printed};
+
+/// As in `deploy/samples`.
+const MAIN: &str = "111111111111";
+const TARGETS: [&str; 2] = ["222222222222", "333333333333"];
+const NAMESPACE: &str = "rolectl-system";
+
+struct Installation {
+    world: World,
+    operator: Operator,
+}
+
+/// A pod of the Deployment, as far as it goes without a kubelet: its program, environment and service account.
+struct Pod {
+    name: String,
+    health: String,
+    process: Process,
+}
+
+impl Installation {
+    async fn new() -> Result<Self> {
+        let world = World::bare("ship", Build::Debug).await?;
+        let operator = Operator::enroll(&world.double, MAIN, "operator").await?;
+        operator.write_profile(&world.dir, &world.double.endpoint)?;
+        for id in TARGETS {
+            enroll_target(&world.double, MAIN, id).await?;
+        }
+        Ok(Self { world, operator })
+    }
+
+    async fn helm(&self, args: &[&str]) -> Result<String> {
+        let all = [args, &["--namespace", NAMESPACE]].concat();
+        let output = helm(&self.world.dir, &self.world.plane.kubeconfig("admin"), &all).await?;
+        printed(&format!("helm {}", args.join(" ")), &output)
+    }
+
+    async fn kubectl(&self, args: &[&str]) -> Result<String> {
+        self.world.plane.kubectl(args).await
+    }
+
+    async fn get(&self, args: &[&str]) -> Result<Value> {
+        let all = [&["get", "-o", "json"], args].concat();
+        Ok(serde_json::from_str(&self.kubectl(&all).await?)?)
+    }
+
+    /// Runs rolectl as an operator, who has no more rights than the chart gives.
+    async fn rolectl(&self, args: &[&str]) -> Result<String> {
+        let aws = self.world.dir.join("aws");
+        let output = tokio::process::Command::new(&self.world.tools.rolectl)
+            .args(args)
+            .env_clear()
+            .env("HOME", &self.world.dir)
+            .env("KUBECONFIG", self.world.plane.kubeconfig("operator"))
+            .env("AWS_ENDPOINT_URL", &self.world.double.endpoint)
+            .env("AWS_CONFIG_FILE", aws.join("config"))
+            .env("AWS_SHARED_CREDENTIALS_FILE", aws.join("credentials"))
+            .env("AWS_PROFILE", "operator")
+            .output()
+            .await?;
+        printed(&format!("rolectl {}", args.join(" ")), &output)
+    }
+
+    async fn unlock(&self) -> Result<String> {
+        let code = self.operator.code().await?;
+        self.rolectl(&["unlock", "--mfa", &code, "--wait"]).await
+    }
+
+    /// Starts what the Deployment says.
+    async fn pod(&self, n: usize) -> Result<Pod> {
+        let deployment = self
+            .get(&["deployment", "rolectl-controller", "-n", NAMESPACE])
+            .await?;
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let name = format!("rolectl-controller-{n}");
+        let mut env = BTreeMap::new();
+        for variable in container["env"].as_array().context("no environment")? {
+            let key = variable["name"].as_str().unwrap_or_default();
+            let value = match variable
+                .pointer("/valueFrom/fieldRef/fieldPath")
+                .and_then(Value::as_str)
+            {
+                Some("metadata.namespace") => NAMESPACE,
+                Some("metadata.name") => &name,
+                _ => variable["value"].as_str().context("no value")?,
+            };
+            env.insert(key.to_owned(), value.to_owned());
+        }
+        // What a pod has from its node, and the double in AWS's place.
+        let health = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        for (key, value) in [
+            (
+                "KUBECONFIG",
+                self.world
+                    .plane
+                    .kubeconfig("rolectl-controller")
+                    .display()
+                    .to_string(),
+            ),
+            ("AWS_ENDPOINT_URL", self.world.double.endpoint.clone()),
+            ("AWS_SDK_UA_APP_ID", name.clone()),
+            ("ROLECTL_HEALTH_ADDRESS", health.clone()),
+        ] {
+            env.insert(key.to_owned(), value);
+        }
+        let log = self.world.dir.join(format!("{name}.log"));
+        let (process, _) = Process::spawn(Spawn {
+            name: &name,
+            program: &self.world.tools.controller,
+            args: vec![],
+            env: env.into_iter().collect(),
+            log: &log,
+            remove_at_end: None,
+            pipe: false,
+        })?;
+        let pod = Pod {
+            name,
+            health,
+            process,
+        };
+        until(&format!("{} to be ready", pod.name), || async {
+            let answer = reqwest::get(format!("http://{}/readyz", pod.health))
+                .await
+                .map_err(|e| e.to_string())?;
+            answer.error_for_status().map(|_| ()).map_err(|e| e.to_string())
+        })
+        .await?;
+        Ok(pod)
+    }
+
+    async fn roles_are(&self, reason: &str, patience: Duration) -> Result<()> {
+        until_within(patience, &format!("all roles to be {reason}"), || async {
+            let roles = self.get(&["iamroles", "-A"]).await.map_err(|e| e.to_string())?;
+            let is = |role: &Value| {
+                let current = role["status"]["observedGeneration"] == role["metadata"]["generation"];
+                let ready = role["status"]["conditions"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .find(|c| c["type"] == "Ready");
+                current && ready.is_some_and(|c| c["reason"] == reason)
+            };
+            let roles = roles["items"].as_array().cloned().unwrap_or_default();
+            if roles.len() == 3 && roles.iter().all(is) {
+                Ok(())
+            } else {
+                Err(format!("{roles:?}"))
+            }
+        })
+        .await
+    }
+
+    /// Who has called AWS in a target account, in order.
+    async fn callers(&self, id: &str) -> Result<Vec<String>> {
+        let calls = self.world.double.calls(id, 0).await?.calls;
+        Ok(calls
+            .into_iter()
+            .map(|call| call.app)
+            .filter(|app| !app.is_empty())
+            .collect())
+    }
+
+    async fn writes(&self) -> Result<usize> {
+        let mut writes = 0;
+        for id in TARGETS {
+            let calls = self.world.double.calls(id, 0).await?;
+            let reads = |action: &str| {
+                action.starts_with("Get") || action.starts_with("List") || action == "AssumeRole"
+            };
+            writes += calls
+                .calls
+                .iter()
+                .filter(|call| !call.app.is_empty() && !reads(&call.action))
+                .count();
+        }
+        Ok(writes)
+    }
+}
+
+#[tokio::test]
+async fn from_helm_install_to_ready_roles_past_a_lost_replica_an_upgrade_and_an_uninstall() -> Result<()> {
+    let i = Installation::new().await?;
+    let chart = chart();
+    let group =
+        "operators[0].kind=Group,operators[0].name=operators,operators[0].apiGroup=rbac.authorization.k8s.io";
+    let values = ["--set", "clusterName=ship", "--set", group];
+    let notes = i
+        .helm(&[&["install", "rolectl", &chart, "--create-namespace"][..], &values].concat())
+        .await?;
+    ensure!(notes.contains("rolectl bootstrap --main-account"), "{notes}");
+    i.kubectl(&[
+        "wait",
+        "--for=condition=Established",
+        "crd",
+        "--all",
+        "--timeout=60s",
+    ])
+    .await?;
+
+    let pods = [i.pod(0).await?, i.pod(1).await?];
+    i.kubectl(&[
+        "apply",
+        "-k",
+        &root().join("deploy/samples").display().to_string(),
+    ])
+    .await?;
+    let told = i.unlock().await?;
+    ensure!(
+        told.contains("dev") && told.contains("prod") && told.contains(" ok"),
+        "{told}"
+    );
+    i.roles_are("InSync", Duration::from_secs(60)).await?;
+    let metrics = reqwest::get(format!("http://{}/metrics", pods[0].health))
+        .await?
+        .text()
+        .await?;
+    ensure!(
+        metrics.contains("rolectl_build_info") && metrics.ends_with("# EOF\n"),
+        "{metrics}"
+    );
+
+    // The replica that has an account is lost; the other goes on.
+    let last = i.callers(TARGETS[0]).await?.pop().context("nobody has called")?;
+    let (lost, left) = if last == pods[0].name {
+        (&pods[0], &pods[1])
+    } else {
+        (&pods[1], &pods[0])
+    };
+    lost.process.signal("KILL")?;
+    let patch = json!({"spec": {"description": "changed while a replica was lost"}}).to_string();
+    i.kubectl(&[
+        "patch",
+        "iamrole",
+        "role-1",
+        "-n",
+        "platform",
+        "--type=merge",
+        "-p",
+        &patch,
+    ])
+    .await?;
+    i.roles_are("InSync", Duration::from_secs(30)).await?;
+    for id in TARGETS {
+        let callers = i.callers(id).await?;
+        ensure!(callers.last() == Some(&left.name), "{callers:?}");
+        let mut changes = callers.clone();
+        changes.dedup();
+        ensure!(changes.len() <= 2, "{id} went to and fro: {changes:?}");
+    }
+
+    // An upgrade changes the Deployment and nothing in AWS.
+    let before = (i.writes().await?, i.get(&["iamroles", "-A"]).await?);
+    i.helm(
+        &[
+            &["upgrade", "rolectl", &chart, "--set", "log.format=text"][..],
+            &values,
+        ]
+        .concat(),
+    )
+    .await?;
+    let deployment = i
+        .get(&["deployment", "rolectl-controller", "-n", NAMESPACE])
+        .await?
+        .to_string();
+    ensure!(
+        deployment.contains("\"ROLECTL_LOG_FORMAT\",\"value\":\"text\""),
+        "{deployment}"
+    );
+    let upgraded = i.pod(2).await?;
+    left.process.signal("TERM")?;
+    let patch = json!({"spec": {"description": "changed after the upgrade"}}).to_string();
+    i.kubectl(&[
+        "patch",
+        "iamrole",
+        "role-1",
+        "-n",
+        "platform",
+        "--type=merge",
+        "-p",
+        &patch,
+    ])
+    .await?;
+    i.roles_are("InSync", Duration::from_secs(60)).await?;
+    let callers = i.callers(TARGETS[1]).await?;
+    ensure!(callers.last() == Some(&upgraded.name), "{callers:?}");
+    // One description in two accounts.
+    ensure!(i.writes().await? == before.0 + 2, "an upgrade wrote to AWS");
+
+    // What is uninstalled leaves CRDs, objects and roles as they are.
+    upgraded.process.signal("TERM")?;
+    i.helm(&["uninstall", "rolectl"]).await?;
+    let uids = |roles: &Value| -> Vec<String> {
+        let items = roles["items"].as_array().cloned().unwrap_or_default();
+        items
+            .iter()
+            .map(|role| role["metadata"]["uid"].to_string())
+            .collect()
+    };
+    let kept = i.get(&["iamroles", "-A"]).await?;
+    ensure!(
+        uids(&kept) == uids(&before.1) && uids(&kept).len() == 3,
+        "objects are lost: {kept}"
+    );
+    let gone = i
+        .get(&[
+            "deployments,serviceaccounts,roles,rolebindings",
+            "-n",
+            NAMESPACE,
+            "-l",
+            "app.kubernetes.io/instance=rolectl",
+        ])
+        .await?;
+    ensure!(gone["items"].as_array().is_some_and(Vec::is_empty), "{gone}");
+    ensure!(i.writes().await? == before.0 + 2, "an uninstall wrote to AWS");
+
+    // And it comes back, finds its roles again and goes on where it was.
+    i.helm(&[&["install", "rolectl", &chart][..], &values].concat())
+        .await?;
+    let again = i.pod(3).await?;
+    let patch = json!({"spec": {"description": "changed after the return"}}).to_string();
+    i.kubectl(&[
+        "patch",
+        "iamrole",
+        "role-2",
+        "-n",
+        "platform",
+        "--type=merge",
+        "-p",
+        &patch,
+    ])
+    .await?;
+    i.roles_are("InSync", Duration::from_secs(60)).await?;
+    let callers = i.callers(TARGETS[0]).await?;
+    ensure!(callers.last() == Some(&again.name), "{callers:?}");
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Alerts and dashboard.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use rolectl::metrics::TABLE;
+use rolectl_crds::Reason;
+use rolectl_tests::tools::{in_path, root};
+use serde_json::Value;
+
+const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
+const DASHBOARD: &str = include_str!("../../deploy/monitoring/dashboard.json");
+
+/// Names of our metrics as they are scraped.
+fn scraped() -> BTreeSet<String> {
+    let ends = |kind: &str| match kind {
+        "counter" => vec!["_total"],
+        "info" => vec!["_info"],
+        "histogram" => vec!["_bucket", "_sum", "_count"],
+        _ => vec![""],
+    };
+    let names = |m: &rolectl::metrics::Described| -> Vec<String> {
+        ends(m.kind)
+            .into_iter()
+            .map(|end| format!("{}{end}", m.name))
+            .collect()
+    };
+    TABLE.iter().flat_map(names).collect()
+}
+
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words
+        .filter(|word| word.starts_with("rolectl_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_there_are() -> Result<()> {
+    let unknown: Vec<String> = named(ALERTS)
+        .union(&named(DASHBOARD))
+        .filter(|n| !scraped().contains(*n))
+        .cloned()
+        .collect();
+    ensure!(unknown.is_empty(), "no such metrics: {unknown:?}");
+    let dashboard: Value = serde_json::from_str(DASHBOARD)?;
+    let panels = dashboard["panels"].as_array().context("no panels")?;
+    let ids: BTreeSet<u64> = panels.iter().filter_map(|p| p["id"].as_u64()).collect();
+    ensure!(ids.len() == panels.len(), "two panels have one id");
+    let shown = named(DASHBOARD);
+    let missing: Vec<&str> = TABLE
+        .iter()
+        .map(|m| m.name)
+        .filter(|name| !shown.iter().any(|s| s.starts_with(name)))
+        .collect();
+    ensure!(missing.is_empty(), "the dashboard does not show {missing:?}");
+    Ok(())
+}
+
+#[test]
+fn the_alert_for_stalled_roles_knows_every_reason_that_stalls() -> Result<()> {
+    let list = ALERTS
+        .split("rolectl_roles{reason=~\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    let alerted: BTreeSet<&str> = list.context("no such alert")?.split('|').collect();
+    let stalled: BTreeSet<&str> = Reason::ALL
+        .iter()
+        .filter(|r| r.is_stalled())
+        .map(|r| r.as_str())
+        .collect();
+    ensure!(alerted == stalled, "alerted {alerted:?}, stalled {stalled:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn promtool_takes_the_alerts_and_their_tests() -> Result<()> {
+    let Some(promtool) = in_path("promtool") else {
+        // Debian's package prometheus has it; CI installs it.
+        ensure!(std::env::var_os("CI").is_none(), "promtool is not here");
+        return Ok(());
+    };
+    for args in [
+        ["check", "rules", "alerts.yaml"],
+        ["test", "rules", "alerts_test.yaml"],
+    ] {
+        let output = tokio::process::Command::new(&promtool)
+            .args(args)
+            .current_dir(root().join("deploy/monitoring"))
+            .output()
+            .await?;
+        crate::printed("promtool", &output)?;
+    }
+    Ok(())
+}
