@@ -15,6 +15,14 @@ test *args:
 e2e *words:
     cargo test --package rolectl-tests --test e2e -- {{words}}
 
+# Chart, docs, alerts, and the life of an installation
+ship *words:
+    cargo test --package rolectl-tests --test ship -- {{words}}
+
+# The image, and an installation that runs it (root, buildah, musl-gcc)
+image:
+    tests/ship/image.sh
+
 # What CI looks at before it tests
 lint:
     cargo fmt --all -- --check

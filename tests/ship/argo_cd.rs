@@ -38,3 +38,19 @@ async fn each_health_test_of_argo_cds_layout_holds() -> Result<()> {
     ensure!(count == 17, "{count} states");
     Ok(())
 }
+
+#[test]
+fn the_patch_for_argo_cds_configuration_has_the_same_scripts() -> Result<()> {
+    let patch: Value = serde_saphyr::from_str(&std::fs::read_to_string(
+        root().join("deploy/argo-cd/argocd-cm.yaml"),
+    )?)?;
+    for kind in ["IamRole", "AwsAccount", "MfaSession"] {
+        let folder = root()
+            .join("deploy/argo-cd/resource_customizations/iam.rolectl.dev")
+            .join(kind);
+        let script = std::fs::read_to_string(folder.join("health.lua"))?;
+        let key = format!("resource.customizations.health.iam.rolectl.dev_{kind}");
+        ensure!(patch["data"][&key] == script, "{kind} differs");
+    }
+    Ok(())
+}

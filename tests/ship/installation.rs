@@ -1,34 +1,24 @@
 //! The life of an installation on a real control plane: helm installs, upgrades and uninstalls; two replicas run with the
 //! environment and the rights that the chart gives them; one of them is killed.
 
-use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use rolectl_tests::process::{Process, Spawn};
 use rolectl_tests::scenario::{Operator, World, enroll_target};
 use rolectl_tests::tools::{Build, root};
-use rolectl_tests::wait::{until, until_within};
+use rolectl_tests::wait::until_within;
 use serde_json::{Value, json};
 
+use crate::pod::{NAMESPACE, Pod};
 use crate::{chart, helm, printed};
 
 /// As in `deploy/samples`.
 const MAIN: &str = "111111111111";
 const TARGETS: [&str; 2] = ["222222222222", "333333333333"];
-const NAMESPACE: &str = "rolectl-system";
 
 struct Installation {
     world: World,
     operator: Operator,
-}
-
-/// A pod of the Deployment, as far as it goes without a kubelet: its program, environment and service account.
-struct Pod {
-    name: String,
-    health: String,
-    process: Process,
 }
 
 impl Installation {
@@ -79,66 +69,8 @@ impl Installation {
         self.rolectl(&["unlock", "--mfa", &code, "--wait"]).await
     }
 
-    /// Starts what the Deployment says.
     async fn pod(&self, n: usize) -> Result<Pod> {
-        let deployment = self
-            .get(&["deployment", "rolectl-controller", "-n", NAMESPACE])
-            .await?;
-        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-        let name = format!("rolectl-controller-{n}");
-        let mut env = BTreeMap::new();
-        for variable in container["env"].as_array().context("no environment")? {
-            let key = variable["name"].as_str().unwrap_or_default();
-            let value = match variable
-                .pointer("/valueFrom/fieldRef/fieldPath")
-                .and_then(Value::as_str)
-            {
-                Some("metadata.namespace") => NAMESPACE,
-                Some("metadata.name") => &name,
-                _ => variable["value"].as_str().context("no value")?,
-            };
-            env.insert(key.to_owned(), value.to_owned());
-        }
-        // What a pod has from its node, and the double in AWS's place.
-        let health = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        for (key, value) in [
-            (
-                "KUBECONFIG",
-                self.world
-                    .plane
-                    .kubeconfig("rolectl-controller")
-                    .display()
-                    .to_string(),
-            ),
-            ("AWS_ENDPOINT_URL", self.world.double.endpoint.clone()),
-            ("AWS_SDK_UA_APP_ID", name.clone()),
-            ("ROLECTL_HEALTH_ADDRESS", health.clone()),
-        ] {
-            env.insert(key.to_owned(), value);
-        }
-        let log = self.world.dir.join(format!("{name}.log"));
-        let (process, _) = Process::spawn(Spawn {
-            name: &name,
-            program: &self.world.tools.controller,
-            args: vec![],
-            env: env.into_iter().collect(),
-            log: &log,
-            remove_at_end: None,
-            pipe: false,
-        })?;
-        let pod = Pod {
-            name,
-            health,
-            process,
-        };
-        until(&format!("{} to be ready", pod.name), || async {
-            let answer = reqwest::get(format!("http://{}/readyz", pod.health))
-                .await
-                .map_err(|e| e.to_string())?;
-            answer.error_for_status().map(|_| ()).map_err(|e| e.to_string())
-        })
-        .await?;
-        Ok(pod)
+        Pod::start(&self.world, &format!("rolectl-controller-{n}")).await
     }
 
     async fn roles_are(&self, reason: &str, patience: Duration) -> Result<()> {

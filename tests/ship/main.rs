@@ -3,8 +3,10 @@
 
 mod argo_cd;
 mod chart;
+mod docs;
 mod installation;
 mod monitoring;
+mod pod;
 
 use std::path::Path;
 use std::process::Output;

@@ -141,8 +141,17 @@ fn judge(name: &str, package: &str) -> Result<PathBuf> {
     go_tool(JUDGES, name, package, "about 2 minutes the first time")
 }
 
-/// A program on the path.
-pub fn in_path(name: &str) -> Option<PathBuf> {
+/// A program that a machine may lack, but not one of CI.
+pub fn optional(name: &str) -> Result<Option<PathBuf>> {
+    let found = in_path(name);
+    anyhow::ensure!(
+        found.is_some() || std::env::var_os("CI").is_none(),
+        "{name} is not here"
+    );
+    Ok(found)
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|dir| dir.join(name))
