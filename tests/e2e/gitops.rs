@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
-use rolectl_tests::judges::{argo_cd, kstatus};
+use anyhow::{Context as _, Result, ensure};
+use rolectl_tests::judges::{argo_cd, flux, kstatus};
 use rolectl_tests::scenario::Scenario;
+use rolectl_tests::tools::root;
 use serde_json::{Value, json};
 
 async fn list(s: &Scenario<'_>) -> Result<Value> {
@@ -58,6 +59,26 @@ async fn say(s: &Scenario<'_>, expected: &[(&str, &str)]) -> Result<()> {
     Ok(())
 }
 
+/// Flux's verdict with the expressions that docs/flux.md shows.
+async fn flux_says(s: &Scenario<'_>, expected: &[(&str, &str)]) -> Result<()> {
+    let page = std::fs::read_to_string(root().join("docs/flux.md"))?;
+    let block = page
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    let file = s.dir.join("kustomization.yaml");
+    std::fs::write(&file, block.context("docs/flux.md shows no Kustomization")?)?;
+    let verdicts = flux(&file, &list(s).await?).await?;
+    for (role, verdict) in expected {
+        let said = verdicts.get(&format!("IamRole/{}/{role}", s.name));
+        ensure!(
+            said.is_some_and(|v| v["status"] == *verdict),
+            "{role}: wanted {verdict}: {verdicts:?}"
+        );
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn argo_cd_and_flux_judge_every_state_as_an_operator_would() -> Result<()> {
     let s = Scenario::new(crate::world().await?, "gitops", 1).await?;
@@ -87,6 +108,8 @@ async fn argo_cd_and_flux_judge_every_state_as_an_operator_would() -> Result<()>
     )
     .await?;
 
+    flux_says(&s, &[("good", "Current")]).await?;
+
     s.unlock().await?;
     s.apply(&s.role("typo", policies(&["ReadOnlyAcess"]))).await?;
     s.apply(&s.role("asleep", json!({"suspend": true}))).await?;
@@ -109,12 +132,24 @@ async fn argo_cd_and_flux_judge_every_state_as_an_operator_would() -> Result<()>
     )
     .await?;
 
+    flux_says(
+        &s,
+        &[
+            ("good", "Current"),
+            ("typo", "Failed"),
+            ("asleep", "InProgress"),
+            ("shown", "InProgress"),
+        ],
+    )
+    .await?;
+
     // A change that nobody has taken up yet, and an object that goes and waits for its session.
     s.lock().await?;
     s.role_is("good", "Unknown", "SessionLocked").await?;
     s.end_controller("TERM").await?;
     s.apply(&s.role("good", policies(&["ViewOnlyAccess"]))).await?;
     say(&s, &[("IamRole/gitops/good", "Progressing/InProgress")]).await?;
+    flux_says(&s, &[("good", "InProgress")]).await?;
     s.world
         .plane
         .kubectl(&["delete", "iamrole", "good", "-n", &s.name, "--wait=false"])

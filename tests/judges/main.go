@@ -3,20 +3,26 @@
 //
 //	kubectl get iamroles -A -o json | judges kstatus
 //	kubectl get iamroles -A -o json | judges argo-cd FOLDER
+//	kubectl get iamroles -A -o json | judges flux FILE
 //
+// FILE is a Kustomization of Flux with healthCheckExprs; kinds that it does not name are left out.
 // FOLDER is laid out as Argo CD's resource_customizations: GROUP/KIND/health.lua. Prints a JSON object from
 // kind/namespace/name to {"status", "message"}.
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/fluxcd/pkg/apis/kustomize"
+	"github.com/fluxcd/pkg/runtime/cel"
 	lua "github.com/yuin/gopher-lua"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
+	"sigs.k8s.io/yaml"
 )
 
 type verdict struct {
@@ -57,10 +63,12 @@ func judgeOf(args []string) (func(*unstructured.Unstructured) (verdict, error), 
 	switch {
 	case len(args) == 1 && args[0] == "kstatus":
 		return kstatus, nil
+	case len(args) == 2 && args[0] == "flux":
+		return flux(args[1])
 	case len(args) == 2 && args[0] == "argo-cd":
 		return func(object *unstructured.Unstructured) (verdict, error) { return argoCD(args[1], object) }, nil
 	}
-	return nil, fmt.Errorf("say `kstatus`, or `argo-cd FOLDER`")
+	return nil, fmt.Errorf("say `kstatus`, `argo-cd FOLDER` or `flux FILE`")
 }
 
 func kstatus(object *unstructured.Unstructured) (verdict, error) {
@@ -69,6 +77,42 @@ func kstatus(object *unstructured.Unstructured) (verdict, error) {
 		return verdict{}, err
 	}
 	return verdict{Status: result.Status.String(), Message: result.Message}, nil
+}
+
+// By the expressions of a Kustomization, which Flux asks in place of kstatus.
+func flux(file string) (func(*unstructured.Unstructured) (verdict, error), error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var kustomization struct {
+		Spec struct {
+			HealthCheckExprs []kustomize.CustomHealthCheck `json:"healthCheckExprs"`
+		} `json:"spec"`
+	}
+	if err := yaml.Unmarshal(text, &kustomization); err != nil {
+		return nil, err
+	}
+	evaluators := map[string]*cel.StatusEvaluator{}
+	for _, check := range kustomization.Spec.HealthCheckExprs {
+		evaluator, err := cel.NewStatusEvaluator(&check.HealthCheckExpressions)
+		if err != nil {
+			return nil, err
+		}
+		evaluators[check.Kind] = evaluator
+	}
+	return func(object *unstructured.Unstructured) (verdict, error) {
+		evaluator, ok := evaluators[object.GetKind()]
+		if !ok {
+			return verdict{}, nil
+		}
+		result, err := evaluator.Evaluate(context.Background(), object)
+		if err != nil {
+			// As Flux's poller has it, which asks again.
+			return verdict{Status: "Unknown", Message: err.Error()}, nil
+		}
+		return verdict{Status: result.Status.String(), Message: result.Message}, nil
+	}, nil
 }
 
 // As Argo CD runs it: only the base, string, table and math libraries, the object as `obj`, and a table returned.

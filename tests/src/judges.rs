@@ -1,6 +1,7 @@
 //! How the tools around rolectl see its objects.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,6 +19,11 @@ pub async fn argo_cd(list: &Value) -> Result<BTreeMap<String, Value>> {
 /// The verdict of kstatus, by which Flux and kpt wait.
 pub async fn kstatus(list: &Value) -> Result<BTreeMap<String, Value>> {
     judged(&["kstatus"], list).await
+}
+
+/// Flux's verdict by the `healthCheckExprs` of a Kustomization.
+pub async fn flux(kustomization: &Path, list: &Value) -> Result<BTreeMap<String, Value>> {
+    judged(&["flux", &kustomization.display().to_string()], list).await
 }
 
 async fn judged(args: &[&str], list: &Value) -> Result<BTreeMap<String, Value>> {
