@@ -2,34 +2,41 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
-/// Whether the controller can do its work.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+/// Whether the controller can do its work: once it knows all objects of each kind.
+#[derive(Clone, Debug)]
+pub struct Readiness(Arc<Mutex<Vec<&'static str>>>);
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(vec!["AwsAccount", "IamRole", "MfaSession"])))
+    }
+}
 
 impl Readiness {
-    /// The caches are filled.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Release);
+    /// All objects of the kind are known.
+    pub fn filled(&self, kind: &str) {
+        self.0.lock().retain(|waits| *waits != kind);
     }
 
-    fn answer(&self) -> (StatusCode, &'static str) {
-        if self.0.load(Ordering::Acquire) {
-            (StatusCode::OK, "ok\n")
+    fn answer(&self) -> (StatusCode, String) {
+        let waits = self.0.lock().join(", ");
+        if waits.is_empty() {
+            (StatusCode::OK, "ok\n".to_owned())
         } else {
             (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "waiting for the API server: caches are not filled yet\n",
+                format!("waiting for the API server's list of {waits}: see the log if this lasts\n"),
             )
         }
     }
@@ -73,4 +80,24 @@ pub async fn serve(
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_ready_once_all_kinds_are_known_and_says_before_which_are_not() {
+        let readiness = Readiness::default();
+        readiness.filled("IamRole");
+        let (status, text) = readiness.answer();
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(
+            text.contains("AwsAccount, MfaSession") && !text.contains("IamRole"),
+            "{text}"
+        );
+        readiness.filled("MfaSession");
+        readiness.filled("AwsAccount");
+        assert_eq!(readiness.answer().0, StatusCode::OK);
+    }
 }

@@ -71,8 +71,13 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         concurrency: args.concurrency,
         principal_patience: args.principal_patience.into(),
     };
-    let ready = move || readiness.set();
-    let mut controllers = tokio::spawn(reconcile::run(client, options, shutdown.clone(), metrics, ready));
+    let mut controllers = tokio::spawn(reconcile::run(
+        client,
+        options,
+        shutdown.clone(),
+        metrics,
+        readiness,
+    ));
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         _ = &mut controllers => return Err("a controller ended by itself; this is a defect".into()),

@@ -315,10 +315,19 @@ mod tests {
         (keys::PRINCIPAL_ARN, "arn:aws:iam::111111111111:user/op"),
     ];
 
-    #[test]
-    fn a_secret_with_all_keys_is_a_session_and_its_debug_output_shows_no_credential() {
+    #[tokio::test]
+    async fn a_secret_with_all_keys_is_a_session_and_its_debug_output_shows_no_credential() {
         let material = Material::from_secret(secret(FULL)).unwrap();
-        let debug = format!("{material:?} {:?}", material.credentials());
+        let sts = crate::aws::sts_client(&crate::aws::base_config().await, material.credentials(), "aws");
+        let open = Sessions::default().open(
+            "default",
+            material.clone(),
+            "arn".to_owned(),
+            sts,
+            Timestamp::now(),
+        );
+        // The session holds a client, and the client the credentials.
+        let debug = format!("{material:?} {:?} {open:?}", material.credentials());
         for canary in ["secret-canary", "token-canary"] {
             assert!(!debug.contains(canary));
         }

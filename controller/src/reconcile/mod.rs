@@ -32,6 +32,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use crate::health::Readiness;
 use crate::metrics::Metrics;
 use crate::spans;
 pub use context::Context;
@@ -101,7 +102,7 @@ pub async fn run(
     options: Options,
     shutdown: CancellationToken,
     metrics: Arc<Metrics>,
-    ready: impl FnOnce() + Send + 'static,
+    readiness: Readiness,
 ) {
     let (role_queue, role_wakes) = unbounded_channel();
     let (account_queue, account_wakes) = unbounded_channel();
@@ -140,6 +141,20 @@ pub async fn run(
         },
     );
 
+    for (kind, filled) in [
+        ("IamRole", &roles.filled),
+        ("AwsAccount", &accounts.filled),
+        ("MfaSession", &sessions.filled),
+    ] {
+        let (mut filled, readiness) = (filled.clone(), readiness.clone());
+        tokio::spawn(async move {
+            // A closed channel means that the process goes down.
+            if filled.wait_for(|filled| *filled).await.is_ok() {
+                readiness.filled(kind);
+            }
+        });
+    }
+
     let concurrency = options.concurrency;
     let (lease_client, namespace) = (client.clone(), options.namespace.clone());
     let context = Context::new(
@@ -172,15 +187,6 @@ pub async fn run(
         shutdown.clone(),
         drained.clone(),
     ));
-
-    let becomes_ready = {
-        let context = context.clone();
-        async move {
-            if context.ready().await {
-                ready();
-            }
-        }
-    };
 
     let mourner = context.clone();
     tokio::spawn(async move {
@@ -239,7 +245,6 @@ pub async fn run(
                 context.clone(),
             );
 
-    tokio::spawn(becomes_ready);
     // A task each: accounts and sessions are not starved while many roles are busy.
     let tasks = [
         tokio::spawn(session_controller.for_each(|_| futures::future::ready(()))),
