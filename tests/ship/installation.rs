@@ -95,6 +95,23 @@ impl Installation {
         .await
     }
 
+    /// A change in Git.
+    async fn describe(&self, role: &str, text: &str) -> Result<()> {
+        let patch = json!({"spec": {"description": text}}).to_string();
+        self.kubectl(&[
+            "patch",
+            "iamrole",
+            role,
+            "-n",
+            "platform",
+            "--type=merge",
+            "-p",
+            &patch,
+        ])
+        .await?;
+        Ok(())
+    }
+
     /// Who has called AWS in a target account, in order.
     async fn callers(&self, id: &str) -> Result<Vec<String>> {
         let calls = self.world.double.calls(id, 0).await?.calls;
@@ -133,14 +150,7 @@ async fn from_helm_install_to_ready_roles_past_a_lost_replica_an_upgrade_and_an_
         .helm(&[&["install", "rolectl", &chart, "--create-namespace"][..], &values].concat())
         .await?;
     ensure!(notes.contains("rolectl bootstrap --main-account"), "{notes}");
-    i.kubectl(&[
-        "wait",
-        "--for=condition=Established",
-        "crd",
-        "--all",
-        "--timeout=60s",
-    ])
-    .await?;
+    i.world.established().await?;
 
     let pods = [i.pod(0).await?, i.pod(1).await?];
     i.kubectl(&[
@@ -172,18 +182,7 @@ async fn from_helm_install_to_ready_roles_past_a_lost_replica_an_upgrade_and_an_
         (&pods[1], &pods[0])
     };
     lost.process.signal("KILL")?;
-    let patch = json!({"spec": {"description": "changed while a replica was lost"}}).to_string();
-    i.kubectl(&[
-        "patch",
-        "iamrole",
-        "role-1",
-        "-n",
-        "platform",
-        "--type=merge",
-        "-p",
-        &patch,
-    ])
-    .await?;
+    i.describe("role-1", "changed while a replica was lost").await?;
     i.roles_are("InSync", Duration::from_secs(30)).await?;
     for id in TARGETS {
         let callers = i.callers(id).await?;
@@ -213,18 +212,7 @@ async fn from_helm_install_to_ready_roles_past_a_lost_replica_an_upgrade_and_an_
     );
     let upgraded = i.pod(2).await?;
     left.process.signal("TERM")?;
-    let patch = json!({"spec": {"description": "changed after the upgrade"}}).to_string();
-    i.kubectl(&[
-        "patch",
-        "iamrole",
-        "role-1",
-        "-n",
-        "platform",
-        "--type=merge",
-        "-p",
-        &patch,
-    ])
-    .await?;
+    i.describe("role-1", "changed after the upgrade").await?;
     i.roles_are("InSync", Duration::from_secs(60)).await?;
     let callers = i.callers(TARGETS[1]).await?;
     ensure!(callers.last() == Some(&upgraded.name), "{callers:?}");
@@ -262,18 +250,7 @@ async fn from_helm_install_to_ready_roles_past_a_lost_replica_an_upgrade_and_an_
     i.helm(&[&["install", "rolectl", &chart][..], &values].concat())
         .await?;
     let again = i.pod(3).await?;
-    let patch = json!({"spec": {"description": "changed after the return"}}).to_string();
-    i.kubectl(&[
-        "patch",
-        "iamrole",
-        "role-2",
-        "-n",
-        "platform",
-        "--type=merge",
-        "-p",
-        &patch,
-    ])
-    .await?;
+    i.describe("role-2", "changed after the return").await?;
     i.roles_are("InSync", Duration::from_secs(60)).await?;
     let callers = i.callers(TARGETS[0]).await?;
     ensure!(callers.last() == Some(&again.name), "{callers:?}");

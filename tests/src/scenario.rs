@@ -77,6 +77,18 @@ impl World {
         })
     }
 
+    /// Waits until the API server serves all CRDs that it has.
+    pub async fn established(&self) -> Result<()> {
+        let wait = [
+            "wait",
+            "--for=condition=Established",
+            "crd",
+            "--all",
+            "--timeout=60s",
+        ];
+        self.plane.kubectl(&wait).await.map(|_| ())
+    }
+
     async fn install(&self) -> Result<()> {
         let plane = &self.plane;
         let deploy = root().join("deploy");
@@ -84,15 +96,7 @@ impl World {
         plane
             .kubectl(&["apply", "-k", &deploy.join("default").display().to_string()])
             .await?;
-        plane
-            .kubectl(&[
-                "wait",
-                "--for=condition=Established",
-                "crd",
-                "--all",
-                "--timeout=60s",
-            ])
-            .await?;
+        self.established().await?;
         // Whom a test calls an operator may read our kinds, and so may a stranger, who may not unlock.
         let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "operators"},
                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "rolectl-operator"},
