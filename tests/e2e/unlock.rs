@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use rolectl::aws::session::Material;
 use rolectl_tests::scenario::{Operator, Scenario};
 use serde_json::json;
 
@@ -346,14 +347,34 @@ async fn revoking_ends_every_session_that_was_begun_before() -> Result<()> {
     s.start_controller()?;
     s.unlock().await?;
     s.account_is(0, "InSync").await?;
+    // Whoever has the Secret has this.
+    let api: Api<Secret> = Api::namespaced(s.client.clone(), &s.system());
+    let stolen = Material::from_secret(api.get(&s.secret()).await?)?;
+    let assume = async || {
+        let sts = s.world.double.sts(stolen.credentials());
+        let role = format!("arn:aws:iam::{}:role/rolectl", s.targets[0].1);
+        sts.assume_role()
+            .role_arn(role)
+            .role_session_name("thief")
+            .send()
+            .await
+    };
+    assume().await?;
+
     let revoke = ["lock", "--session", "revoke", "--revoke"];
     fails(&s, "operator", &revoke, &[], "no terminal to ask on").await?;
+    // An administrator's key; what is revoked is the session of who unlocked.
+    let root = s.world.double.root(&s.main).await?;
+    let admin = [
+        ("AWS_ACCESS_KEY_ID", root.access_key_id()),
+        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
+    ];
     let output = s
-        .rolectl_as("operator", &[&revoke[..], &["--yes"]].concat(), &[])
+        .rolectl_as("operator", &[&revoke[..], &["--yes"]].concat(), &admin)
         .await?;
     let told = String::from_utf8(output.stdout)?;
     ensure!(
-        output.status.success() && told.contains("Revoked all sessions"),
+        output.status.success() && told.contains("Revoked all sessions of user operator"),
         "{told} {}",
         String::from_utf8_lossy(&output.stderr)
     );
@@ -369,6 +390,7 @@ async fn revoking_ends_every_session_that_was_begun_before() -> Result<()> {
         "{}",
         put.policy_document()
     );
+    ensure!(assume().await.is_err(), "the stolen session still works");
     // A session that is begun later works.
     s.unlock().await?;
     s.account_is(0, "InSync").await?;

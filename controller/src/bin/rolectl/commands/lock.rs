@@ -6,10 +6,11 @@ use anstream::println;
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use kube::api::DeleteParams;
+use kube::{Api, Client};
 use rolectl::aws::arn_account;
 use rolectl::aws::error::AwsFailure;
+use rolectl_crds::MfaSession;
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -34,9 +35,12 @@ pub struct Lock {
     ///
     /// Puts the inline policy `AWSRevokeOlderSessions` on the user, as the IAM console does for roles, with your own key:
     /// everything is denied to sessions older than this moment. New ones work. Roles that were assumed on such a session
-    /// live on to their end, an hour at most by default.
+    /// live on to their end, an hour at most by default. Works without a cluster, too.
     #[arg(long)]
     revoke: bool,
+    /// The user whose sessions end, for --revoke. Default: who unlocked, else you
+    #[arg(long, requires = "revoke")]
+    user: Option<String>,
     /// Profile with your key, for --revoke
     #[arg(long, requires = "revoke")]
     profile: Option<String>,
@@ -50,11 +54,11 @@ const REVOKING_POLICY: &str = "AWSRevokeOlderSessions";
 
 impl Lock {
     pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
-        let client = flags.client().await?;
-        let session = cluster::session(&client, &self.session).await?;
+        let found = self.session(flags).await;
         // Asked before anything is done.
         let revocation = if self.revoke {
-            let Some(revocation) = self.revocation(&session.spec.account_id).await? else {
+            let session = found.as_ref().ok().map(|(_, session)| session);
+            let Some(revocation) = self.revocation(session).await? else {
                 println!("Nothing was changed.");
                 return Ok(());
             };
@@ -62,9 +66,30 @@ impl Lock {
         } else {
             None
         };
-        let secret = session.secret_name();
-        let api: Api<Secret> = Api::namespaced(client, &flags.namespace);
-        match api.delete(&secret, &DeleteParams::default()).await {
+        match session_cache::forget_all() {
+            0 => {}
+            kept => println!("Forgot {kept} sessions that were kept here."),
+        }
+        // Neither waits for the other: what ends the session must not hang on a cluster that is away.
+        let revoked = match revocation {
+            Some(revocation) => revocation.carry_out().await,
+            None => Ok(()),
+        };
+        let (client, session) = found?;
+        self.delete(&client, &session.secret_name(), &flags.namespace)
+            .await?;
+        revoked
+    }
+
+    async fn session(&self, flags: &cluster::Flags) -> Result<(Client, MfaSession), Failure> {
+        let client = flags.client().await?;
+        let session = cluster::session(&client, &self.session).await?;
+        Ok((client, session))
+    }
+
+    async fn delete(&self, client: &Client, secret: &str, namespace: &str) -> Result<(), Failure> {
+        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        match api.delete(secret, &DeleteParams::default()).await {
             Ok(_) => println!(
                 "Locked session {}: the controller makes no further AWS call.",
                 self.session
@@ -74,62 +99,76 @@ impl Lock {
             }
             Err(error) => {
                 return Err(cluster::failed(
-                    &format!("delete Secret {}/{secret}", flags.namespace),
+                    &format!("delete Secret {namespace}/{secret}"),
                     &error,
                 ));
             }
         }
-        match session_cache::forget_all() {
-            0 => {}
-            kept => println!("Forgot {kept} sessions that were kept here."),
-        }
-        match revocation {
-            Some((buyer, now)) => revoke(&buyer, now).await,
-            None => Ok(()),
-        }
+        Ok(())
     }
 
-    /// Whose sessions end, and up to which moment they were begun.
-    async fn revocation(&self, account: &str) -> Result<Option<(Buyer, Timestamp)>, Failure> {
+    /// Whose sessions end, and up to which moment they were begun: those of `--user`, else of who unlocked, else our own.
+    async fn revocation(&self, session: Option<&MfaSession>) -> Result<Option<Revocation>, Failure> {
         let buyer = Buyer::find(&CodeFlags::of_profile(self.profile.clone())).await?;
-        // AWS notes when a session began in whole seconds: of one that began in this second nobody could tell.
-        let next = Timestamp::now().as_second() + 1;
-        let (principal, now) = (&buyer.principal, Timestamp::from_second(next).unwrap_or_default());
-        if arn_account(principal) != account {
+        let account = session.map(|session| session.spec.account_id.as_str());
+        if let Some(account) = account.filter(|account| arn_account(&buyer.principal) != *account) {
             return Err(Failure::new(
-                format!("your key is of {principal}, the session is of account {account}"),
-                "use the key of the user whose sessions are to end (--profile)",
+                format!(
+                    "your key is of {}, the session is of account {account}",
+                    buyer.principal
+                ),
+                "use a key of that account (--profile)",
             ));
         }
-        let question =
-            format!("Deny everything to all sessions of {principal} that were begun before {now}?");
+        let unlocked_by = session.and_then(|session| session.status.as_ref()?.unlocked_by.clone());
+        let user = self
+            .user
+            .clone()
+            .or(unlocked_by)
+            .unwrap_or_else(|| buyer.principal.clone());
+        let user = user.rsplit('/').next().unwrap_or_default().to_owned();
+        // AWS notes when a session began in whole seconds: of one that began in this second nobody could tell.
+        let next = Timestamp::now().as_second() + 1;
+        let before = Timestamp::from_second(next).unwrap_or_default();
+        let account = arn_account(&buyer.principal);
+        let question = format!(
+            "Deny everything to all sessions of user {user} in account {account} that were begun before {before}?"
+        );
         let agreed = self.yes || agreed(&question)?;
-        Ok(agreed.then_some((buyer, now)))
+        Ok(agreed.then_some(Revocation { buyer, user, before }))
     }
 }
 
-async fn revoke(buyer: &Buyer, now: Timestamp) -> Result<(), Failure> {
-    let principal = &buyer.principal;
-    let policy = json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Deny", "Action": ["*"], "Resource": ["*"],
-        "Condition": {"DateLessThan": {"aws:TokenIssueTime": now.to_string()}}}]});
-    let user = principal.rsplit('/').next().unwrap_or_default();
-    let put = buyer
-        .iam()
-        .put_user_policy()
-        .user_name(user)
-        .policy_name(REVOKING_POLICY);
-    let done = put.policy_document(policy.to_string()).send().await;
-    done.map_err(|error| {
-        Failure::new(
-            format!("the sessions of {principal} were not revoked: {}", AwsFailure::new("PutUserPolicy", &error)),
-            format!("give the user iam:PutUserPolicy on itself, or have an administrator put {REVOKING_POLICY} on it"),
-        )
-    })?;
-    // The next session must not fall into the same second.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    println!(
-        "Revoked all sessions of {principal} that were begun before {now}. Roles assumed on them end within their own time."
-    );
-    Ok(())
+struct Revocation {
+    buyer: Buyer,
+    user: String,
+    before: Timestamp,
+}
+
+impl Revocation {
+    async fn carry_out(self) -> Result<(), Failure> {
+        let Self { buyer, user, before } = self;
+        let policy = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Deny", "Action": ["*"], "Resource": ["*"],
+            "Condition": {"DateLessThan": {"aws:TokenIssueTime": before.to_string()}}}]});
+        let iam = buyer.iam();
+        let put = iam
+            .put_user_policy()
+            .user_name(&user)
+            .policy_name(REVOKING_POLICY);
+        let done = put.policy_document(policy.to_string()).send().await;
+        done.map_err(|error| {
+            let why = AwsFailure::new("PutUserPolicy", &error);
+            Failure::new(
+                format!("the sessions of user {user} were not revoked: {why}"),
+                format!("have an administrator of the account run this (--user {user}), or put {REVOKING_POLICY} on the user"),
+            )
+        })?;
+        // The next session must not fall into the same second.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        println!(
+            "Revoked all sessions of user {user} that were begun before {before}. Roles assumed on them end within their own time."
+        );
+        Ok(())
+    }
 }
