@@ -77,7 +77,13 @@ impl Proposal {
 impl Inventory {
     /// The accounts that any of the roles names, in order.
     pub fn targeted(&self) -> Vec<&AwsAccount> {
-        let named = |account: &&AwsAccount| self.roles.iter().any(|role| targets(role, account));
+        self.targeted_by(|_| true)
+    }
+
+    /// The accounts that any of these roles names, in order.
+    pub fn targeted_by(&self, which: impl Fn(&IamRole) -> bool) -> Vec<&AwsAccount> {
+        let roles: Vec<&IamRole> = self.roles.iter().filter(|role| which(role)).collect();
+        let named = |account: &&AwsAccount| roles.iter().any(|role| targets(role, account));
         let mut accounts: Vec<&AwsAccount> = self.accounts.iter().filter(named).collect();
         accounts.sort_by_key(|account| account.name_any());
         accounts

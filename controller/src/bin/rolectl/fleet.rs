@@ -69,6 +69,8 @@ pub struct Fleet {
     surroundings: Surroundings,
     /// Accounts that are left out, and why.
     pub left_out: Vec<(AwsAccount, String)>,
+    /// The only role that is looked at, as `namespace/name`.
+    role: Option<String>,
 }
 
 /// An account as it was found.
@@ -82,9 +84,10 @@ pub struct Seen {
 
 impl FleetFlags {
     /// For one role of the cluster.
-    pub fn of_role(role: &IamRole, mfa: mfa::CodeFlags) -> Self {
+    pub fn of_role(role: &IamRole, cluster_name: Option<String>, mfa: mfa::CodeFlags) -> Self {
         Self {
             mfa,
+            cluster_name,
             role: Some(full_name(role)),
             ..Self::default()
         }
@@ -153,9 +156,6 @@ impl FleetFlags {
         if let Some(client) = &client {
             from_cluster(&mut inventory, client, self.files.is_empty()).await?;
         }
-        if let Some(only) = &self.role {
-            inventory.roles.retain(|role| full_name(role) == *only);
-        }
         // The controller says in its accounts what it calls the cluster.
         let said = inventory
             .targeted()
@@ -190,7 +190,14 @@ impl FleetFlags {
             sessions: BTreeMap::new(),
             surroundings,
             left_out: vec![],
+            role: self.role.clone(),
         };
+        if let Some(only) = &self.role {
+            // The other roles stay: one of them may have the same role in AWS.
+            let of_role = fleet.inventory.targeted_by(|role| full_name(role) == *only);
+            let names: Vec<String> = of_role.iter().map(|account| account.name_any()).collect();
+            fleet.only(&names)?;
+        }
         if !self.accounts.is_empty() {
             fleet.only(&self.accounts)?;
         }
@@ -531,7 +538,8 @@ impl Fleet {
         progress.step(&account.name_any());
         match looked {
             Ok(live) => {
-                let proposals = self.inventory.propose(goal, &account, &live);
+                let mut proposals = self.inventory.propose(goal, &account, &live);
+                proposals.retain(|p| self.role.as_ref().is_none_or(|only| full_name(&p.role) == *only));
                 Seen {
                     account,
                     live: Some(live),

@@ -1,6 +1,6 @@
 //! `rolectl get` and `rolectl describe`
 
-use anstream::{print, println};
+use anstream::println;
 use clap::{Args, ValueEnum};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
@@ -144,6 +144,9 @@ pub struct Describe {
     /// On the session that `rolectl unlock` stored, if you may read it; else on one that your code buys.
     #[arg(long)]
     diff: bool,
+    /// Name of the cluster in owner tags, for --diff. Default: what the controller says
+    #[arg(long, env = "ROLECTL_CLUSTER_NAME")]
+    cluster_name: Option<String>,
     #[command(flatten)]
     code: CodeFlags,
 }
@@ -167,13 +170,26 @@ impl Describe {
         let paint = Paint::of_stdout();
         print(&role, paint);
         if self.diff {
-            let fleet = FleetFlags::of_role(&role, self.code).fleet(flags).await?;
-            let overview = Overview::of(&fleet.look(Goal::Ensure).await);
-            print!(
-                "\nIn AWS now, against what is declared:\n\n{}",
-                overview.text(paint)
+            let fleet = FleetFlags::of_role(&role, self.cluster_name, self.code)
+                .fleet(flags)
+                .await?;
+            let seen = fleet.look(Goal::Ensure).await;
+            fleet.tell_left_out();
+            let overview = Overview::of(&seen);
+            println!(
+                "\nIn AWS now, against what is declared:\n\n{}Plan: {}.",
+                overview.text(paint),
+                overview.summary
             );
-            println!("Plan: {}.", overview.summary);
+            if let Some((account, why)) = seen
+                .iter()
+                .find_map(|s| Some((s.account.name_any(), s.failure.as_ref()?)))
+            {
+                return Err(Failure::new(
+                    format!("account {account} could not be read: {why}"),
+                    "`rolectl status` tells how it stands",
+                ));
+            }
         }
         Ok(())
     }
