@@ -124,3 +124,43 @@ async fn every_call_is_counted_and_what_stands_is_shown() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn a_sweep_that_fails_again_and_again_is_overdue_and_one_that_waits_for_an_unlock_is_not() -> Result<()>
+{
+    let s = Scenario::with(crate::world().await?, "overdue", 1, |a| {
+        a["spec"]["driftInterval"] = json!("10s")
+    })
+    .await?;
+    let address = std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .to_string();
+    s.start_controller_with(&[("ROLECTL_HEALTH_ADDRESS", &address)])?;
+    let (account, id) = s.targets[0].clone();
+    let overdue = async |wanted: fn(f64) -> bool| {
+        until("the metric to tell", || async {
+            let answer = reqwest::get(format!("http://{address}/metrics")).await;
+            let text = answer
+                .map_err(|e| e.to_string())?
+                .text()
+                .await
+                .map_err(|e| e.to_string())?;
+            let name = format!("rolectl_sweep_overdue_seconds{{account=\"{account}\"}}");
+            match samples(&text).get(&name) {
+                Some(by) if wanted(*by) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+    };
+    s.unlock().await?;
+    s.account_is(0, "InSync").await?;
+    overdue(|by| by < 5.0).await?;
+    let away =
+        json!([{"action": "GetAccountAuthorizationDetails", "code": "ServiceUnavailable", "status": 503}]);
+    s.world.double.faults(&id, away).await?;
+    // Each failure puts the next try off; what counts is that none went through.
+    overdue(|by| by > 8.0).await?;
+    s.lock().await?;
+    overdue(|by| by == 0.0).await
+}

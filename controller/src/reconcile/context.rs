@@ -360,15 +360,10 @@ impl Context {
             let (rate, level) = live.bucket_level();
             metrics.rate.get_or_create(&account).set(rate);
             metrics.bucket_level.get_or_create(&account).set(level);
-            let is_open = self.sessions.current(&live.spec.session_ref).is_some();
-            let due = self.progress(&live.name, |p| p.due).filter(|_| is_open);
-            let overdue = due.map_or(Duration::ZERO, |due| {
-                Instant::now().saturating_duration_since(due)
-            });
             metrics
                 .sweep_overdue
                 .get_or_create(&account)
-                .set(overdue.as_secs_f64());
+                .set(self.overdue(live));
             if let Some((at, took)) = self.progress(&live.name, |p| p.swept) {
                 metrics
                     .sweep_age
@@ -402,6 +397,20 @@ impl Context {
         for (kind, waiting) in self.waiting.counts() {
             metrics.queue.get_or_create(&OfKind { kind }).set(waiting);
         }
+    }
+
+    /// For how many seconds a sweep of the account should have gone through and has not, whatever was tried meanwhile.
+    fn overdue(&self, live: &Account) -> f64 {
+        let Some(open) = self.sessions.current(&live.spec.session_ref) else {
+            return 0.0;
+        };
+        // Before the unlock nothing could be done.
+        let open_for = Timestamp::now().duration_since(open.opened_at).as_secs_f64();
+        let swept = self.progress(&live.name, |p| p.swept);
+        let late = swept.map_or(f64::INFINITY, |(at, _)| {
+            at.elapsed().as_secs_f64() - Duration::from(live.spec.drift_interval).as_secs_f64()
+        });
+        late.min(open_for).max(0.0)
     }
 
     /// Whether this process looks after the session.
