@@ -1,6 +1,9 @@
 //! What an account lets be made in it: by the controller always, and at admission already.
 
 use anyhow::{Result, ensure};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use rolectl_crds::{AwsAccount, IamRole};
 use rolectl_tests::scenario::{Scenario, Tweak};
 use rolectl_tests::wait::until;
 use serde_json::{Value, json};
@@ -289,6 +292,42 @@ async fn refused(s: &Scenario<'_>, object: &Value, says: &str) -> Result<()> {
         }
     })
     .await
+}
+
+#[tokio::test]
+async fn the_controllers_own_rights_change_no_spec() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "own-rights", 1).await?;
+    s.apply(&s.role("app", json!({}))).await?;
+    let client = s.world.plane.client("rolectl-controller").await?;
+    let roles: Api<IamRole> = Api::namespaced(client.clone(), &s.name);
+    let accounts: Api<AwsAccount> = Api::all(client);
+    let (account, params) = (s.targets[0].0.clone(), PatchParams::default());
+    let more = Patch::Merge(json!({"spec": {"managedPolicies": ["AdministratorAccess"]}}));
+    let refused = |error: &kube::Error| {
+        error
+            .to_string()
+            .contains("does not change what others have declared")
+    };
+    // A new policy is in force a moment after it was made.
+    until("the policy to be in force", || async {
+        match roles.patch("app", &params, &more).await {
+            Err(error) if refused(&error) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    let open = Patch::Merge(json!({"spec": {"allowedNamespaces": {"from": "All", "names": null}}}));
+    let answer = accounts.patch(&account, &params, &open).await;
+    ensure!(
+        answer.is_err_and(|error| refused(&error)),
+        "it lifted a guardrail"
+    );
+    // What it must be able to do.
+    let finalizer = Patch::Merge(json!({"metadata": {"finalizers": ["iam.rolectl.dev/test"]}}));
+    roles.patch("app", &params, &finalizer).await?;
+    let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    roles.patch("app", &params, &none).await?;
+    Ok(())
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ if ready.status == "True" then
   return health("Healthy")
 end
 -- Nothing is wrong: it goes on when an operator unlocks, or takes `suspend` off.
-if ready.reason == "SessionLocked" or ready.reason == "Suspended" then
+if ready.reason == "SessionLocked" or ready.reason == "Expired" or ready.reason == "Suspended" then
   return health("Suspended")
 end
 if ready.reason == "Drifted" then
