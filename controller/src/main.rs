@@ -40,6 +40,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         args.otlp_endpoint.as_deref(),
         &replica,
     )?;
+    rolectl::aws::forbid_core_dumps();
     let shutdown = CancellationToken::new();
     let readiness = health::Readiness::default();
     let metrics = Arc::<Metrics>::default();

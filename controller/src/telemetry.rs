@@ -13,7 +13,7 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::Handle;
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
@@ -58,7 +58,9 @@ pub fn init(
 ) -> Result<Traces, Box<dyn std::error::Error>> {
     let quiet = "aws_smithy_runtime=warn,aws_smithy_runtime_api=warn,aws_sdk_iam=warn,aws_sdk_sts=warn,aws_config=warn,aws_runtime=warn,aws_smithy_http_client=warn,hyper=warn,hyper_util=warn,h2=warn,rustls=warn,tower=warn,kube_client=error";
     let filter = EnvFilter::try_new(format!("{quiet},{filter}"))?;
-    let logged = filter.and(filter_fn(|meta| meta.target() != spans::TARGET));
+    // Without a hint the filter would have every library's finest events made, to throw them away.
+    let no_span = filter_fn(|meta| meta.target() != spans::TARGET).with_max_level_hint(LevelFilter::TRACE);
+    let logged = filter.and(no_span);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => lines.with_ansi(false).with_filter(logged).boxed(),
@@ -67,17 +69,20 @@ pub fn init(
     let provider = otlp_endpoint
         .filter(|endpoint| !endpoint.is_empty())
         .map(|endpoint| provider(endpoint, instance))
-        .transpose()?;
-    let exported = provider.as_ref().map(|provider| {
+        .transpose();
+    let exported = provider.as_ref().ok().and_then(Option::as_ref).map(|provider| {
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("rolectl"))
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false)
-            .with_filter(filter_fn(|meta| meta.target() == spans::TARGET))
+            .with_filter(
+                filter_fn(|meta| meta.target() == spans::TARGET).with_max_level_hint(LevelFilter::INFO),
+            )
     });
     tracing_subscriber::registry().with(lines).with(exported).init();
-    Ok(Traces(provider))
+    // Only now can it be told.
+    provider.map(Traces)
 }
 
 /// Spans go out as [OTLP over HTTP](https://opentelemetry.io/docs/specs/otlp/#otlphttp), in protobuf. Names and sampling
@@ -98,8 +103,13 @@ fn provider(endpoint: &str, instance: &str) -> Result<SdkTracerProvider, Box<dyn
         .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
         .with_timeout(SENDING)
         .build()?;
-    let resource = Resource::builder()
-        .with_service_name("rolectl-controller")
+    let mut resource = Resource::builder();
+    // As everywhere, the environment has the last word. The SDK reads it, and it would be overwritten here.
+    #[allow(clippy::disallowed_methods)]
+    if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+        resource = resource.with_service_name("rolectl-controller");
+    }
+    let resource = resource
         .with_attributes([
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
             KeyValue::new("service.instance.id", instance.to_owned()),

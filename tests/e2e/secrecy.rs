@@ -101,14 +101,17 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
     s.delete("app").await?;
     tool(&["lock", "--session", "secrecy"]).await?;
     // A Secret that makes no sense.
-    let garbled = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": s.secret(), "namespace": s.system()},
+    let garbled = json!({"apiVersion": "v1", "kind": "Secret", "type": "iam.rolectl.dev/mfa-session", "metadata": {"name": s.secret(), "namespace": s.system()},
         "stringData": {"accessKeyId": "ASIAGARBLED", "secretAccessKey": "canary-of-a-garbled-secret", "sessionToken": "canary-of-a-garbled-secret", "expiration": "never"}});
     s.apply(&garbled).await?;
     until("the controller to have seen it", || async {
-        let log = std::fs::read_to_string(s.log()).map_err(|e| e.to_string())?;
-        log.contains("expiration")
-            .then_some(())
-            .ok_or_else(|| "not yet".to_owned())
+        let session = s
+            .world
+            .plane
+            .kubectl(&["get", "mfasession", "secrecy", "-o", "yaml"])
+            .await;
+        let told = session.map_err(|e| e.to_string())?;
+        told.contains("is not an RFC 3339 time").then_some(()).ok_or(told)
     })
     .await?;
     let metrics = reqwest::get(format!("http://{address}/metrics"))

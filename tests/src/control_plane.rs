@@ -46,7 +46,8 @@ impl ControlPlane {
     pub async fn start(tools: &Tools, dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let (client_port, peer_port, port) = (free_port()?, free_port()?, free_port()?);
-        let data = dir.join("etcd");
+        // The one of a run that has just ended is taken away by its supervisor, which may take some seconds.
+        let data = dir.join(format!("etcd-{}", std::process::id()));
         let etcd_url = format!("http://127.0.0.1:{client_port}");
         let peer_url = format!("http://127.0.0.1:{peer_port}");
         let (etcd, _) = Process::spawn(Spawn {

@@ -66,6 +66,17 @@ pub fn service_of(operation: &str) -> &'static str {
     }
 }
 
+/// Sees to it that no core dump is written of a process that holds credentials.
+pub fn forbid_core_dumps() {
+    let none = rustix::process::Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Core, none) {
+        tracing::warn!(%error, "a core dump of this process would hold its credentials, and cannot be forbidden");
+    }
+}
+
 /// One HTTP client for everything, with rustls on ring: no second TLS stack, and static binaries stay easy.
 pub fn http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
