@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::Output;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::ByteString;
 use kube::api::ListParams;
 use rolectl_tests::scenario::Scenario;
 use rolectl_tests::tools::root;
 use rolectl_tests::wait::until;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 /// There is no cluster behind it.
 const NO_CLUSTER: (&str, &str) = ("KUBECONFIG", "/nowhere");
@@ -486,37 +487,39 @@ async fn the_files_and_commands_of_from_ansible_work_as_they_stand() -> Result<(
     Ok(())
 }
 
-#[tokio::test]
-async fn interrupted_it_finishes_the_roles_under_way_begins_no_other_and_goes_on_when_repeated() -> Result<()>
-{
-    let s = Scenario::new(crate::world().await?, "once-interrupted", 1).await?;
+/// Forty roles that `apply` makes with one MFA code, whose second call takes some time.
+async fn forty_slow_roles(s: &Scenario<'_>) -> Result<String> {
+    let policies = json!({"managedPolicies": ["ReadOnlyAccess", "ViewOnlyAccess"]});
     let roles: Vec<Value> = (0..40)
-        .map(|n| {
-            s.role(
-                &format!("r{n}"),
-                json!({"managedPolicies": ["ReadOnlyAccess", "ViewOnlyAccess"]}),
-            )
-        })
+        .map(|n| s.role(&format!("r{n}"), policies.clone()))
         .collect();
-    let files = write_files(&s, &roles)?;
+    let files = write_files(s, &roles)?;
     let code = s.operator.code().await?;
-    ends(&s, &["plan", "-f", &files, "--mfa", &code], 0).await?;
-    s.world
-        .double
-        .faults(
-            &s.targets[0].1,
-            json!([{"action": "AttachRolePolicy", "latency_ms": 500}]),
-        )
-        .await?;
-    let running = s.rolectl_begun("operator", &["apply", "--yes", "-f", &files], &[NO_CLUSTER])?;
-    let pid = running.id().unwrap_or_default().to_string();
+    ends(s, &["plan", "-f", &files, "--mfa", &code], 0).await?;
+    let slow = json!([{"action": "AttachRolePolicy", "latency_ms": 500}]);
+    s.world.double.faults(&s.targets[0].1, slow).await?;
+    Ok(files)
+}
+
+/// Presses Ctrl-C in the middle of `apply`, again each time that it is told so.
+async fn interrupted(s: &Scenario<'_>, files: &str, times: usize) -> Result<()> {
+    let mut running = s.rolectl_begun("operator", &["apply", "--yes", "-f", files], &[NO_CLUSTER])?;
+    let pid = running.id().context("it has ended already")?.to_string();
+    let mut told = BufReader::new(running.stderr.take().context("no stderr")?).lines();
     // One is made before any test: the role that is assumed.
     s.begun(3).await?;
-    let interrupted = tokio::process::Command::new("kill")
-        .args(["-INT", &pid])
-        .status()
-        .await?;
-    ensure!(interrupted.success());
+    for _ in 0..times {
+        let pressed = tokio::process::Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .await?;
+        ensure!(pressed.success());
+        while told
+            .next_line()
+            .await?
+            .is_some_and(|line| !line.starts_with("interrupted: "))
+        {}
+    }
     let output = running.wait_with_output().await?;
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(
@@ -524,6 +527,15 @@ async fn interrupted_it_finishes_the_roles_under_way_begins_no_other_and_goes_on
         "{:?}: {told}",
         output.status
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn interrupted_it_finishes_the_roles_under_way_begins_no_other_and_goes_on_when_repeated() -> Result<()>
+{
+    let s = Scenario::new(crate::world().await?, "once-interrupted", 1).await?;
+    let files = forty_slow_roles(&s).await?;
+    interrupted(&s, &files, 1).await?;
     let made = s.owned_roles(0).await?;
     ensure!((1..40).contains(&made.len()), "{} of 40 were begun", made.len());
     for role in &made {
@@ -536,6 +548,27 @@ async fn interrupted_it_finishes_the_roles_under_way_begins_no_other_and_goes_on
     );
     let again = ends(&s, &["apply", "--yes", "-f", &files], 0).await?;
     ensure!(again.contains(&left), "wanted {left}: {again}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn interrupted_twice_it_ends_after_the_calls_under_way_and_the_next_run_makes_the_rest() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "once-twice", 1).await?;
+    let files = forty_slow_roles(&s).await?;
+    interrupted(&s, &files, 2).await?;
+    let mut half_made = 0;
+    for role in s.owned_roles(0).await? {
+        half_made += usize::from(s.attached(0, &role).await?.len() < 2);
+    }
+    ensure!(half_made > 0, "it has waited for whole roles");
+    let again = ends(&s, &["apply", "--yes", "-f", &files], 0).await?;
+    ensure!(
+        again.contains(&format!("{half_made} to change")),
+        "{half_made} were half-made: {again}"
+    );
+    for role in s.owned_roles(0).await? {
+        ensure!(s.attached(0, &role).await?.len() == 2, "{role} is half-made");
+    }
     Ok(())
 }
 
