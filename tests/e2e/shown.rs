@@ -97,7 +97,10 @@ async fn get_describe_status_and_whoami_show_who_is_what_where_and_why() -> Resu
     // Other tests have their objects in the same cluster.
     let status = timeless(&shown(&s, &["status"]).await?);
     let ours = |line: &&str| {
-        line.contains("shown") || line.contains("STATE") || line.contains("READY") || line.contains("PHASE")
+        line.starts_with("shown")
+            || line.contains("STATE")
+            || line.contains("READY")
+            || line.contains("PHASE")
     };
     let status: Vec<&str> = status.lines().filter(ours).collect();
     insta::assert_snapshot!("status", columns(&status));

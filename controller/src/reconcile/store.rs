@@ -83,6 +83,8 @@ const LIST_PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// A streamed list ends with a bookmark that the API server sends once its cache has caught up with etcd. After a
 /// restart under load that bookmark can fail to come, with no error and no end, and the watch would hang for minutes.
+/// Or the list is of a cache that was set up a moment ago and is no longer fed: it ends, is old, and nothing follows. So
+/// what comes after an error is a plain list, which the API server reads from etcd.
 fn listed_in_time<K>(
     api: Api<DeserializeGuard<K>>,
     patience: Duration,
@@ -105,6 +107,9 @@ where
                     stream = watch_api(api.clone(), watcher::Config::default()).boxed();
                     continue;
                 };
+                if matches!(&next, Some(Err(_))) {
+                    stream = watch_api(api.clone(), watcher::Config::default()).boxed();
+                }
                 let listed = match &next {
                     Some(Ok(Event::InitDone)) => true,
                     Some(Ok(Event::Apply(_) | Event::Delete(_))) => listed,
@@ -152,11 +157,16 @@ mod tests {
 
     use super::*;
 
-    /// An API server that never ends a streamed list, and answers a plain one.
+    /// An API server that answers a plain list, and a watch as it is told.
     #[derive(Clone)]
-    struct NoBookmark;
+    enum Watches {
+        /// Never: a streamed list does not end.
+        Hang,
+        /// With an error of its own.
+        Fail,
+    }
 
-    impl tower_service::Service<Request<Body>> for NoBookmark {
+    impl tower_service::Service<Request<Body>> for Watches {
         type Response = Response<Body>;
         type Error = Infallible;
         type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
@@ -167,9 +177,16 @@ mod tests {
 
         fn call(&mut self, request: Request<Body>) -> Self::Future {
             let watch = request.uri().query().is_some_and(|q| q.contains("watch=true"));
+            let watches = self.clone();
             Box::pin(async move {
-                if watch {
-                    std::future::pending::<()>().await;
+                match (watch, watches) {
+                    (true, Self::Hang) => std::future::pending::<()>().await,
+                    (true, Self::Fail) => {
+                        let mut gone = Response::new(Body::empty());
+                        *gone.status_mut() = http::StatusCode::GONE;
+                        return Ok(gone);
+                    }
+                    (false, _) => {}
                 }
                 let list = serde_json::json!({
                     "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "MfaSessionList", "metadata": {"resourceVersion": "7"},
@@ -180,17 +197,27 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_streamed_list_that_never_ends_is_followed_by_a_plain_one() {
-        let api: Api<DeserializeGuard<MfaSession>> = Api::all(Client::new(NoBookmark, "default"));
+    async fn first_list(watches: Watches) {
+        let api: Api<DeserializeGuard<MfaSession>> = Api::all(Client::new(watches, "default"));
         let mut events = listed_in_time(api, Duration::from_millis(50)).boxed();
         let mut seen = vec![];
         while !matches!(seen.last(), Some(Event::InitDone)) {
-            seen.push(events.next().await.unwrap().unwrap());
+            // An error is behind what `default_backoff` waits for.
+            seen.extend(events.next().await.unwrap());
         }
         assert!(
             seen.iter()
                 .any(|e| matches!(e, Event::InitApply(o) if o.0.as_ref().unwrap().name_any() == "default"))
         );
+    }
+
+    #[tokio::test]
+    async fn a_streamed_list_that_never_ends_is_followed_by_a_plain_one() {
+        first_list(Watches::Hang).await;
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_fails_is_followed_by_a_plain_list() {
+        first_list(Watches::Fail).await;
     }
 }
