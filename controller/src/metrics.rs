@@ -88,7 +88,7 @@ pub const TABLE: &[Described] = &[
         "rolectl_sweep_overdue_seconds",
         "gauge",
         &["account"],
-        "How long ago the next sweep of the account was due; 0 while it is not, and while the session is locked",
+        "How long ago the next sweep of the account was due; 0 while it is not, while the session is locked, and while the account is suspended",
     ),
     described(
         "rolectl_roles",

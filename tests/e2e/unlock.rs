@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use rolectl::aws::session::Material;
+use rolectl_crds::Phase;
 use rolectl_tests::scenario::{Operator, Scenario};
 use serde_json::json;
 
@@ -391,6 +392,25 @@ async fn revoking_ends_every_session_that_was_begun_before() -> Result<()> {
         put.policy_document()
     );
     ensure!(assume().await.is_err(), "the stolen session still works");
+    // Once it is over nobody knows any more who unlocked it, and the administrator is not meant.
+    s.session_is(Phase::Locked).await?;
+    fails(
+        &s,
+        "operator",
+        &[&revoke[..], &["--yes"]].concat(),
+        &admin,
+        "name the user with --user",
+    )
+    .await?;
+    // Nor does it need a cluster.
+    let named = [&revoke[..], &["--yes", "--user", "operator"]].concat();
+    let away = [admin[0], admin[1], ("KUBECONFIG", "/nowhere")];
+    let output = s.rolectl_as("operator", &named, &away).await?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     // A session that is begun later works.
     s.unlock().await?;
     s.account_is(0, "InSync").await?;

@@ -404,6 +404,9 @@ impl Context {
         let Some(open) = self.sessions.current(&live.spec.session_ref) else {
             return 0.0;
         };
+        if live.spec.suspend {
+            return 0.0;
+        }
         // Before the unlock nothing could be done.
         let open_for = Timestamp::now().duration_since(open.opened_at).as_secs_f64();
         let swept = self.progress(&live.name, |p| p.swept);

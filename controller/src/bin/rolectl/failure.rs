@@ -24,6 +24,11 @@ impl Failure {
         Self { code: 2, ..self }
     }
 
+    /// The same, where code 2 has a meaning of its own.
+    pub fn plain(self) -> Self {
+        Self { code: 1, ..self }
+    }
+
     /// What happened, without the next step.
     pub fn what(&self) -> &str {
         &self.what

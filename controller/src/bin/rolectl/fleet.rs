@@ -1,6 +1,6 @@
 //! What `plan`, `apply` and `destroy` share: the objects, the session, a look at every account, and how it is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -71,6 +71,8 @@ pub struct Fleet {
     pub left_out: Vec<(AwsAccount, String)>,
     /// The only role that is looked at, as `namespace/name`.
     role: Option<String>,
+    /// Names of all accounts that somebody describes, looked at or not.
+    known: BTreeSet<String>,
 }
 
 /// An account as it was found.
@@ -185,7 +187,13 @@ impl FleetFlags {
             namespace: "cli".to_owned(),
             owner_prefix: format!("{}/", inventory.cluster),
         };
+        let known = inventory
+            .accounts
+            .iter()
+            .map(kube::ResourceExt::name_any)
+            .collect();
         let mut fleet = Fleet {
+            known,
             inventory,
             sessions: BTreeMap::new(),
             surroundings,
@@ -468,7 +476,11 @@ impl Fleet {
 
     /// Accounts that nobody describes, and those that are left out.
     pub fn tell_left_out(&self) {
-        for (name, roles) in self.inventory.unknown_accounts() {
+        let unknown = self.inventory.unknown_accounts();
+        for (name, roles) in unknown
+            .into_iter()
+            .filter(|(name, _)| !self.known.contains(*name))
+        {
             eprintln!(
                 "warning: there is no AwsAccount {name}, which {} names",
                 roles.join(", ")

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anstream::println;
+use anstream::{eprintln, println};
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -75,10 +75,21 @@ impl Lock {
             Some(revocation) => revocation.carry_out().await,
             None => Ok(()),
         };
-        let (client, session) = found?;
-        self.delete(&client, &session.secret_name(), &flags.namespace)
-            .await?;
-        revoked
+        let locked = match found {
+            Ok((client, session)) => {
+                self.delete(&client, &session.secret_name(), &flags.namespace)
+                    .await
+            }
+            Err(failure) => Err(failure),
+        };
+        match (revoked, locked) {
+            (Ok(()), locked) if !self.revoke => locked,
+            (revoked, Err(failure)) => {
+                eprintln!("warning: the Secret is left as it is: {failure}");
+                revoked
+            }
+            (revoked, Ok(())) => revoked,
+        }
     }
 
     async fn session(&self, flags: &cluster::Flags) -> Result<(Client, MfaSession), Failure> {
@@ -121,11 +132,18 @@ impl Lock {
             ));
         }
         let unlocked_by = session.and_then(|session| session.status.as_ref()?.unlocked_by.clone());
-        let user = self
-            .user
-            .clone()
-            .or(unlocked_by)
-            .unwrap_or_else(|| buyer.principal.clone());
+        let user = match self.user.clone().or(unlocked_by) {
+            Some(user) => user,
+            // It is not known any more once the session is over, and an administrator's own sessions are not meant.
+            None if self.yes || self.profile.is_some() => {
+                return Err(Failure::new(
+                    "it is not known who unlocked the session, so that somebody else's sessions might be revoked",
+                    "name the user with --user; CloudTrail knows who called GetSessionToken",
+                )
+                .usage());
+            }
+            None => buyer.principal.clone(),
+        };
         let user = user.rsplit('/').next().unwrap_or_default().to_owned();
         // AWS notes when a session began in whole seconds: of one that began in this second nobody could tell.
         let next = Timestamp::now().as_second() + 1;

@@ -40,6 +40,13 @@ pub struct Plan {
 
 impl Plan {
     pub async fn run(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
+        let detailed = self.detailed_exitcode;
+        let done = self.look(flags).await;
+        // A file that cannot be read must not look like changes.
+        done.map_err(|failure| if detailed { failure.plain() } else { failure })
+    }
+
+    async fn look(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
         let fleet = self.fleet.fleet(flags).await?;
         let seen = fleet.look(Goal::Ensure).await;
         fleet.tell_left_out();
