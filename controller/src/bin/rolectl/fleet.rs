@@ -160,7 +160,7 @@ impl FleetFlags {
         }
         // The controller says in its accounts what it calls the cluster.
         let said = inventory
-            .targeted()
+            .targeted_by(|role| self.role.as_ref().is_none_or(|only| full_name(role) == *only))
             .into_iter()
             .chain(&inventory.accounts)
             .find_map(|account| account.status.as_ref()?.cluster.clone());
