@@ -9,7 +9,7 @@ use rolectl_tests::tools::{Build, root};
 use rolectl_tests::wait::until_within;
 use serde_json::{Value, json};
 
-use crate::pod::{NAMESPACE, Pod};
+use crate::pod::{NAMESPACE, Pod, deployment};
 use crate::{chart, helm, printed};
 
 /// As in `deploy/samples`.
@@ -95,6 +95,25 @@ impl Installation {
         .await
     }
 
+    /// The API server takes the Deployment's pod where Pod Security `restricted` is enforced, and would not take a laxer one.
+    async fn pod_is_restricted(&self) -> Result<()> {
+        let enforce = "pod-security.kubernetes.io/enforce=restricted";
+        self.kubectl(&["label", "namespace", NAMESPACE, enforce]).await?;
+        let template = deployment(&self.world).await?["spec"]["template"].clone();
+        let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "restricted", "namespace": NAMESPACE}, "spec": template["spec"]});
+        let dry_run = ["create", "--dry-run=server", "-f", "-"];
+        let taken = self.world.plane.kubectl_with(&dry_run, &pod.to_string()).await?;
+        printed("a pod under Pod Security restricted", &taken)?;
+        pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
+        let refused = self.world.plane.kubectl_with(&dry_run, &pod.to_string()).await?;
+        let error = String::from_utf8_lossy(&refused.stderr);
+        ensure!(
+            error.contains("violates PodSecurity"),
+            "nothing is enforced: {error}"
+        );
+        Ok(())
+    }
+
     /// A change in Git.
     async fn describe(&self, role: &str, text: &str) -> Result<()> {
         let patch = json!({"spec": {"description": text}}).to_string();
@@ -151,6 +170,8 @@ async fn from_helm_install_to_ready_roles_past_a_lost_replica_an_upgrade_and_an_
         .await?;
     ensure!(notes.contains("rolectl bootstrap --main-account"), "{notes}");
     i.world.established().await?;
+
+    i.pod_is_restricted().await?;
 
     let pods = [i.pod(0).await?, i.pod(1).await?];
     i.kubectl(&[
