@@ -322,6 +322,12 @@ async fn the_controllers_own_rights_change_no_spec() -> Result<()> {
         answer.is_err_and(|error| refused(&error)),
         "it lifted a guardrail"
     );
+    let elsewhere = Patch::Merge(json!({"metadata": {"labels": {"scenario": "another"}}}));
+    let answer = accounts.patch(&account, &params, &elsewhere).await;
+    ensure!(
+        answer.is_err_and(|error| refused(&error)),
+        "it moved roles by a label"
+    );
     // What it must be able to do.
     let finalizer = Patch::Merge(json!({"metadata": {"finalizers": ["iam.rolectl.dev/test"]}}));
     roles.patch("app", &params, &finalizer).await?;
