@@ -6,10 +6,12 @@
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
+use crate::aws::service_of;
+
 /// The target by which these spans are told from those of libraries, which are not exported.
 pub const TARGET: &str = "rolectl::spans";
 
-/// A reconcile of one object. Not exported for an empty namespace: the object is of the cluster.
+/// A reconcile of one object, without a namespace where the object is of the cluster.
 pub fn reconcile(kind: &'static str, namespace: Option<&str>, name: &str) -> Span {
     info_span!(
         target: TARGET,
@@ -25,15 +27,16 @@ pub fn reconcile(kind: &'static str, namespace: Option<&str>, name: &str) -> Spa
 /// An AWS call, named as the
 /// [conventions for the AWS SDK](https://opentelemetry.io/docs/specs/semconv/cloud-providers/aws-sdk/) have it.
 pub fn aws_call(operation: &'static str, account: &str, account_id: &str) -> Span {
-    let service = crate::aws::service_of(operation);
+    // Within the macro: nothing is made up where nobody exports.
+    let name = || format!("{}/{operation}", service_of(operation));
     info_span!(
         target: TARGET,
         "aws",
-        "otel.name" = format!("{service}/{operation}"),
+        "otel.name" = name(),
         "otel.kind" = "client",
         "otel.status_code" = Empty,
         "rpc.system.name" = "aws-api",
-        "rpc.method" = format!("{service}/{operation}"),
+        "rpc.method" = name(),
         "cloud.account.id" = account_id,
         "rolectl.account" = account,
         "error.type" = Empty,

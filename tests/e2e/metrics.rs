@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use rolectl::metrics::TABLE;
+use rolectl_tests::control_plane::free_address;
 use rolectl_tests::scenario::Scenario;
 use rolectl_tests::wait::until;
 use serde_json::json;
@@ -26,9 +27,7 @@ async fn every_call_is_counted_and_what_stands_is_shown() -> Result<()> {
         a["spec"]["driftInterval"] = json!("1h")
     })
     .await?;
-    let address = std::net::TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .to_string();
+    let address = free_address()?.to_string();
     s.start_controller_with(&[("ROLECTL_HEALTH_ADDRESS", &address)])?;
     let scrape = async || {
         let answer = reqwest::get(format!("http://{address}/metrics")).await;
@@ -133,9 +132,7 @@ async fn a_sweep_that_fails_again_and_again_is_overdue_and_one_that_waits_for_an
         a["spec"]["driftInterval"] = json!("10s")
     })
     .await?;
-    let address = std::net::TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .to_string();
+    let address = free_address()?.to_string();
     s.start_controller_with(&[("ROLECTL_HEALTH_ADDRESS", &address)])?;
     let (account, id) = s.targets[0].clone();
     let overdue = async |wanted: fn(f64) -> bool| {

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
+use rolectl_tests::control_plane::free_address;
 use rolectl_tests::scenario::Scenario;
 use rolectl_tests::wait::until;
 use serde_json::json;
@@ -44,9 +45,7 @@ impl Collector {
 async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
     let s = Scenario::new(crate::world().await?, "secrecy", 2).await?;
     let collector = Collector::default();
-    let address = std::net::TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .to_string();
+    let address = free_address()?.to_string();
     s.start_controller_with(&[
         ("RUST_LOG", "trace"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.start().await?),

@@ -1,9 +1,9 @@
 //! A pod of the Deployment, as far as it goes without a kubelet: its program, its environment and its service account.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 
 use anyhow::{Context as _, Result};
+use rolectl_tests::control_plane::free_address;
 use rolectl_tests::process::{Process, Spawn};
 use rolectl_tests::scenario::World;
 use rolectl_tests::wait::until;
@@ -55,7 +55,7 @@ impl Pod {
             env.insert(key.to_owned(), value.to_owned());
         }
         // What a pod has from its node, and the double in AWS's place.
-        let health = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let health = free_address()?.to_string();
         let kubeconfig = world.plane.kubeconfig("rolectl-controller");
         for (key, value) in [
             ("KUBECONFIG", kubeconfig.display().to_string()),

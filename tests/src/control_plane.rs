@@ -1,5 +1,6 @@
 //! A real etcd and kube-apiserver on free loopback ports.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Mutex;
@@ -37,8 +38,13 @@ pub struct ControlPlane {
     _etcd: Process,
 }
 
+/// An address of this machine at which nothing listens.
+pub fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
 fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    free_address().map(|address| address.port())
 }
 
 impl ControlPlane {

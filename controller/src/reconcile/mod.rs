@@ -333,7 +333,9 @@ where
     context.waiting.leave(&ObjectRef::from_obj(&*object));
     let began = tokio::time::Instant::now();
     let kind = context::static_kind(&K::kind(&()));
-    let span = spans::reconcile(kind, object.meta().namespace.as_deref(), &object.name_any());
+    let meta = object.meta();
+    let name = meta.name.as_deref().unwrap_or_default();
+    let span = spans::reconcile(kind, meta.namespace.as_deref(), name);
     let result = reconcile(object, context.clone()).instrument(span.clone()).await;
     if result.is_err() {
         spans::failed(&span, None);

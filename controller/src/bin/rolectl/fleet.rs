@@ -160,7 +160,7 @@ impl FleetFlags {
         }
         // The controller says in its accounts what it calls the cluster.
         let said = inventory
-            .targeted_by(|role| self.role.as_ref().is_none_or(|only| full_name(role) == *only))
+            .targeted_by(|role| is_meant(self.role.as_deref(), role))
             .into_iter()
             .chain(&inventory.accounts)
             .find_map(|account| account.status.as_ref()?.cluster.clone());
@@ -200,9 +200,11 @@ impl FleetFlags {
             left_out: vec![],
             role: self.role.clone(),
         };
-        if let Some(only) = &self.role {
+        if self.role.is_some() {
             // The other roles stay: one of them may have the same role in AWS.
-            let of_role = fleet.inventory.targeted_by(|role| full_name(role) == *only);
+            let of_role = fleet
+                .inventory
+                .targeted_by(|role| is_meant(self.role.as_deref(), role));
             let names: Vec<String> = of_role.iter().map(|account| account.name_any()).collect();
             fleet.only(&names)?;
         }
@@ -290,6 +292,11 @@ impl FleetFlags {
         fleet.open(arn, material);
         Ok(())
     }
+}
+
+/// Whether the role is looked at: all are, or only one.
+fn is_meant(only: Option<&str>, role: &IamRole) -> bool {
+    only.is_none_or(|only| full_name(role) == only)
 }
 
 fn keep(principal: &str, bought: &str, material: &Material) {
@@ -551,7 +558,7 @@ impl Fleet {
         match looked {
             Ok(live) => {
                 let mut proposals = self.inventory.propose(goal, &account, &live);
-                proposals.retain(|p| self.role.as_ref().is_none_or(|only| full_name(&p.role) == *only));
+                proposals.retain(|p| is_meant(self.role.as_deref(), &p.role));
                 Seen {
                     account,
                     live: Some(live),
