@@ -75,13 +75,8 @@ impl Proposal {
 }
 
 impl Inventory {
-    /// The accounts that any of the roles names, in order.
-    pub fn targeted(&self) -> Vec<&AwsAccount> {
-        self.targeted_by(|_| true)
-    }
-
     /// The accounts that any of these roles names, in order.
-    pub fn targeted_by(&self, which: impl Fn(&IamRole) -> bool) -> Vec<&AwsAccount> {
+    pub fn targeted(&self, which: impl Fn(&IamRole) -> bool) -> Vec<&AwsAccount> {
         let roles: Vec<&IamRole> = self.roles.iter().filter(|role| which(role)).collect();
         let named = |account: &&AwsAccount| roles.iter().any(|role| targets(role, account));
         let mut accounts: Vec<&AwsAccount> = self.accounts.iter().filter(named).collect();
@@ -89,15 +84,15 @@ impl Inventory {
         accounts
     }
 
-    /// Accounts that roles name and that nobody describes, with the roles.
-    pub fn unknown_accounts(&self) -> BTreeMap<&str, Vec<String>> {
+    /// Accounts that these roles name and that nobody describes, with the roles.
+    pub fn unknown_accounts(&self, which: impl Fn(&IamRole) -> bool) -> BTreeMap<&str, Vec<String>> {
         let known: HashSet<&str> = self
             .accounts
             .iter()
             .filter_map(|a| a.metadata.name.as_deref())
             .collect();
         let mut unknown: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for role in &self.roles {
+        for role in self.roles.iter().filter(|role| which(role)) {
             let named = role.spec.accounts.names.iter();
             for name in named.filter(|name| !known.contains(name.as_str())) {
                 unknown.entry(name).or_default().push(full_name(role));

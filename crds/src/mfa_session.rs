@@ -112,6 +112,9 @@ pub struct MfaSessionStatus {
     /// When the controller took the session up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unlocked_at: Option<Time>,
+    /// Version of the controller that looks after the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller_version: Option<String>,
     /// `Ready` (kstatus).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]

@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 const NO_CLUSTER: (&str, &str) = ("KUBECONFIG", "/nowhere");
 
 /// Session, accounts and roles as files, and nothing of them in a cluster.
-fn write_files(s: &Scenario<'_>, roles: &[Value]) -> Result<String> {
+pub fn write_files(s: &Scenario<'_>, roles: &[Value]) -> Result<String> {
     let mut text = String::new();
     let session = json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "MfaSession", "metadata": {"name": "main"}, "spec": {"accountId": s.main}});
     let accounts = s.targets.iter().map(|(name, id)| json!({
@@ -74,6 +74,17 @@ async fn ends(s: &Scenario<'_>, args: &[&str], code: i32) -> Result<String> {
     Ok(told.replace(&s.main, "<main>"))
 }
 
+/// Roles are done at the same time, so their lines come in any order.
+fn in_order(told: &str) -> String {
+    let (plan, done) = told.split_once("\nPlan: ").unwrap_or((told, ""));
+    let mut lines: Vec<&str> = done.lines().filter(|line| !line.is_empty()).collect();
+    let middle = lines.len().saturating_sub(1);
+    if let Some(roles) = lines.get_mut(1..middle) {
+        roles.sort_unstable();
+    }
+    format!("{plan}\nPlan: {}\n", lines.join("\n"))
+}
+
 #[tokio::test]
 async fn one_code_does_the_playbooks_work_without_a_cluster() -> Result<()> {
     let s = Scenario::new(crate::world().await?, "once", 2).await?;
@@ -99,7 +110,7 @@ async fn one_code_does_the_playbooks_work_without_a_cluster() -> Result<()> {
     insta::assert_snapshot!("once_plan", plan);
     ensure!(s.owned_roles(0).await?.is_empty(), "a plan writes nothing");
     let done = ends(&s, &[&["apply", "--yes"][..], &f].concat(), 0).await?;
-    ensure!(done.ends_with("Done: 4 of 4.\n"), "{done}");
+    insta::assert_snapshot!("once_apply", in_order(&done));
     for target in 0..2 {
         ensure!(s.owned_roles(target).await?.len() == 2);
         ensure!(s.attached(target, "admin").await?.len() == 1);
@@ -140,7 +151,8 @@ async fn one_code_does_the_playbooks_work_without_a_cluster() -> Result<()> {
     ends(&s, &[&["apply", "--yes"][..], &f].concat(), 0).await?;
     ensure!(s.attached(1, "app").await?.len() == 1);
 
-    ends(&s, &[&["destroy", "--yes"][..], &f].concat(), 0).await?;
+    let gone = ends(&s, &[&["destroy", "--yes"][..], &f].concat(), 0).await?;
+    insta::assert_snapshot!("once_destroy", in_order(&gone));
     for target in 0..2 {
         ensure!(s.owned_roles(target).await?.is_empty(), "a role was left");
     }
@@ -290,6 +302,20 @@ async fn an_account_that_was_bootstrapped_lets_rolectl_do_all_its_work_with_the_
     let args = ["bootstrap", "--main-account", &s.main, "--role-name", "keeper"];
     let printed = ends(&s, &args, 0).await?;
     insta::assert_snapshot!("bootstrap", printed);
+    let user = format!("arn:aws:iam::{}:user/operator", s.main);
+    let bounded = [
+        "bootstrap",
+        "--user-arn",
+        &user,
+        "--role-path",
+        "/apps/",
+        "--boundary",
+        "arn:aws:iam::aws:policy/PowerUserAccess",
+    ];
+    for form in ["terraform", "aws"] {
+        let printed = ends(&s, &[&bounded[..], &["-o", form]].concat(), 0).await?;
+        insta::assert_snapshot!(format!("bootstrap_{form}"), printed);
+    }
     let apply = [&args[..], &["--apply", "--yes"]].concat();
     let output = s.rolectl_as("operator", &apply, &admin).await?;
     ensure!(
@@ -628,6 +654,127 @@ async fn a_used_code_is_waited_out_on_a_terminal() -> Result<()> {
     let next = s.operator.code().await?;
     let (ended, shown) = unlocked(&[("MFA code of", &used), ("The next one comes in", &next)]).await?;
     ensure!(ended == Some(0) && shown.contains("already used"), "{shown}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_used_code_that_was_given_is_waited_out_on_a_terminal_too() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "given-code", 1).await?;
+    let used = s.operator.code().await?;
+    s.unlock_with(&used).await?;
+    let args = ["unlock", "--session", "given-code", "--mfa", &used];
+    let next = s.operator.code().await?;
+    let answers = [("MFA code of", next.as_str())];
+    let (ended, shown) = s.rolectl_on_terminal("operator", &args, &[], &answers).await?;
+    ensure!(
+        ended == Some(0) && shown.contains("The next one comes in"),
+        "{shown}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_kept_session_gives_way_to_a_code_and_is_forgotten_once_aws_refuses_it() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "kept", 1).await?;
+    let files = write_files(&s, &[s.role("app", json!({}))])?;
+    let plan = ["plan", "-f", &files];
+    let first = s.operator.code().await?;
+    ends(&s, &[&plan[..], &["--mfa", &first]].concat(), 0).await?;
+    ends(&s, &plan, 0).await?;
+    // A code that is given is meant, and so is a length.
+    let second = s.operator.code().await?;
+    let bought = run(
+        &s,
+        &[&plan[..], &["--mfa", &second, "--duration", "15m"]].concat(),
+    )
+    .await?
+    .1;
+    ensure!(
+        bought.contains("Session as") && bought.contains("(in 14m)"),
+        "{bought}"
+    );
+    // Somebody revokes all sessions.
+    let root = s.world.double.iam(s.world.double.root(&s.main).await?);
+    let deny = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*",
+        "Condition": {"DateLessThan": {"aws:TokenIssueTime": "2100-01-01T00:00:00Z"}}}]});
+    root.put_user_policy()
+        .user_name("operator")
+        .policy_name("AWSRevokeOlderSessions")
+        .policy_document(deny.to_string())
+        .send()
+        .await?;
+    let (output, told) = run(&s, &plan).await?;
+    ensure!(
+        output.status.code() == Some(1) && told.contains("refused everywhere and now forgotten"),
+        "{told}"
+    );
+    let (_, told) = run(&s, &plan).await?;
+    ensure!(told.contains("no MFA code was given"), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_namespace_fits_the_files_as_with_kubectl() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "spaced", 1).await?;
+    let mut nameless = s.role("nameless", json!({}));
+    if let Some(metadata) = nameless["metadata"].as_object_mut() {
+        metadata.remove("namespace");
+    }
+    let files = write_files(&s, &[nameless.clone()])?;
+    let code = s.operator.code().await?;
+    let f = ["-f", files.as_str()];
+    let told = ends(&s, &[&["plan", "--mfa", &code][..], &f].concat(), 0).await?;
+    ensure!(told.contains("role default/nameless"), "{told}");
+    let told = ends(&s, &[&["plan", "-n", "team"][..], &f].concat(), 0).await?;
+    ensure!(told.contains("role team/nameless"), "{told}");
+    write_files(&s, &[nameless, s.role("named", json!({}))])?;
+    let (output, told) = run(&s, &[&["plan", "-n", "team"][..], &f].concat()).await?;
+    ensure!(
+        output.status.code() == Some(2)
+            && told.contains("IamRole spaced/named is of another namespace than -n team"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn bootstrap_asks_before_it_makes_a_role() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "bootstrap-asks", 1).await?;
+    let root = s.world.double.root(&s.targets[0].1).await?;
+    let admin = [
+        ("AWS_ACCESS_KEY_ID", root.access_key_id()),
+        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
+        NO_CLUSTER,
+    ];
+    let args = [
+        "bootstrap",
+        "--main-account",
+        &s.main,
+        "--role-name",
+        "asked",
+        "--apply",
+    ];
+    let answered = async |answer: &str| {
+        s.rolectl_on_terminal(
+            "operator",
+            &args,
+            &admin,
+            &[("Make role asked in account", answer)],
+        )
+        .await
+    };
+    let (ended, shown) = answered("no").await?;
+    ensure!(
+        ended == Some(1) && shown.contains("Nothing was changed."),
+        "{ended:?} {shown}"
+    );
+    ensure!(s.in_aws(0, "asked").await?.is_none());
+    let (ended, shown) = answered("yes").await?;
+    ensure!(
+        ended == Some(0) && shown.contains("kind: AwsAccount"),
+        "{ended:?} {shown}"
+    );
+    ensure!(s.in_aws(0, "asked").await?.is_some());
     Ok(())
 }
 

@@ -12,6 +12,8 @@ use rolectl_tests::scenario::Scenario;
 use rolectl_tests::wait::until;
 use serde_json::json;
 
+use crate::once::write_files;
+
 /// A collector of spans: what was sent to it, as it came.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<u8>>>);
@@ -52,8 +54,9 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
         ("ROLECTL_HEALTH_ADDRESS", &address),
     ])?;
     let mut shown = vec![];
-    let mut tool = async |args: &[&str]| -> Result<()> {
-        let output = s.rolectl_as("admin", args, &[("RUST_LOG", "trace")]).await?;
+    let mut tool = async |args: &[&str], env: &[(&str, &str)]| -> Result<()> {
+        let env = [&[("RUST_LOG", "trace")], env].concat();
+        let output = s.rolectl_as("admin", args, &env).await?;
         let both = [output.stdout, output.stderr].concat();
         shown.push((
             format!("rolectl {}", args.join(" ")),
@@ -63,9 +66,9 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
     };
 
     let wrong = ["unlock", "--session", "secrecy", "--mfa", "000000"];
-    tool(&wrong).await?;
+    tool(&wrong, &[]).await?;
     let code = s.operator.code().await?;
-    tool(&["unlock", "--session", "secrecy", "--mfa", &code]).await?;
+    tool(&["unlock", "--session", "secrecy", "--mfa", &code], &[]).await?;
     s.apply(&s.role(
         "app",
         json!({"managedPolicies": ["ReadOnlyAccess"], "instanceProfile": {}}),
@@ -90,15 +93,56 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
         &["status", "-o", "json"],
         &["whoami", "-o", "yaml"],
         &["get", "roles", "-o", "json"],
-        &["describe", "role", "app", "-N", "secrecy", "--diff"],
+        &["describe", "role", "app", "-n", "secrecy", "--diff"],
         &["plan", "--account", "secrecy-0", "-o", "json"],
         &["import", "--account", "secrecy-0"],
         &["version", "-o", "json"],
     ] {
-        tool(verb).await?;
+        tool(verb, &[]).await?;
     }
     s.delete("app").await?;
-    tool(&["lock", "--session", "secrecy"]).await?;
+    // Without a cluster, on sessions that are kept in a file.
+    let files = write_files(&s, &[s.role("filed", json!({}))])?;
+    let f = ["-f", files.as_str(), "--yes"];
+    let code = s.operator.code().await?;
+    tool(&[&["apply", "--mfa", &code][..], &f].concat(), &[]).await?;
+    ensure!(s.in_aws(0, "filed").await?.is_some(), "nothing was applied");
+    tool(&[&["destroy"][..], &f].concat(), &[]).await?;
+    let arn = format!("arn:aws:iam::{id}:role/rolectl");
+    let code = s.operator.code().await?;
+    let own = ["apply", "--mfa", &code, "--assume-role", &arn];
+    tool(&[&own[..], &f].concat(), &[]).await?;
+    tool(&["lint", &files], &[]).await?;
+    tool(&["explain", "SessionLocked", "-o", "json"], &[]).await?;
+    let root = s.world.double.root(&id).await?;
+    let admin = [
+        ("AWS_ACCESS_KEY_ID", root.access_key_id()),
+        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
+    ];
+    let bootstrap = ["bootstrap", "--main-account", &s.main, "--role-name", "made"];
+    tool(&[&bootstrap[..], &["--apply", "--yes"]].concat(), &admin).await?;
+    ensure!(s.in_aws(0, "made").await?.is_some(), "nothing was bootstrapped");
+    let root = s.world.double.root(&s.main).await?;
+    let admin = [
+        ("AWS_ACCESS_KEY_ID", root.access_key_id()),
+        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
+    ];
+    let revoke = ["lock", "--session", "secrecy", "--revoke", "--yes"];
+    tool(&revoke, &admin).await?;
+    // Where somebody types the code.
+    let code = s.operator.code().await?;
+    let unlock = ["unlock", "--session", "secrecy"];
+    let (ended, terminal) = s
+        .rolectl_on_terminal(
+            "admin",
+            &unlock,
+            &[("RUST_LOG", "trace")],
+            &[("MFA code of", &code)],
+        )
+        .await?;
+    ensure!(ended == Some(0) && !terminal.contains(&code), "the code is shown");
+    tool(&["lock", "--session", "secrecy"], &[]).await?;
+    shown.push(("the terminal".to_owned(), terminal));
     // A Secret that makes no sense.
     let garbled = json!({"apiVersion": "v1", "kind": "Secret", "type": "iam.rolectl.dev/mfa-session", "metadata": {"name": s.secret(), "namespace": s.system()},
         "stringData": {"accessKeyId": "ASIAGARBLED", "secretAccessKey": "canary-of-a-garbled-secret", "sessionToken": "canary-of-a-garbled-secret", "expiration": "never"}});

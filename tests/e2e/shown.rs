@@ -79,20 +79,20 @@ fn timeless(text: &str) -> String {
 #[tokio::test]
 async fn get_describe_status_and_whoami_show_who_is_what_where_and_why() -> Result<()> {
     let s = cluster("shown").await?;
-    insta::assert_snapshot!("get", shown(&s, &["get", "roles", "-N", "shown"]).await?);
+    insta::assert_snapshot!("get", shown(&s, &["get", "roles", "-n", "shown"]).await?);
     insta::assert_snapshot!(
         "get_state",
-        shown(&s, &["get", "roles", "-N", "shown", "--state", "drifted"]).await?
+        shown(&s, &["get", "roles", "-n", "shown", "--state", "drifted"]).await?
     );
     for role in ["good", "changed", "typo"] {
         insta::assert_snapshot!(
             format!("describe_{role}"),
-            shown(&s, &["describe", "role", role, "-N", "shown"]).await?
+            shown(&s, &["describe", "role", role, "-n", "shown"]).await?
         );
     }
     insta::assert_snapshot!(
         "describe_diff",
-        shown(&s, &["describe", "role", "changed", "-N", "shown", "--diff"]).await?
+        shown(&s, &["describe", "role", "changed", "-n", "shown", "--diff"]).await?
     );
     // Other tests have their objects in the same cluster.
     let status = timeless(&shown(&s, &["status"]).await?);
@@ -174,7 +174,8 @@ async fn the_verbs_that_need_no_cluster_are_at_hand_without_one() -> Result<()> 
         page.contains(".SH OPTIONS") && page.contains("\\-\\-mfa"),
         "{page}"
     );
-    ensure!(alone(&["version"]).await?.starts_with("Client      "));
+    insta::assert_snapshot!("version", alone(&["version"]).await?);
+    insta::assert_snapshot!("version_client", alone(&["version", "--client"]).await?);
     Ok(())
 }
 
@@ -182,7 +183,7 @@ async fn the_verbs_that_need_no_cluster_are_at_hand_without_one() -> Result<()> 
 async fn what_programs_read_is_json_or_yaml_and_goes_through_a_pipe() -> Result<()> {
     let s = cluster("piped").await?;
     let json: Value =
-        serde_json::from_str(&shown(&s, &["get", "roles", "-N", "piped", "-o", "json"]).await?)?;
+        serde_json::from_str(&shown(&s, &["get", "roles", "-n", "piped", "-o", "json"]).await?)?;
     let states: Vec<(&str, &str)> = json
         .as_array()
         .context("a list")?
@@ -199,7 +200,7 @@ async fn what_programs_read_is_json_or_yaml_and_goes_through_a_pipe() -> Result<
             ],
         "{states:?}"
     );
-    let yaml = shown(&s, &["get", "roles", "-N", "piped", "-o", "yaml"]).await?;
+    let yaml = shown(&s, &["get", "roles", "-n", "piped", "-o", "yaml"]).await?;
     let parsed: Value = serde_saphyr::from_str(&yaml)?;
     ensure!(parsed == json, "YAML and JSON differ");
     for verb in ["status", "whoami", "version"] {
@@ -208,7 +209,7 @@ async fn what_programs_read_is_json_or_yaml_and_goes_through_a_pipe() -> Result<
         ensure!(json.is_object() && yaml.is_object(), "{verb}: {json}");
     }
     // A reader that goes away is no error to shout about.
-    let line = format!("'{}' get roles | head -1", s.world.tools.rolectl.display());
+    let line = format!("'{}' get roles -A | head -1", s.world.tools.rolectl.display());
     let output = tokio::process::Command::new("sh")
         .args(["-c", &line])
         .env("KUBECONFIG", s.world.plane.kubeconfig("admin"))

@@ -1,11 +1,13 @@
 //! `rolectl unlock`, `lock` and `status`: each failure has its own message, and changes nothing.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use kube::api::{Patch, PatchParams};
 use rolectl::aws::session::Material;
-use rolectl_crds::Phase;
+use rolectl_crds::{MfaSession, Phase};
 use rolectl_tests::scenario::{Operator, Scenario};
+use rolectl_tests::tools::Tools;
 use serde_json::json;
 
 async fn version(s: &Scenario<'_>) -> Result<Option<String>> {
@@ -445,22 +447,227 @@ async fn whoami_get_and_describe_tell_people_and_programs() -> Result<()> {
         "{me}"
     );
     let json: serde_json::Value =
-        serde_json::from_str(&told(&["get", "roles", "-N", "tells", "-o", "json"]).await?)?;
+        serde_json::from_str(&told(&["get", "roles", "-n", "tells", "-o", "json"]).await?)?;
     ensure!(
         json.as_array().map(Vec::len) == Some(2) && json[1]["state"] == "InvalidSpec",
         "{json}"
     );
-    let drifted = told(&["get", "roles", "-N", "tells", "--state", "invalidspec"]).await?;
+    let drifted = told(&["get", "roles", "-n", "tells", "--state", "invalidspec"]).await?;
     ensure!(
         drifted.lines().count() == 2 && drifted.contains("Did you mean ReadOnlyAccess?"),
         "{drifted}"
     );
-    let typo = told(&["describe", "role", "typo", "-N", "tells"]).await?;
+    let typo = told(&["describe", "role", "typo", "-n", "tells"]).await?;
     ensure!(
         typo.contains("Stalled") && typo.contains("What to do: Correct the field"),
         "{typo}"
     );
     let version = told(&["version"]).await?;
-    ensure!(version.contains("Client      0.1.0"), "{version}");
+    ensure!(
+        version.starts_with("Client      0.1.0\nController  0.1.0 (of session "),
+        "{version}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_code_buys_the_session_of_one_role_and_the_controller_keeps_its_account_on_it() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "own-session", 2).await?;
+    let id = &s.targets[0].1;
+    let arn = format!("arn:aws:iam::{id}:role/rolectl");
+    let unlock = async |code: &str, more: &[&str]| {
+        let args = [
+            "unlock",
+            "--session",
+            "own-session",
+            "--mfa",
+            code,
+            "--assume-role",
+            &arn,
+        ];
+        s.rolectl_as("operator", &[&args[..], more].concat(), &[]).await
+    };
+    // Nothing is bought for a session that it would not fit.
+    let args = [
+        "unlock",
+        "--session",
+        "own-session",
+        "--mfa",
+        "123456",
+        "--assume-role",
+        &arn,
+    ];
+    fails(&s, "operator", &args, &[], "MfaSession own-session is of account").await?;
+    let sessions: Api<MfaSession> = Api::all(s.client.clone());
+    let own = Patch::Merge(json!({"spec": {"accountId": id}}));
+    sessions
+        .patch("own-session", &PatchParams::default(), &own)
+        .await?;
+    s.change_account(0, json!({"assumeRole": null})).await?;
+    let long = [&args[..], &["--duration", "13h"]].concat();
+    fails(
+        &s,
+        "operator",
+        &long,
+        &[],
+        "the session of a role lasts 12h at most",
+    )
+    .await?;
+    let no_arn = [&args[..5], &["--assume-role", "rolectl"]].concat();
+    fails(
+        &s,
+        "operator",
+        &no_arn,
+        &[],
+        "arn:aws:iam::222222222222:role/name",
+    )
+    .await?;
+
+    s.start_controller()?;
+    let output = unlock(&s.operator.code().await?, &["--wait"]).await?;
+    let told = String::from_utf8(output.stdout)?;
+    let who = format!("arn:aws:sts::{id}:assumed-role/rolectl/rolectl");
+    ensure!(
+        output.status.success() && told.contains(&format!("Unlocked session own-session as {who}")),
+        "{told} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    ensure!(told.contains("(in 59m)") || told.contains("(in 1h 0m)"), "{told}");
+    s.apply(&s.role("app", json!({"accounts": {"names": ["own-session-0"]}})))
+        .await?;
+    s.role_is("app", "True", "InSync").await?;
+    ensure!(s.owned_roles(0).await? == ["app"]);
+    // No policy on a user ends it.
+    let revoke = ["lock", "--session", "own-session", "--revoke", "--yes"];
+    let root = s.world.double.root(id).await?;
+    let admin = [
+        ("AWS_ACCESS_KEY_ID", root.access_key_id()),
+        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
+    ];
+    fails(&s, "operator", &revoke, &admin, "is one of a role").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn revoking_asks_first_and_tells_when_the_secret_could_not_be_deleted() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "revoke-asks", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.session_is(Phase::Unlocked).await?;
+    let root = s.world.double.root(&s.main).await?;
+    let admin = [
+        ("AWS_ACCESS_KEY_ID", root.access_key_id()),
+        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
+    ];
+    let args = ["lock", "--session", "revoke-asks", "--revoke"];
+    let before = version(&s).await?;
+    let question = "Deny everything to all sessions of user operator";
+    let (ended, shown) = s
+        .rolectl_on_terminal("operator", &args, &admin, &[(question, "no")])
+        .await?;
+    ensure!(
+        ended == Some(1) && shown.contains("Nothing was changed."),
+        "{ended:?} {shown}"
+    );
+    ensure!(version(&s).await? == before, "the Secret is gone");
+    // Who may see the session, but not delete the Secret, revokes all the same, and hears of it.
+    let (ended, shown) = s
+        .rolectl_on_terminal("stranger", &args, &admin, &[(question, "yes")])
+        .await?;
+    ensure!(
+        ended == Some(1)
+            && shown.contains("Revoked all sessions of user operator")
+            && shown.contains("delete Secret"),
+        "{ended:?} {shown}"
+    );
+    let (ended, shown) = s
+        .rolectl_on_terminal("operator", &args, &admin, &[(question, "yes")])
+        .await?;
+    ensure!(
+        ended == Some(0) && version(&s).await?.is_none(),
+        "{ended:?} {shown}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn as_a_plugin_of_kubectl_it_takes_kubectls_flags() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "plugin", 1).await?;
+    s.apply(&s.role("app", json!({}))).await?;
+    let bin = s.dir.join("bin");
+    std::fs::create_dir_all(&bin)?;
+    std::os::unix::fs::symlink(&s.world.tools.rolectl, bin.join("kubectl-rolectl"))?;
+    let kubectl = Tools::kubectl()?;
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    // The current context of this one leads nowhere.
+    let config = s.dir.join("kubeconfig");
+    let working = std::fs::read_to_string(s.world.plane.kubeconfig("operator"))?;
+    let mut leads_nowhere: serde_json::Value = serde_json::from_str(&working)?;
+    let context = std::mem::replace(&mut leads_nowhere["current-context"], json!("nowhere"));
+    std::fs::write(&config, leads_nowhere.to_string())?;
+    let context = context.as_str().context("no context")?;
+    let run = async |args: &[&str]| -> Result<(Option<i32>, String)> {
+        let output = tokio::process::Command::new(&kubectl)
+            .arg("rolectl")
+            .args(args)
+            .env_clear()
+            .env("PATH", &path)
+            .env("HOME", &s.dir)
+            .output()
+            .await?;
+        let told = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8_lossy(&told).into_owned()))
+    };
+    let file = config.display().to_string();
+    let way = ["--kubeconfig", &file, "--context", context];
+    let (code, told) = run(&[&["get", "roles", "-n", "plugin"], &way[..]].concat()).await?;
+    ensure!(
+        code == Some(0) && told.contains("plugin/app  -        -      the controller has not looked yet"),
+        "{told}"
+    );
+    // The namespace of the context, as kubectl takes it.
+    let (code, told) = run(&[&["get", "roles"], &way[..]].concat()).await?;
+    ensure!(code == Some(0) && !told.contains("plugin/app"), "{told}");
+    let (code, told) = run(&[&["get", "roles", "-A"], &way[..]].concat()).await?;
+    ensure!(code == Some(0) && told.contains("plugin/app"), "{told}");
+    for (args, ends, says) in [
+        (
+            &["get", "roles", "app"][..],
+            1,
+            "there is no IamRole app in namespace default",
+        ),
+        (&["get", "roles", "--state", "drift"], 2, "there is no such state"),
+        (&["get", "roles", "-A", "-n", "plugin"], 2, "cannot be used with"),
+        (
+            &["plan", "--detailed-exitcode", "--no-such-flag"],
+            1,
+            "unexpected argument",
+        ),
+        (&["plan", "--no-such-flag"], 2, "unexpected argument"),
+    ] {
+        let (code, told) = run(&[args, &way[..]].concat()).await?;
+        ensure!(
+            code == Some(ends) && told.contains(says),
+            "{args:?}: {code:?} {told}"
+        );
+    }
+    let (code, told) = run(&["status", "--kubeconfig", &file]).await?;
+    ensure!(code == Some(1) && told.contains("no way to a cluster"), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn status_can_be_watched_without_colours_and_until_ctrl_c() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "watched", 0).await?;
+    let clears = "\x1b[H\x1b[2J";
+    let plain = [("NO_COLOR", "1")];
+    let page = format!("{clears}SESSION");
+    let (_, shown) = s
+        .rolectl_on_terminal("operator", &["status", "-w"], &plain, &[(&page, "\x03")])
+        .await?;
+    ensure!(
+        shown.contains("watched") && !shown.contains("\x1b[3"),
+        "{shown:?}"
+    );
     Ok(())
 }

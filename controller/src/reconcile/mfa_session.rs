@@ -309,6 +309,7 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
             Timestamp::now(),
         ),
         expires_at,
+        controller_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
     };
     let api: Api<MfaSession> = Api::all(context.client.clone());
     let written = context

@@ -1,5 +1,6 @@
 //! The way to the cluster, with kubectl's flags and habits.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,25 +10,32 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use rolectl_crds::MfaSession;
+use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 
 use crate::failure::Failure;
 
 /// Flags that all verbs share.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Cluster")]
 pub struct Flags {
+    /// Kubeconfig, in place of KUBECONFIG and ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig
     #[arg(long, global = true)]
     context: Option<String>,
+    /// Namespace of IamRoles. Default: the context's; `status` and `plan` show all
+    #[arg(long, short = 'n', global = true)]
+    pub namespace: Option<String>,
     /// Namespace of the controller, in which session Secrets live
     #[arg(
         long,
-        short = 'n',
         global = true,
+        value_name = "NAMESPACE",
         env = "ROLECTL_NAMESPACE",
         default_value = "rolectl-system"
     )]
-    pub namespace: String,
+    pub controller_namespace: String,
 }
 
 impl Flags {
@@ -36,22 +44,28 @@ impl Flags {
         let no_config = |why: String| {
             Failure::new(
                 format!("no way to a cluster: {why}"),
-                "set KUBECONFIG or --context so that `kubectl get mfasessions` works, then try again",
+                "set KUBECONFIG, --kubeconfig or --context so that `kubectl get mfasessions` works, then try again",
             )
         };
-        let mut config = match &self.context {
-            None => Config::infer().await.map_err(|e| no_config(e.to_string()))?,
-            Some(context) => {
-                let kubeconfig = Kubeconfig::read().map_err(|e| no_config(e.to_string()))?;
-                let options = KubeConfigOptions {
-                    context: Some(context.clone()),
-                    ..KubeConfigOptions::default()
-                };
-                Config::from_custom_kubeconfig(kubeconfig, &options)
-                    .await
-                    .map_err(|e| no_config(e.to_string()))?
-            }
+        let mut config = if self.kubeconfig.is_none() && self.context.is_none() {
+            Config::infer().await.map_err(|e| no_config(e.to_string()))?
+        } else {
+            let kubeconfig = match &self.kubeconfig {
+                Some(file) => Kubeconfig::read_from(file),
+                None => Kubeconfig::read(),
+            };
+            let options = KubeConfigOptions {
+                context: self.context.clone(),
+                ..KubeConfigOptions::default()
+            };
+            let kubeconfig = kubeconfig.map_err(|e| no_config(e.to_string()))?;
+            Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .map_err(|e| no_config(e.to_string()))?
         };
+        if let Some(namespace) = &self.namespace {
+            config.default_namespace.clone_from(namespace);
+        }
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(5));
         config.read_timeout = Some(Duration::from_secs(20));
@@ -82,9 +96,26 @@ pub fn failed(what: &str, error: &kube::Error) -> Failure {
                 "could not {what}: the cluster does not answer ({})",
                 rolectl::reconcile::error_chain(other)
             ),
-            "check that `kubectl get mfasessions` works (KUBECONFIG, --context), then try again",
+            "check that `kubectl get mfasessions` works (KUBECONFIG, --kubeconfig, --context), then try again",
         ),
     }
+}
+
+/// `IamRole`s of one namespace, or of all.
+pub async fn roles(client: &Client, namespace: Option<&str>) -> Result<Vec<IamRole>, Failure> {
+    let api: Api<IamRole> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let all = api.list(&ListParams::default()).await;
+    Ok(all.map_err(|e| failed("list IamRoles", &e))?.items)
+}
+
+/// All accounts.
+pub async fn accounts(client: &Client) -> Result<Vec<AwsAccount>, Failure> {
+    let api: Api<AwsAccount> = Api::all(client.clone());
+    let all = api.list(&ListParams::default()).await;
+    Ok(all.map_err(|e| failed("list AwsAccounts", &e))?.items)
 }
 
 /// The session of this name.

@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
-use anstream::{AutoStream, ColorChoice, eprint, eprintln};
+use anstream::{AutoStream, ColorChoice, eprintln};
 use clap::Args;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
-use rolectl::aws::account::{Account, Surroundings};
+use rolectl::aws::account::{Account, AccountError, Surroundings};
+use rolectl::aws::error::Class;
 use rolectl::aws::session::{Material, OpenSession, Sessions};
 use rolectl::aws::tenure::Tenure;
 use rolectl::aws::{arn_account, arn_partition, base_config, sts_client};
@@ -49,9 +50,9 @@ pub struct FleetFlags {
     /// Buy the session of this role with the code, and manage its account only
     ///
     /// For a user who may assume one role under MFA and nothing else.
-    #[arg(long, value_name = "ARN")]
+    #[arg(long, value_name = "ARN", value_parser = mfa::role_arn)]
     assume_role: Option<String>,
-    /// Length of the session. Default: the MfaSession's durationSeconds; with --assume-role what AWS gives, 1h
+    /// Length of the session, bought anew. Default: the MfaSession's durationSeconds; with --assume-role what AWS gives, 1h
     #[arg(long, value_parser = mfa::duration_seconds)]
     duration: Option<i32>,
     #[command(flatten)]
@@ -69,8 +70,10 @@ pub struct Fleet {
     surroundings: Surroundings,
     /// Accounts that are left out, and why.
     pub left_out: Vec<(AwsAccount, String)>,
-    /// The only role that is looked at, as `namespace/name`.
-    role: Option<String>,
+    /// The roles that are looked at.
+    meant: Meant,
+    /// Sessions that were kept here, by name: who bought them, and what.
+    kept: BTreeMap<String, (String, String)>,
     /// Names of all accounts that somebody describes, looked at or not.
     known: BTreeSet<String>,
 }
@@ -81,6 +84,8 @@ pub struct Seen {
     pub live: Option<Arc<Account>>,
     /// Why it could not be read.
     pub failure: Option<String>,
+    /// It could not, because AWS refuses.
+    refused: bool,
     pub proposals: Vec<Proposal>,
 }
 
@@ -98,13 +103,13 @@ impl FleetFlags {
     /// Collects objects, and finds or buys the sessions of the accounts that the roles name.
     pub async fn fleet(&self, flags: &cluster::Flags) -> Result<Fleet, Failure> {
         let (fleet, client) = self.collect(flags).await?;
-        if fleet.inventory.roles.is_empty() {
+        if !fleet.inventory.roles.iter().any(|role| fleet.meant.takes(role)) {
             return Err(Failure::new(
                 "there is no IamRole to look at",
                 "give files with -f, or apply some to the cluster",
             ));
         }
-        let accounts = fleet.inventory.targeted().into_iter().cloned().collect();
+        let accounts = fleet.targeted();
         self.open(fleet, client.as_ref(), flags, accounts).await
     }
 
@@ -139,7 +144,7 @@ impl FleetFlags {
         if let Some(arn) = &self.assume_role {
             self.open_role(&mut fleet, arn).await?;
         } else {
-            let namespace = &flags.namespace;
+            let namespace = &flags.controller_namespace;
             self.open_all(&mut fleet, client, namespace, accounts).await?;
         }
         Ok(fleet)
@@ -147,7 +152,7 @@ impl FleetFlags {
 
     async fn collect(&self, flags: &cluster::Flags) -> Result<(Fleet, Option<Client>), Failure> {
         let mut inventory = Inventory::default();
-        take_in(&mut inventory, &files::objects(&self.files)?)?;
+        take_in(&mut inventory, &files::objects(&self.files)?, flags)?;
         let complete =
             !self.files.is_empty() && !inventory.accounts.is_empty() && !inventory.sessions.is_empty();
         let client = if complete {
@@ -155,12 +160,23 @@ impl FleetFlags {
         } else {
             Some(flags.client().await?)
         };
+        let default = client
+            .as_ref()
+            .map_or("default", |client| client.default_namespace());
+        for role in &mut inventory.roles {
+            role.metadata.namespace.get_or_insert_with(|| default.to_owned());
+        }
         if let Some(client) = &client {
             from_cluster(&mut inventory, client, self.files.is_empty()).await?;
         }
+        let meant = Meant {
+            role: self.role.clone(),
+            // A role that is named stands in its namespace.
+            namespace: flags.namespace.clone().filter(|_| self.role.is_none()),
+        };
         // The controller says in its accounts what it calls the cluster.
         let said = inventory
-            .targeted_by(|role| is_meant(self.role.as_deref(), role))
+            .targeted(|role| meant.takes(role))
             .into_iter()
             .chain(&inventory.accounts)
             .find_map(|account| account.status.as_ref()?.cluster.clone());
@@ -198,16 +214,9 @@ impl FleetFlags {
             sessions: BTreeMap::new(),
             surroundings,
             left_out: vec![],
-            role: self.role.clone(),
+            kept: BTreeMap::new(),
+            meant,
         };
-        if self.role.is_some() {
-            // The other roles stay: one of them may have the same role in AWS.
-            let of_role = fleet
-                .inventory
-                .targeted_by(|role| is_meant(self.role.as_deref(), role));
-            let names: Vec<String> = of_role.iter().map(|account| account.name_any()).collect();
-            fleet.only(&names)?;
-        }
         if !self.accounts.is_empty() {
             fleet.only(&self.accounts)?;
         }
@@ -241,14 +250,18 @@ impl FleetFlags {
         let mut buyer = None;
         for session in wanted {
             let name = session.name_any();
-            let material = if let Some(stored) = stored(client, namespace, &session).await {
+            let stored = match client {
+                Some(client) if !self.buys() => stored(client, namespace, &session).await,
+                _ => None,
+            };
+            let material = if let Some(stored) = stored {
                 stored
             } else {
                 if buyer.is_none() {
                     buyer = Some(Buyer::find(&self.mfa).await?);
                 }
                 let Some(buyer) = &buyer else { continue };
-                self.bought(buyer, &session).await?
+                self.bought(fleet, buyer, &session).await?
             };
             fleet.open(&name, material);
         }
@@ -256,10 +269,15 @@ impl FleetFlags {
     }
 
     /// The session that was kept, else one that a code buys.
-    async fn bought(&self, buyer: &Buyer, session: &MfaSession) -> Result<Material, Failure> {
+    async fn bought(
+        &self,
+        fleet: &mut Fleet,
+        buyer: &Buyer,
+        session: &MfaSession,
+    ) -> Result<Material, Failure> {
         buyer.fits(session)?;
         let account = &session.spec.account_id;
-        if let Some(kept) = session_cache::get(&buyer.principal, account, Timestamp::now()) {
+        if let Some(kept) = self.kept(fleet, buyer, account, &session.name_any()) {
             return Ok(kept);
         }
         let serial = buyer.serial(session.spec.mfa_serial.as_deref()).await?;
@@ -269,10 +287,26 @@ impl FleetFlags {
         Ok(material)
     }
 
+    /// Whether a session is asked for as it is not kept: with this code, or this long.
+    const fn buys(&self) -> bool {
+        self.mfa.mfa.is_some() || self.duration.is_some()
+    }
+
+    /// What was bought and kept before.
+    fn kept(&self, fleet: &mut Fleet, buyer: &Buyer, bought: &str, session: &str) -> Option<Material> {
+        if self.buys() {
+            return None;
+        }
+        let kept = session_cache::get(&buyer.principal, bought, Timestamp::now())?;
+        let from = (buyer.principal.clone(), bought.to_owned());
+        fleet.kept.insert(session.to_owned(), from);
+        Some(kept)
+    }
+
     /// One role's own session, for its account alone.
     async fn open_role(&self, fleet: &mut Fleet, arn: &str) -> Result<(), Failure> {
         let buyer = Buyer::find(&self.mfa).await?;
-        let material = if let Some(kept) = session_cache::get(&buyer.principal, arn, Timestamp::now()) {
+        let material = if let Some(kept) = self.kept(fleet, &buyer, arn, arn) {
             kept
         } else {
             let serial = buyer.serial(None).await?;
@@ -294,9 +328,19 @@ impl FleetFlags {
     }
 }
 
-/// Whether the role is looked at: all are, or only one.
-fn is_meant(only: Option<&str>, role: &IamRole) -> bool {
-    only.is_none_or(|only| full_name(role) == only)
+/// Which roles are looked at. The others count nevertheless: one of them may want the same role in AWS.
+struct Meant {
+    /// Only this one, as `namespace/name`.
+    role: Option<String>,
+    /// Only those of this namespace.
+    namespace: Option<String>,
+}
+
+impl Meant {
+    fn takes(&self, role: &IamRole) -> bool {
+        let named = self.role.as_ref().is_none_or(|only| full_name(role) == *only);
+        named && (self.namespace.is_none() || self.namespace == role.metadata.namespace)
+    }
 }
 
 fn keep(principal: &str, bought: &str, material: &Material) {
@@ -310,14 +354,15 @@ fn keep(principal: &str, bought: &str, material: &Material) {
 }
 
 /// The session that `rolectl unlock` stored, where we may read it.
-async fn stored(client: Option<&Client>, namespace: &str, session: &MfaSession) -> Option<Material> {
-    let api: Api<Secret> = Api::namespaced(client?.clone(), namespace);
+async fn stored(client: &Client, namespace: &str, session: &MfaSession) -> Option<Material> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let secret = api.get_opt(&session.secret_name()).await.ok().flatten()?;
     let material = Material::from_secret(secret).ok()?;
     (material.expires_at > Timestamp::now()).then_some(material)
 }
 
-fn take_in(inventory: &mut Inventory, objects: &[Found]) -> Result<(), Failure> {
+/// Sorts the objects of files by their kinds. As with kubectl, none may be of another namespace than `-n`.
+fn take_in(inventory: &mut Inventory, objects: &[Found], flags: &cluster::Flags) -> Result<(), Failure> {
     for found in objects {
         let kind = found
             .value
@@ -334,9 +379,20 @@ fn take_in(inventory: &mut Inventory, objects: &[Found]) -> Result<(), Failure> 
             _ if !group.starts_with(rolectl_crds::GROUP) => {}
             "IamRole" => {
                 let mut role: IamRole = parsed(found)?;
-                role.metadata
-                    .namespace
-                    .get_or_insert_with(|| "default".to_owned());
+                if let Some(namespace) = &flags.namespace {
+                    let own = role.metadata.namespace.get_or_insert_with(|| namespace.clone());
+                    if own != namespace {
+                        return Err(Failure::new(
+                            format!(
+                                "{}: IamRole {} is of another namespace than -n {namespace}",
+                                found.source,
+                                full_name(&role)
+                            ),
+                            "leave -n out, or correct the file",
+                        )
+                        .usage());
+                    }
+                }
                 inventory.roles.push(role);
             }
             "AwsAccount" => inventory.accounts.push(parsed(found)?),
@@ -365,13 +421,7 @@ fn parsed<K: DeserializeOwned>(found: &Found) -> Result<K, Failure> {
 
 /// What the files do not have. Of roles that are in both, the cluster's status is taken: it remembers their ids.
 async fn from_cluster(inventory: &mut Inventory, client: &Client, roles_too: bool) -> Result<(), Failure> {
-    let all = ListParams::default();
-    let roles: Api<IamRole> = Api::all(client.clone());
-    let roles = roles
-        .list(&all)
-        .await
-        .map_err(|e| cluster::failed("list IamRoles", &e))?;
-    for role in roles {
+    for role in cluster::roles(client, None).await? {
         let same = inventory
             .roles
             .iter_mut()
@@ -382,12 +432,7 @@ async fn from_cluster(inventory: &mut Inventory, client: &Client, roles_too: boo
             None => {}
         }
     }
-    let accounts: Api<AwsAccount> = Api::all(client.clone());
-    let accounts = accounts
-        .list(&all)
-        .await
-        .map_err(|e| cluster::failed("list AwsAccounts", &e))?;
-    for account in accounts {
+    for account in cluster::accounts(client).await? {
         if !inventory
             .accounts
             .iter()
@@ -407,13 +452,36 @@ async fn from_cluster(inventory: &mut Inventory, client: &Client, roles_too: boo
     }
     let namespaces: Api<Namespace> = Api::all(client.clone());
     // Needed only where an account selects by labels, and not everybody may list them.
-    if let Ok(namespaces) = namespaces.list(&all).await {
+    if let Ok(namespaces) = namespaces.list(&ListParams::default()).await {
         inventory.namespaces.extend(namespaces);
     }
     Ok(())
 }
 
 impl Fleet {
+    /// The accounts that roles which are looked at name.
+    fn targeted(&self) -> Vec<AwsAccount> {
+        let targeted = self.inventory.targeted(|role| self.meant.takes(role));
+        targeted.into_iter().cloned().collect()
+    }
+
+    /// Forgets a session that was kept here and that no account takes any more, as after it was revoked: else it would stand
+    /// in the way until its end.
+    fn forget_if_refused<'s>(&self, looks: impl Iterator<Item = (&'s AwsAccount, bool)> + Clone) {
+        for (name, (principal, bought)) in &self.kept {
+            let mut on_it = looks
+                .clone()
+                .filter(|(account, _)| account.spec.session_ref == *name)
+                .peekable();
+            if on_it.peek().is_some() && on_it.all(|(_, refused)| refused) {
+                session_cache::forget(principal, bought);
+                eprintln!(
+                    "The session that was kept here is refused everywhere and now forgotten: run it again with a new code."
+                );
+            }
+        }
+    }
+
     fn only(&mut self, names: &[String]) -> Result<(), Failure> {
         for name in names {
             if !self.inventory.accounts.iter().any(|a| a.name_any() == *name) {
@@ -474,6 +542,7 @@ impl Fleet {
             .inventory
             .look(account, session, self.surroundings.clone(), true)
             .await;
+        self.forget_if_refused([(account, looked.as_ref().is_err_and(is_refused))].into_iter());
         let live = looked.map_err(|e| failed(e.to_string()))?;
         let packed = live.snapshot.lock().roles();
         let mut roles: Vec<ObservedRole> = packed.iter().filter_map(|role| role.unpack()).collect();
@@ -483,7 +552,7 @@ impl Fleet {
 
     /// Accounts that nobody describes, and those that are left out.
     pub fn tell_left_out(&self) {
-        let unknown = self.inventory.unknown_accounts();
+        let unknown = self.inventory.unknown_accounts(|role| self.meant.takes(role));
         for (name, roles) in unknown
             .into_iter()
             .filter(|(name, _)| !self.known.contains(*name))
@@ -526,7 +595,7 @@ impl Fleet {
 
     /// Reads every targeted account and plans its roles.
     pub async fn look(&self, goal: Goal) -> Vec<Seen> {
-        let accounts: Vec<AwsAccount> = self.inventory.targeted().into_iter().cloned().collect();
+        let accounts = self.targeted();
         let progress = Progress::new("Reading", accounts.len());
         let looks: Vec<_> = accounts
             .into_iter()
@@ -537,6 +606,7 @@ impl Fleet {
             .collect()
             .await;
         progress.end();
+        self.forget_if_refused(seen.iter().map(|seen| (&seen.account, seen.refused)));
         seen.sort_by_key(|seen| seen.account.name_any());
         seen
     }
@@ -547,6 +617,7 @@ impl Fleet {
                 account,
                 live: None,
                 failure: Some("no session".to_owned()),
+                refused: false,
                 proposals: vec![],
             };
         };
@@ -558,11 +629,12 @@ impl Fleet {
         match looked {
             Ok(live) => {
                 let mut proposals = self.inventory.propose(goal, &account, &live);
-                proposals.retain(|p| is_meant(self.role.as_deref(), &p.role));
+                proposals.retain(|p| self.meant.takes(&p.role));
                 Seen {
                     account,
                     live: Some(live),
                     failure: None,
+                    refused: false,
                     proposals,
                 }
             }
@@ -570,9 +642,19 @@ impl Fleet {
                 account,
                 live: None,
                 failure: Some(error.to_string()),
+                refused: is_refused(&error),
                 proposals: vec![],
             },
         }
+    }
+}
+
+/// Whether AWS refuses, as it does with a session that was revoked.
+const fn is_refused(error: &AccountError) -> bool {
+    match error {
+        AccountError::SessionRefused(_) => true,
+        AccountError::Aws(failure) => matches!(failure.class, Class::Expired | Class::AccessDenied),
+        _ => false,
     }
 }
 
@@ -604,15 +686,21 @@ impl Progress {
     fn show(&self, last: &str) {
         if self.shown {
             let done = self.done.load(std::sync::atomic::Ordering::Relaxed);
-            eprint!("\r\x1b[K{} {done}/{} {last}", self.what, self.all);
+            show(&format!("\r\x1b[K{} {done}/{} {last}", self.what, self.all));
         }
     }
 
     pub fn end(&self) {
         if self.shown {
-            eprint!("\r\x1b[K");
+            show("\r\x1b[K");
         }
     }
+}
+
+/// As it is: to begin a line anew is no colour, so `NO_COLOR` does not ask to leave it.
+fn show(text: &str) {
+    // Nobody may read any more.
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// What becomes of a role.

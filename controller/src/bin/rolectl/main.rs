@@ -25,7 +25,7 @@ use commands::{
 #[derive(Debug, Parser)]
 #[command(name = "rolectl", version, propagate_version = true)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed and nothing was changed, 2 wrong usage. Where a verb has others, its help says so."
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage. The help of each verb says what they mean there, and which others it has."
 )]
 struct Cli {
     #[command(flatten)]
@@ -55,16 +55,31 @@ enum Verb {
     Man(shell::Man),
 }
 
+/// Shows help, or what is wrong with the command line.
+fn unread(error: &clap::Error) -> ExitCode {
+    // Nobody may read any more.
+    let _ = error.print();
+    let detailed = std::env::args_os().any(|arg| arg == "--detailed-exitcode");
+    match error.exit_code() {
+        // A slip of the pen must not look like changes.
+        2 if detailed => ExitCode::from(1),
+        code => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli { cluster, verb } = Cli::parse();
+    let Cli { cluster, verb } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return unread(&error),
+    };
     let done = match verb {
         Verb::Unlock(unlock) => unlock.run(&cluster).await.map(|()| ExitCode::SUCCESS),
-        Verb::Lock(lock) => lock.run(&cluster).await.map(|()| ExitCode::SUCCESS),
+        Verb::Lock(lock) => lock.run(&cluster).await,
         Verb::Status(status) => status.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Get(get) => get.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Describe(describe) => Box::pin(describe.run(&cluster)).await.map(|()| ExitCode::SUCCESS),
-        Verb::Bootstrap(bootstrap) => bootstrap.run().await.map(|()| ExitCode::SUCCESS),
+        Verb::Bootstrap(bootstrap) => bootstrap.run().await,
         Verb::Import(import) => import.run(&cluster).await,
         Verb::Plan(plan) => plan.run(&cluster).await,
         Verb::Apply(apply) => apply.run(&cluster).await,

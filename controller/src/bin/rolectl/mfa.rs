@@ -20,6 +20,11 @@ use crate::failure::Failure;
 use crate::keys::{long_term_key, profile_serial};
 use crate::used_code;
 
+/// What a session of a role is called.
+const ROLE_SESSION: &str = "rolectl";
+/// The longest that a role's session can be, whatever the role allows.
+const LONGEST_ROLE_SESSION: i32 = 43_200;
+
 /// Whose code, and where it comes from.
 #[derive(Clone, Debug, Default, Args)]
 pub struct CodeFlags {
@@ -54,6 +59,29 @@ fn code(text: &str) -> Result<SecretString, String> {
     }
 }
 
+/// ARN of a role: with `--assume-role` its session is bought.
+pub fn role_arn(text: &str) -> Result<String, String> {
+    let is_role = text.starts_with("arn:")
+        && text.contains(":iam::")
+        && text.contains(":role/")
+        && arn_account(text).len() == 12;
+    if is_role {
+        Ok(text.to_owned())
+    } else {
+        Err("write it as arn:aws:iam::222222222222:role/name".to_owned())
+    }
+}
+
+/// Who one is in the session of a role: <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumedRoleUser.html>.
+pub fn assumed(role_arn: &str) -> String {
+    let role = role_arn.rsplit('/').next().unwrap_or_default();
+    format!(
+        "arn:{}:sts::{}:assumed-role/{role}/{ROLE_SESSION}",
+        arn_partition(role_arn),
+        arn_account(role_arn)
+    )
+}
+
 /// The length of a session: 15 minutes to 36 hours.
 pub fn duration_seconds(text: &str) -> Result<i32, String> {
     let parsed: kube::core::Duration = text
@@ -77,12 +105,21 @@ impl CodeFlags {
 
     /// A code that was not used yet. One that was is waited out where another can be had.
     async fn fresh_code(&self, serial: &str) -> Result<SecretString, Failure> {
+        let on_terminal = std::io::stdin().is_terminal();
+        let mut given = self.mfa.is_some();
         loop {
-            let code = self.ask(serial).await?;
+            let text = if given || self.mfa.is_none() {
+                self.ask(serial).await?
+            } else {
+                prompt(serial).await?
+            };
+            let code = code(&text)
+                .map_err(|why| Failure::new(why, "try again with the code that the device shows").usage())?;
             let Some(ago) = used_code::used_ago(serial, code.expose_secret(), Timestamp::now()) else {
                 return Ok(code);
             };
-            if self.mfa.is_some() {
+            given = false;
+            if self.mfa.is_some() && !on_terminal {
                 return Err(Failure::new(
                     format!("this code was already used {ago}s ago, and a code works once"),
                     "wait for the next code (at most 30 seconds) and try again",
@@ -96,9 +133,9 @@ impl CodeFlags {
         }
     }
 
-    async fn ask(&self, serial: &str) -> Result<SecretString, Failure> {
+    async fn ask(&self, serial: &str) -> Result<String, Failure> {
         let given = self.mfa.as_ref().map(ExposeSecret::expose_secret);
-        let text = match (given, &self.mfa_process, &self.ykman) {
+        Ok(match (given, &self.mfa_process, &self.ykman) {
             (Some("-"), ..) => {
                 let mut line = String::new();
                 let read = std::io::stdin().lock().read_line(&mut line);
@@ -118,15 +155,7 @@ impl CodeFlags {
                 eprintln!("Touch your YubiKey if it blinks.");
                 printed_by("ykman", &args).await?
             }
-            _ if std::io::stdin().is_terminal() => {
-                let prompt = format!("MFA code of {serial}: ");
-                let typed = tokio::task::spawn_blocking(move || rpassword::prompt_password(prompt)).await;
-                let failed =
-                    |e: String| Failure::new(format!("could not read the code: {e}"), "give it with --mfa");
-                typed
-                    .map_err(|e| failed(e.to_string()))?
-                    .map_err(|e| failed(e.to_string()))?
-            }
+            _ if std::io::stdin().is_terminal() => prompt(serial).await?,
             _ => {
                 return Err(Failure::new(
                     "no MFA code was given, and there is no terminal to ask on",
@@ -134,9 +163,18 @@ impl CodeFlags {
                 )
                 .usage());
             }
-        };
-        code(&text).map_err(|why| Failure::new(why, "try again with the code that the device shows").usage())
+        })
     }
+}
+
+/// Asks on the terminal; what is typed does not show.
+async fn prompt(serial: &str) -> Result<String, Failure> {
+    let prompt = format!("MFA code of {serial}: ");
+    let typed = tokio::task::spawn_blocking(move || rpassword::prompt_password(prompt)).await;
+    let failed = |e: String| Failure::new(format!("could not read the code: {e}"), "give it with --mfa");
+    typed
+        .map_err(|e| failed(e.to_string()))?
+        .map_err(|e| failed(e.to_string()))
 }
 
 async fn printed_by(program: &str, args: &[&str]) -> Result<String, Failure> {
@@ -189,7 +227,12 @@ impl Buyer {
 
     /// Whether this user may open the session.
     pub fn fits(&self, session: &MfaSession) -> Result<(), Failure> {
-        let (name, principal) = (session.name_any(), &self.principal);
+        Self::fits_as(&self.principal, session)
+    }
+
+    /// Whether who is `principal` may open the session, as the controller will see it.
+    pub fn fits_as(principal: &str, session: &MfaSession) -> Result<(), Failure> {
+        let name = session.name_any();
         if arn_account(principal) != session.spec.account_id {
             return Err(Failure::new(
                 format!(
@@ -276,11 +319,18 @@ impl Buyer {
         arn: &str,
         seconds: Option<i32>,
     ) -> Result<Material, Failure> {
+        if seconds.is_some_and(|seconds| seconds > LONGEST_ROLE_SESSION) {
+            return Err(Failure::new(
+                "the session of a role lasts 12h at most",
+                "give a shorter --duration; the role's own maximum is 1h unless somebody raised it",
+            )
+            .usage());
+        }
         let code = self.flags.fresh_code(serial).await?;
         let answer = sts_client(&self.base, self.key.clone(), arn_partition(arn))
             .assume_role()
             .role_arn(arn)
-            .role_session_name("rolectl")
+            .role_session_name(ROLE_SESSION)
             .serial_number(serial)
             .token_code(code.expose_secret())
             .set_duration_seconds(seconds)

@@ -70,6 +70,13 @@ pub fn put(principal: &str, bought: &str, material: &Material) -> std::io::Resul
     fs::rename(beside, path)
 }
 
+/// Forgets one session, which AWS does not take any more.
+pub fn forget(principal: &str, bought: &str) {
+    if let Some(path) = file(principal, bought) {
+        let _ = fs::remove_file(path);
+    }
+}
+
 /// Forgets all sessions. Returns how many there were.
 pub fn forget_all() -> usize {
     let Some(folder) = folder() else { return 0 };

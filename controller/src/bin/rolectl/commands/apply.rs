@@ -34,7 +34,8 @@ const FRESH: std::time::Duration = std::time::Duration::from_secs(10);
   rolectl apply -f roles/ --mfa 123456
   rolectl apply -f roles/ --assume-role arn:aws:iam::222222222222:role/admin --mfa 123456 --yes
 
-Exit codes: 0 everything is as the files have it, 1 failed or refused somewhere, 2 wrong usage, 130 interrupted.")]
+Exit codes: 0 everything is as the files have it, 1 failed or refused somewhere, or you did not agree, 2 wrong usage,
+130 interrupted.")]
 pub struct Apply {
     #[command(flatten)]
     all: Settings,

@@ -1,6 +1,8 @@
 //! `rolectl bootstrap`
 
-use anstream::println;
+use std::process::ExitCode;
+
+use anstream::{eprintln, println};
 use aws_config::BehaviorVersion;
 use clap::{Args, ValueEnum};
 use rolectl::aws::error::{AwsFailure, Class};
@@ -21,7 +23,7 @@ use crate::output::agreed;
   rolectl bootstrap --user-arn arn:aws:iam::111111111111:user/operator --role-path /apps/ -o terraform
   AWS_PROFILE=admin-of-prod rolectl bootstrap --main-account 111111111111 --apply
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+Exit codes: 0 printed or made, 1 failed, or you did not agree, 2 wrong usage.")]
 pub struct Bootstrap {
     /// The operator's account, all users of which may assume the role under MFA
     #[arg(
@@ -83,7 +85,7 @@ const POLICY: &str = "rolectl";
 const DESCRIPTION: &str = "Assumed by rolectl under MFA to manage IAM roles";
 
 impl Bootstrap {
-    pub async fn run(self) -> Result<(), Failure> {
+    pub async fn run(self) -> Result<ExitCode, Failure> {
         if self.apply {
             return self.make().await;
         }
@@ -93,7 +95,7 @@ impl Bootstrap {
             Form::Terraform => println!("{}", self.terraform(&trust, &permissions)),
             Form::Aws => println!("{}", self.aws(&trust, &permissions)),
         }
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     }
 
     /// Who may assume the role.
@@ -193,7 +195,7 @@ impl Bootstrap {
         )
     }
 
-    async fn make(&self) -> Result<(), Failure> {
+    async fn make(&self) -> Result<ExitCode, Failure> {
         let next =
             "use the credentials of an administrator of the target account (AWS_PROFILE), then try again";
         let config = aws_config::defaults(BehaviorVersion::latest())
@@ -227,7 +229,7 @@ impl Bootstrap {
         let question = format!("Make role {} in account {account} as {me}?", self.role_name);
         if !self.yes && !agreed(&question)? {
             println!("Nothing was changed.");
-            return Ok(());
+            return Ok(ExitCode::from(1));
         }
         let iam = aws_sdk_iam::Client::new(&config);
         let created = iam
@@ -259,12 +261,23 @@ impl Bootstrap {
             .policy_document(self.permissions(account).to_string())
             .send()
             .await;
-        put.map_err(|e| failed(AwsFailure::new("PutRolePolicy", &e)))?;
+        if let Err(error) = put {
+            // Not left half-made: the next try would find it there.
+            let gone = iam.delete_role().role_name(&self.role_name).send().await;
+            if let Err(error) = gone {
+                let why = AwsFailure::new("DeleteRole", &error);
+                eprintln!(
+                    "warning: role {} is there without permissions, delete it by hand: {why}",
+                    self.role_name
+                );
+            }
+            return Err(failed(AwsFailure::new("PutRolePolicy", &error)));
+        }
         println!(
             "\nkind: AwsAccount\napiVersion: iam.rolectl.dev/v1alpha1\nmetadata: {{name: NAME}}\nspec:\n  accountId: \"{account}\"\n  assumeRole: {{name: {}}}",
             self.role_name
         );
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     }
 }
 

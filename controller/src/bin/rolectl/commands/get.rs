@@ -1,9 +1,8 @@
 //! `rolectl get` and `rolectl describe`
 
-use anstream::println;
+use anstream::{eprintln, println};
 use clap::{Args, ValueEnum};
-use kube::api::ListParams;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, ResourceExt as _};
 use rolectl::once::Goal;
 use rolectl_crds::{AccountStatus, IamRole, Reason};
 use serde::Serialize;
@@ -17,24 +16,26 @@ use crate::output::{Format, machine, table};
 /// List roles, one line for each account
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  rolectl get roles
-  rolectl get roles -N platform --state Drifted
-  rolectl get roles -o json | jq '.[] | select(.state != \"InSync\")'")]
+  rolectl get roles -A
+  rolectl get roles -n platform --state Drifted
+  rolectl get roles -A -o json | jq '.[] | select(.state != \"InSync\")'
+
+Exit codes: 0 listed, 1 failed, or there is no role of that name, 2 wrong usage.")]
 pub struct Get {
     /// What to list
     #[arg(value_enum)]
     what: What,
     /// Only this role
     name: Option<String>,
-    /// Namespace of the roles. Default: all
-    #[arg(long, short = 'N')]
-    role_namespace: Option<String>,
+    /// Roles of all namespaces
+    #[arg(long, short = 'A', conflicts_with = "namespace")]
+    all_namespaces: bool,
     /// Only in this AwsAccount
     #[arg(long)]
     account: Option<String>,
     /// Only those in this state, as Drifted or OwnedByOther
-    #[arg(long)]
-    state: Option<String>,
+    #[arg(long, value_parser = reason)]
+    state: Option<Reason>,
     /// Form of the output
     #[arg(long, short, value_enum, default_value_t)]
     output: Format,
@@ -47,63 +48,96 @@ enum What {
     Roles,
 }
 
-/// A role in an account.
+/// A state, in any case.
+fn reason(text: &str) -> Result<Reason, String> {
+    let found = Reason::ALL
+        .iter()
+        .find(|reason| reason.as_str().eq_ignore_ascii_case(text));
+    found
+        .copied()
+        .ok_or_else(|| "there is no such state; `rolectl explain` shows all".to_owned())
+}
+
+/// A role in an account, or one that stands in none yet.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
     namespace: String,
     name: String,
-    account: String,
+    account: Option<String>,
     account_id: Option<String>,
-    state: Reason,
+    /// `None`: the controller has not looked yet.
+    state: Option<Reason>,
     arn: Option<String>,
     changes: Vec<String>,
     message: Option<String>,
 }
 
-async fn roles(client: Client, namespace: Option<&str>) -> Result<Vec<IamRole>, Failure> {
-    let api: Api<IamRole> = match namespace {
-        Some(namespace) => Api::namespaced(client, namespace),
-        None => Api::all(client),
+fn lines(role: &IamRole) -> Vec<Line> {
+    let line = || Line {
+        namespace: role.namespace().unwrap_or_default(),
+        name: role.name_any(),
+        account: None,
+        account_id: None,
+        state: None,
+        arn: None,
+        changes: vec![],
+        message: None,
     };
-    let all = api.list(&ListParams::default()).await;
-    Ok(all.map_err(|e| cluster::failed("list IamRoles", &e))?.items)
-}
-
-fn lines(role: &IamRole) -> impl Iterator<Item = Line> {
-    let (namespace, name) = (role.namespace().unwrap_or_default(), role.name_any());
-    let entries = role.status.iter().flat_map(|status| &status.accounts);
-    entries.map(move |entry| Line {
-        namespace: namespace.clone(),
-        name: name.clone(),
-        account: entry.name.clone(),
-        account_id: entry.account_id.clone(),
-        state: entry.state,
-        arn: entry.arn.clone(),
-        changes: entry.changes.clone(),
-        message: entry.message.clone(),
-    })
+    let Some(status) = &role.status else {
+        let message = Some("the controller has not looked yet".to_owned());
+        return vec![Line { message, ..line() }];
+    };
+    if status.accounts.is_empty() {
+        let ready = status.conditions.first();
+        return vec![Line {
+            state: ready.and_then(|ready| reason(&ready.reason).ok()),
+            message: ready.map(|ready| ready.message.clone()),
+            ..line()
+        }];
+    }
+    let entries = status.accounts.iter();
+    entries
+        .map(|entry| Line {
+            account: Some(entry.name.clone()),
+            account_id: entry.account_id.clone(),
+            state: Some(entry.state),
+            arn: entry.arn.clone(),
+            changes: entry.changes.clone(),
+            message: entry.message.clone(),
+            ..line()
+        })
+        .collect()
 }
 
 impl Get {
     pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
         let What::Roles = self.what;
-        let roles = roles(flags.client().await?, self.role_namespace.as_deref()).await?;
+        let client = flags.client().await?;
+        let namespace = (!self.all_namespaces).then(|| client.default_namespace());
+        let mut roles = cluster::roles(&client, namespace).await?;
+        if let Some(name) = &self.name {
+            roles.retain(|role| role.name_any() == *name);
+            if roles.is_empty() {
+                return Err(no_role(name, namespace));
+            }
+        }
         let wanted = |line: &Line| {
-            self.name.as_ref().is_none_or(|name| *name == line.name)
-                && self
-                    .account
-                    .as_ref()
-                    .is_none_or(|account| *account == line.account)
-                && self
-                    .state
-                    .as_ref()
-                    .is_none_or(|state| line.state.as_str().eq_ignore_ascii_case(state))
+            let in_account = self.account.is_none() || self.account == line.account;
+            in_account && (self.state.is_none() || self.state == line.state)
         };
         let lines: Vec<Line> = roles.iter().flat_map(lines).filter(wanted).collect();
         if self.output != Format::Table {
             return machine(self.output, &lines);
         }
+        if roles.is_empty() {
+            match namespace {
+                Some(namespace) => eprintln!("There is no IamRole in namespace {namespace}; -A shows all."),
+                None => eprintln!("There is no IamRole in the cluster."),
+            }
+            return Ok(());
+        }
+        let dash = || "-".to_owned();
         let rows = lines.into_iter().map(|line| {
             let more = if line.changes.is_empty() {
                 line.message.unwrap_or_default()
@@ -112,8 +146,8 @@ impl Get {
             };
             vec![
                 format!("{}/{}", line.namespace, line.name),
-                line.account,
-                line.state.to_string(),
+                line.account.unwrap_or_else(dash),
+                line.state.map_or_else(dash, |state| state.to_string()),
                 more,
             ]
         });
@@ -128,17 +162,16 @@ impl Get {
 /// Show one role: what it is, and how it stands in each account
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  rolectl describe role app -N platform
-  rolectl describe role app -N platform --diff      and what differs in AWS now, statement by statement")]
+  rolectl describe role app -n platform
+  rolectl describe role app -n platform --diff      and what differs in AWS now, statement by statement
+
+Exit codes: 0 shown, 1 failed, or with --diff an account could not be read, 2 wrong usage.")]
 pub struct Describe {
     /// What to describe
     #[arg(value_enum)]
     what: What,
     /// The role's name
     name: String,
-    /// Its namespace
-    #[arg(long, short = 'N', default_value = "default")]
-    role_namespace: String,
     /// Look into AWS, and show in full what differs, as `rolectl plan` does
     ///
     /// On the session that `rolectl unlock` stored, if you may read it; else on one that your code buys.
@@ -154,19 +187,12 @@ pub struct Describe {
 impl Describe {
     pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
         let What::Roles = self.what;
-        let api: Api<IamRole> = Api::namespaced(flags.client().await?, &self.role_namespace);
+        let client = flags.client().await?;
+        let api: Api<IamRole> = Api::default_namespaced(client.clone());
         let found = api.get_opt(&self.name).await;
         let role = found
             .map_err(|e| cluster::failed("read the IamRole", &e))?
-            .ok_or_else(|| {
-                Failure::new(
-                    format!(
-                        "there is no IamRole {} in namespace {}",
-                        self.name, self.role_namespace
-                    ),
-                    "see all with `rolectl get roles`, or name another namespace with -N",
-                )
-            })?;
+            .ok_or_else(|| no_role(&self.name, Some(client.default_namespace())))?;
         let paint = Paint::of_stdout();
         print(&role, paint);
         if self.diff {
@@ -193,6 +219,17 @@ impl Describe {
         }
         Ok(())
     }
+}
+
+fn no_role(name: &str, namespace: Option<&str>) -> Failure {
+    let place = namespace.map_or_else(
+        || "the cluster".to_owned(),
+        |namespace| format!("namespace {namespace}"),
+    );
+    Failure::new(
+        format!("there is no IamRole {name} in {place}"),
+        "see all with `rolectl get roles -A`, or name another namespace with -n",
+    )
 }
 
 fn print(role: &IamRole, paint: Paint) {

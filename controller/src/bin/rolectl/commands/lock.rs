@@ -1,5 +1,6 @@
 //! `rolectl lock`
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anstream::{eprintln, println};
@@ -26,7 +27,10 @@ use crate::{cluster, session_cache};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl lock
-  rolectl lock --revoke          when somebody may have got hold of the session")]
+  rolectl lock --revoke          when somebody may have got hold of the session
+
+Exit codes: 0 the Secret is gone and what was to be revoked is; with --revoke also where there is no way to a cluster.
+1 failed, or you did not agree, 2 wrong usage.")]
 pub struct Lock {
     /// Name of the MfaSession
     #[arg(long, default_value = "default")]
@@ -53,14 +57,14 @@ pub struct Lock {
 const REVOKING_POLICY: &str = "AWSRevokeOlderSessions";
 
 impl Lock {
-    pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
+    pub async fn run(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
         let found = self.session(flags).await;
         // Asked before anything is done.
         let revocation = if self.revoke {
             let session = found.as_ref().ok().map(|(_, session)| session);
             let Some(revocation) = self.revocation(session).await? else {
                 println!("Nothing was changed.");
-                return Ok(());
+                return Ok(ExitCode::from(1));
             };
             Some(revocation)
         } else {
@@ -77,19 +81,20 @@ impl Lock {
         };
         let locked = match found {
             Ok((client, session)) => {
-                self.delete(&client, &session.secret_name(), &flags.namespace)
+                self.delete(&client, &session.secret_name(), &flags.controller_namespace)
                     .await
+            }
+            // The Secret is of no use any more, and there may be no cluster.
+            Err(failure) if self.revoke => {
+                eprintln!("warning: the Secret, if there is one, is left as it is: {failure}");
+                Ok(())
             }
             Err(failure) => Err(failure),
         };
-        match (revoked, locked) {
-            (Ok(()), locked) if !self.revoke => locked,
-            (revoked, Err(failure)) => {
-                eprintln!("warning: the Secret is left as it is: {failure}");
-                revoked
-            }
-            (revoked, Ok(())) => revoked,
+        if let (Err(_), Err(failure)) = (&revoked, &locked) {
+            eprintln!("{failure}");
         }
+        revoked.and(locked).map(|()| ExitCode::SUCCESS)
     }
 
     async fn session(&self, flags: &cluster::Flags) -> Result<(Client, MfaSession), Failure> {
@@ -132,6 +137,15 @@ impl Lock {
             ));
         }
         let unlocked_by = session.and_then(|session| session.status.as_ref()?.unlocked_by.clone());
+        if let Some(role) = unlocked_by.as_deref().filter(|by| by.contains(":assumed-role/")) {
+            if self.user.is_none() {
+                return Err(Failure::new(
+                    format!("the session is one of a role, {role}, which no policy on a user ends"),
+                    "revoke it at the role, in the IAM console or with the aws CLI (AWSRevokeOlderSessions), then run `rolectl lock`",
+                )
+                .usage());
+            }
+        }
         let user = match self.user.clone().or(unlocked_by) {
             Some(user) => user,
             // It is not known any more once the session is over, and an administrator's own sessions are not meant.

@@ -26,7 +26,7 @@ use crate::output::{Format, machine};
   kustomize build . | rolectl plan -f - --detailed-exitcode -o json
 
 Exit codes: 0 looked at everything, 1 failed, or a role is refused or an account cannot be read, 2 wrong usage.
-With --detailed-exitcode: 0 nothing to do, 1 as above, 2 changes.")]
+With --detailed-exitcode: 0 nothing to do, 1 as above or wrong usage, 2 changes.")]
 pub struct Plan {
     #[command(flatten)]
     fleet: fleet::FleetFlags,

@@ -12,7 +12,9 @@ use crate::failure::Failure;
 #[command(after_help = "Examples:
   source <(rolectl completions bash)
   rolectl completions zsh > \"${fpath[1]}/_rolectl\"
-  rolectl completions fish > ~/.config/fish/completions/rolectl.fish")]
+  rolectl completions fish > ~/.config/fish/completions/rolectl.fish
+
+Exit codes: 0 printed, 2 there is no such shell.")]
 pub struct Completions {
     /// The shell
     #[arg(value_enum)]
@@ -28,7 +30,9 @@ impl Completions {
 /// Write the man pages into a folder
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  rolectl man ~/.local/share/man/man1 && man rolectl-unlock")]
+  rolectl man ~/.local/share/man/man1 && man rolectl-unlock
+
+Exit codes: 0 written, 1 the folder is not there or cannot be written, 2 wrong usage.")]
 pub struct Man {
     /// The folder, which must be there
     folder: PathBuf,

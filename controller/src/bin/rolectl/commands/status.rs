@@ -3,12 +3,11 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use anstream::{print, println};
+use anstream::println;
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::ListParams;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Client, ResourceExt as _};
 use rolectl_crds::{AccountStatus, AwsAccount, ConditionType, IamRole, MfaSession, Phase};
 use serde::Serialize;
 
@@ -18,9 +17,12 @@ use crate::output::{Format, machine, moment, table};
 
 /// Show the session, the accounts and the roles
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  rolectl status\n  rolectl status -w\n  rolectl status -o json | jq '.roles[] | select(.ready != \"True\")'"
-)]
+#[command(after_help = "Examples:
+  rolectl status
+  rolectl status -n platform -w
+  rolectl status -o json | jq '.roles[] | select(.ready != \"True\")'
+
+Exit codes: 0 shown, whatever it shows, 1 failed, 2 wrong usage.")]
 pub struct Status {
     /// Form of the output
     #[arg(long, short, value_enum, default_value_t)]
@@ -81,55 +83,50 @@ impl Status {
     pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
         let client = flags.client().await?;
         if !self.watch {
-            return self.show(client).await;
-        }
-        let clears = std::io::stdout().is_terminal();
-        loop {
-            if clears {
-                print!("\x1b[H\x1b[2J");
+            let overview = Overview::of(&client, flags).await?;
+            if self.output != Format::Table {
+                return machine(self.output, &overview);
             }
-            self.show(client.clone()).await?;
-            let time = Timestamp::now().strftime("%H:%M:%S UTC");
-            if writeln!(std::io::stdout(), "\n{time}").is_err() {
-                // Nobody reads any more.
+            overview.print(Timestamp::now());
+            return Ok(());
+        }
+        // What cannot be seen the first time is wrongly asked for; later on it may come back.
+        let mut seen = Overview::of(&client, flags).await?;
+        loop {
+            clear();
+            seen.print(Timestamp::now());
+            if !told_time() {
                 return Ok(());
             }
-            tokio::time::sleep(PAUSE).await;
+            seen = loop {
+                tokio::time::sleep(PAUSE).await;
+                match Overview::of(&client, flags).await {
+                    Ok(seen) => break seen,
+                    Err(failure) => {
+                        clear();
+                        println!("{failure}");
+                        if !told_time() {
+                            return Ok(());
+                        }
+                    }
+                }
+            };
         }
     }
+}
 
-    async fn show(&self, client: Client) -> Result<(), Failure> {
-        let all = ListParams::default();
-        let (sessions, accounts, roles) = (
-            Api::<MfaSession>::all(client.clone()),
-            Api::<AwsAccount>::all(client.clone()),
-            Api::<IamRole>::all(client),
-        );
-        let sessions = sessions
-            .list(&all)
-            .await
-            .map_err(|e| cluster::failed("list MfaSessions", &e))?;
-        let accounts = accounts
-            .list(&all)
-            .await
-            .map_err(|e| cluster::failed("list AwsAccounts", &e))?;
-        let roles = roles
-            .list(&all)
-            .await
-            .map_err(|e| cluster::failed("list IamRoles", &e))?;
-        let overview = Overview {
-            sessions: sessions.into_iter().map(session_line).collect(),
-            accounts: accounts.into_iter().map(account_line).collect(),
-            roles: roles.into_iter().map(role_line).collect(),
-        };
-        match self.output {
-            Format::Table => {
-                overview.print(Timestamp::now());
-                Ok(())
-            }
-            format => machine(format, &overview),
-        }
+/// Begins a new page, where somebody sees it. That is no colour, so `NO_COLOR` does not ask to leave it.
+fn clear() {
+    let mut out = std::io::stdout();
+    if out.is_terminal() {
+        let _ = out.write_all(b"\x1b[H\x1b[2J");
     }
+}
+
+/// Prints the time. Whether anybody reads still.
+fn told_time() -> bool {
+    let time = Timestamp::now().strftime("%H:%M:%S UTC");
+    writeln!(std::io::stdout(), "\n{time}").is_ok()
 }
 
 fn ready(conditions: &[Condition]) -> (String, String, String) {
@@ -193,6 +190,17 @@ fn role_line(role: IamRole) -> RoleLine {
 }
 
 impl Overview {
+    async fn of(client: &Client, flags: &cluster::Flags) -> Result<Self, Failure> {
+        let sessions = cluster::sessions(client).await?;
+        let accounts = cluster::accounts(client).await?;
+        let roles = cluster::roles(client, flags.namespace.as_deref()).await?;
+        Ok(Self {
+            sessions: sessions.into_iter().map(session_line).collect(),
+            accounts: accounts.into_iter().map(account_line).collect(),
+            roles: roles.into_iter().map(role_line).collect(),
+        })
+    }
+
     fn print(self, now: Timestamp) {
         let when = |t: Option<Timestamp>| t.map_or_else(|| "-".to_owned(), |t| moment(t, now));
         let number = |n: Option<u32>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());

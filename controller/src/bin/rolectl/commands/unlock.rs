@@ -9,13 +9,13 @@ use clap::Args;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use rolectl::aws::account::{Account, Surroundings};
 use rolectl::aws::session::{Material, OpenSession, Sessions};
 use rolectl::aws::tenure::Tenure;
 use rolectl::aws::{arn_partition, sts_client};
-use rolectl_crds::{AwsAccount, SESSION_SECRET_TYPE};
+use rolectl_crds::SESSION_SECRET_TYPE;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,11 @@ use crate::output::{moment, table};
 #[command(after_help = "Examples:
   rolectl unlock                                       asks for the code
   rolectl unlock --mfa 123456 --profile main --duration 8h
-  rolectl unlock --mfa-process 'op item get aws --otp' --wait")]
+  rolectl unlock --mfa-process 'op item get aws --otp' --wait
+  rolectl unlock --session dev --assume-role arn:aws:iam::222222222222:role/admin --mfa 123456
+
+Exit codes: 0 the session is stored, whatever the accounts answer, 1 nothing is stored, or with --wait the controller has
+not taken it up, 2 wrong usage.")]
 pub struct Unlock {
     #[command(flatten)]
     mfa: mfa::CodeFlags,
@@ -43,7 +47,13 @@ pub struct Unlock {
     /// Every MfaSession that your key may open, with the one code
     #[arg(long)]
     all: bool,
-    /// Length of the session, 15m to 36h. Default: the MfaSession's durationSeconds
+    /// Buy the session of this role with the code, not one of your user
+    ///
+    /// For a user who may assume one role under MFA and nothing else. The MfaSession must be of the role's account, and the
+    /// AwsAccount on it have no `assumeRole`.
+    #[arg(long, value_name = "ARN", value_parser = mfa::role_arn, conflicts_with = "all")]
+    assume_role: Option<String>,
+    /// Length of the session, 15m to 36h. Default: the MfaSession's durationSeconds; with --assume-role what AWS gives, 1h
     #[arg(long, value_parser = mfa::duration_seconds)]
     duration: Option<i32>,
     /// Return once the controller has taken the session up
@@ -73,41 +83,53 @@ impl Unlock {
                 "use another key (--profile), or apply an MfaSession of that account",
             ));
         };
+        // Whom the controller will find in the session.
+        let principal = self
+            .assume_role
+            .as_deref()
+            .map_or_else(|| buyer.principal.clone(), mfa::assumed);
         for session in &sessions {
-            buyer.fits(session)?;
+            Buyer::fits_as(&principal, session)?;
             for verb in ["create", "patch"] {
-                cluster::may_on_secret(&client, &flags.namespace, &session.secret_name(), verb).await?;
+                cluster::may_on_secret(&client, &flags.controller_namespace, &session.secret_name(), verb)
+                    .await?;
             }
         }
         let serial = buyer.serial(first.spec.mfa_serial.as_deref()).await?;
-        let duration = self.duration.unwrap_or(first.spec.duration_seconds);
-        let material = buyer.session(&serial, duration).await?;
+        let material = match &self.assume_role {
+            Some(arn) => buyer.role_session(&serial, arn, self.duration).await?,
+            None => {
+                let duration = self.duration.unwrap_or(first.spec.duration_seconds);
+                buyer.session(&serial, duration).await?
+            }
+        };
 
-        let secrets: Api<Secret> = Api::namespaced(client.clone(), &flags.namespace);
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), &flags.controller_namespace);
         let now = Timestamp::now();
         for session in &sessions {
             store(&secrets, &session.secret_name(), &material).await?;
-            println!("Unlocked session {} as {}", session.name_any(), buyer.principal);
+            println!("Unlocked session {} as {}", session.name_any(), principal);
         }
         println!("Ends at {}", moment(material.expires_at, now));
         let names: Vec<String> = sessions.iter().map(ResourceExt::name_any).collect();
         if self.wait {
             for name in &names {
-                taken_up(&client, name, material.expires_at).await?;
+                taken_up(&client, name, material.expires_at, &flags.controller_namespace).await?;
             }
         }
-        let sts = sts_client(
-            &buyer.base,
-            material.credentials(),
-            arn_partition(&buyer.principal),
-        );
-        let open = Sessions::default().open("rolectl", material, buyer.principal.clone(), sts, now);
-        show_accounts(client, &flags.namespace, &buyer.base, &open, &names).await
+        let sts = sts_client(&buyer.base, material.credentials(), arn_partition(&principal));
+        let open = Sessions::default().open("rolectl", material, principal, sts, now);
+        show_accounts(&client, &flags.controller_namespace, &buyer.base, &open, &names).await
     }
 }
 
 /// Waits until the controller works on the session.
-async fn taken_up(client: &Client, name: &str, expires_at: Timestamp) -> Result<(), Failure> {
+async fn taken_up(
+    client: &Client,
+    name: &str,
+    expires_at: Timestamp,
+    namespace: &str,
+) -> Result<(), Failure> {
     eprintln!("Waiting for the controller to take up session {name} ...");
     let start = tokio::time::Instant::now();
     loop {
@@ -127,7 +149,7 @@ async fn taken_up(client: &Client, name: &str, expires_at: Timestamp) -> Result<
                     "the session is stored, and the controller has not taken it up within {} s: {said}",
                     PATIENCE.as_secs()
                 ),
-                "look at the controller: kubectl -n rolectl-system get pods, and its log",
+                format!("look at the controller: kubectl -n {namespace} get pods, and its log"),
             ));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -135,17 +157,17 @@ async fn taken_up(client: &Client, name: &str, expires_at: Timestamp) -> Result<
 }
 
 async fn show_accounts(
-    client: Client,
+    client: &Client,
     namespace: &str,
     base: &SdkConfig,
     open: &OpenSession,
     sessions: &[String],
 ) -> Result<(), Failure> {
-    let accounts = match Api::<AwsAccount>::all(client).list(&ListParams::default()).await {
+    let accounts = match cluster::accounts(client).await {
         Ok(accounts) => accounts,
-        Err(error) => {
+        Err(failure) => {
             // The session is stored: that the accounts cannot be shown does not undo it.
-            eprintln!("warning: accounts not shown: {error}");
+            eprintln!("warning: accounts not shown: {}", failure.what());
             return Ok(());
         }
     };

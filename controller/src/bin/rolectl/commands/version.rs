@@ -1,9 +1,10 @@
 //! `rolectl version`
 
+use std::collections::BTreeMap;
+
 use anstream::println;
 use clap::Args;
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::Api;
+use kube::ResourceExt as _;
 use serde::Serialize;
 
 use crate::cluster;
@@ -11,10 +12,14 @@ use crate::failure::Failure;
 use crate::output::{Format, machine};
 
 /// Show the version of this tool and of the controller
+///
+/// The controller writes its version into the status of the MfaSessions that it looks after.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl version
-  rolectl version --client")]
+  rolectl version --client
+
+Exit codes: 0 shown, though the controller's may not be known, 2 wrong usage.")]
 pub struct Version {
     /// Of this tool only: no cluster is asked
     #[arg(long)]
@@ -25,56 +30,54 @@ pub struct Version {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Versions {
     client: &'static str,
+    /// Names of the sessions that a controller of this version looks after.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    controllers: BTreeMap<String, Vec<String>>,
+    /// Why no controller's version is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    controller: Option<String>,
+    problem: Option<String>,
 }
 
 impl Version {
     pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
-        let controller = if self.client {
-            None
-        } else {
-            Some(
-                controller(flags)
-                    .await
-                    .unwrap_or_else(|why| format!("not known: {why}")),
-            )
-        };
-        let versions = Versions {
+        let mut versions = Versions {
             client: env!("CARGO_PKG_VERSION"),
-            controller,
+            controllers: BTreeMap::new(),
+            problem: None,
         };
+        if !self.client {
+            match controllers(flags).await {
+                Ok(found) if found.is_empty() => {
+                    versions.problem = Some("no controller has looked at an MfaSession yet".to_owned());
+                }
+                Ok(found) => versions.controllers = found,
+                Err(failure) => versions.problem = Some(failure.what().to_owned()),
+            }
+        }
         if self.output != Format::Table {
             return machine(self.output, &versions);
         }
         println!("Client      {}", versions.client);
-        if let Some(controller) = versions.controller {
-            println!("Controller  {controller}");
+        for (version, sessions) in &versions.controllers {
+            println!("Controller  {version} (of session {})", sessions.join(", "));
+        }
+        if let Some(why) = &versions.problem {
+            println!("Controller  not known: {why}");
         }
         Ok(())
     }
 }
 
-/// The image of the controller's Deployment.
-async fn controller(flags: &cluster::Flags) -> Result<String, String> {
-    let first_line = |failure: Failure| failure.what().to_owned();
-    let client = flags.client().await.map_err(first_line)?;
-    let api: Api<Deployment> = Api::namespaced(client, &flags.namespace);
-    let found = api.get_opt("rolectl-controller").await;
-    let found = found.map_err(|e| first_line(cluster::failed("read the controller's Deployment", &e)))?;
-    let Some(deployment) = found else {
-        return Err(format!(
-            "there is no Deployment {}/rolectl-controller",
-            flags.namespace
-        ));
-    };
-    let pod = deployment.spec.and_then(|spec| spec.template.spec);
-    let image = pod
-        .and_then(|pod| pod.containers.into_iter().next()?.image)
-        .unwrap_or_default();
-    let status = deployment.status.unwrap_or_default();
-    let (ready, all) = (status.ready_replicas.unwrap_or(0), status.replicas.unwrap_or(0));
-    Ok(format!("{image} ({ready}/{all} ready)"))
+async fn controllers(flags: &cluster::Flags) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for session in cluster::sessions(&flags.client().await?).await? {
+        let name = session.name_any();
+        if let Some(version) = session.status.and_then(|status| status.controller_version) {
+            found.entry(version).or_default().push(name);
+        }
+    }
+    Ok(found)
 }

@@ -17,7 +17,9 @@ use crate::output::{Format, machine};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl whoami
-  rolectl whoami --profile main -o json")]
+  rolectl whoami --profile main -o json
+
+Exit codes: 0 shown, also without a cluster, 1 AWS does not know the key or does not answer, 2 wrong usage.")]
 pub struct Whoami {
     /// Profile with your key, in place of the usual chain
     #[arg(long)]
