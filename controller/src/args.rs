@@ -24,7 +24,8 @@ pub struct Args {
     pub watch_namespace: Option<String>,
     /// Look after these MfaSessions, and the AwsAccounts that refer to them, only
     ///
-    /// For several controllers in one cluster. An IamRole must not name accounts of two of them.
+    /// For several controllers in one cluster. Of an IamRole with accounts of two of them each looks after its own; it is deleted
+    /// once both have done their part.
     #[arg(long, env = "ROLECTL_SESSIONS", value_delimiter = ',')]
     pub sessions: Vec<String>,
     /// Divide the accounts between replicas, in so many shards; 0: this process is alone

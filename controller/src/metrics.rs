@@ -4,6 +4,7 @@
 //! What happens is counted where it happens; what stands (roles, queues, buckets, sessions) is looked up when it is
 //! asked for. [`TABLE`] is the list of all, for the reference and for the endpoint alike.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
@@ -175,6 +176,8 @@ type LookUp = Box<dyn Fn(&Metrics) + Send + Sync>;
 pub struct Metrics {
     registry: Registry,
     calls: Family<CallLabels, Counter>,
+    /// Which of them there are, by account.
+    called: Mutex<HashMap<String, HashSet<CallLabels>>>,
     call_seconds: Family<OfOperation, Histogram, fn() -> Histogram>,
     reconciles: Family<Reconciled, Counter>,
     reconcile_seconds: Family<OfKind, Histogram, fn() -> Histogram>,
@@ -216,6 +219,7 @@ impl Default for Metrics {
         let mut registry = Registry::default();
         Self {
             calls: registered(&mut registry, "rolectl_aws_calls", Family::default()),
+            called: Mutex::default(),
             call_seconds: registered(
                 &mut registry,
                 "rolectl_aws_call_duration_seconds",
@@ -284,9 +288,22 @@ impl Metrics {
             outcome,
         };
         self.calls.get_or_create(&labels).inc();
+        let mut called = self.called.lock();
+        if !called.get(account).is_some_and(|all| all.contains(&labels)) {
+            called.entry(account.to_owned()).or_default().insert(labels);
+        }
+        drop(called);
         self.call_seconds
             .get_or_create(&OfOperation { operation })
             .observe(seconds);
+    }
+
+    /// The account is not looked after any more: its calls are not told of for ever.
+    pub fn forget_account(&self, account: &str) {
+        let gone = self.called.lock().remove(account);
+        for labels in gone.into_iter().flatten() {
+            self.calls.remove(&labels);
+        }
     }
 
     /// One reconcile is through.
@@ -307,6 +324,28 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_are_counted_by_account_until_it_is_forgotten() {
+        let metrics = Metrics::default();
+        for (account, outcome) in [("dev", "ok"), ("dev", "ok"), ("dev", "throttled"), ("prod", "ok")] {
+            metrics.called(account, "GetRole", outcome, 0.1);
+        }
+        let count = |account: &str| {
+            let text = metrics.text().unwrap();
+            let calls = text
+                .lines()
+                .filter(|line| line.starts_with("rolectl_aws_calls_total"));
+            let of_account = format!("account=\"{account}\"");
+            let numbers = calls
+                .filter(|line| line.contains(&of_account))
+                .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+            numbers.sum::<u64>()
+        };
+        assert_eq!((count("dev"), count("prod")), (3, 1));
+        metrics.forget_account("dev");
+        assert_eq!((count("dev"), count("prod")), (0, 1));
+    }
 
     #[test]
     fn every_metric_of_the_table_is_served_and_no_other() {

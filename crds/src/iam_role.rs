@@ -225,8 +225,10 @@ pub struct IamRoleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
     /// The role in each account, by the account's name.
+    // Whole, though it could be a map: who owns which field of a thousand entries is most of what a write would cost the API
+    // server, and replicas look after their entries by the resource version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub accounts: Vec<AccountStatus>,
 }
 

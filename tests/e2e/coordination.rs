@@ -313,3 +313,79 @@ async fn a_lease_that_is_deleted_by_hand_does_not_change_hands_at_once() -> Resu
     );
     divided_between(&s, &["one", "two"]).await
 }
+
+#[tokio::test]
+async fn controllers_for_different_sessions_share_a_role_and_neither_undoes_the_others_word() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "by-session", 2).await?;
+    // Both sessions are one in AWS, and two to the controllers.
+    s.apply(&json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "MfaSession", "metadata": {"name": "by-session-b"},
+        "spec": {"accountId": s.main, "secretName": s.secret()}}))
+        .await?;
+    s.change_account(1, json!({"sessionRef": "by-session-b"})).await?;
+    s.unlock().await?;
+    s.apply(&s.role("both", json!({}))).await?;
+    s.apply(&s.role("second", json!({"accounts": {"names": ["by-session-1"]}})))
+        .await?;
+    let start = |session: &str| s.start_another(session, &[("ROLECTL_SESSIONS", session)]);
+    let _first = start("by-session")?;
+    until("the first account to be told of", || async {
+        let role = s.roles().get("both").await.map_err(|e| e.to_string())?;
+        let entries = role.status.map(|status| status.accounts).unwrap_or_default();
+        let first = entries.iter().find(|entry| entry.name == "by-session-0");
+        let told = first.is_some_and(|entry| entry.state == Reason::InSync);
+        told.then_some(()).ok_or_else(|| format!("{entries:?}"))
+    })
+    .await?;
+    ensure!(
+        s.owned_roles(1).await?.is_empty(),
+        "it has written where it has no business"
+    );
+    s.role_is("both", "False", "Progressing").await?;
+    let second = start("by-session-b")?;
+    for role in ["both", "second"] {
+        s.role_is(role, "True", "InSync").await?;
+    }
+    // Both look again, and neither has anything to say.
+    let before = s.roles().get("both").await?.status;
+    let accounts: Api<AwsAccount> = Api::all(s.client.clone());
+    let swept = async || {
+        let mut times = vec![];
+        for (name, _) in &s.targets {
+            times.push(
+                accounts
+                    .get(name)
+                    .await?
+                    .status
+                    .and_then(|status| status.last_sweep_time),
+            );
+        }
+        kube::Result::Ok(times)
+    };
+    let last = swept().await?;
+    until("both accounts to be swept again", || async {
+        s.look_again("both").await.map_err(|e| e.to_string())?;
+        let now = swept().await.map_err(|e: kube::Error| e.to_string())?;
+        let again = now.iter().zip(&last).all(|(now, last)| now != last);
+        again.then_some(()).ok_or_else(|| format!("{now:?}"))
+    })
+    .await?;
+    ensure!(
+        s.roles().get("both").await?.status == before,
+        "the status has changed"
+    );
+    // Deleted where the other is away, it waits for it.
+    drop(second);
+    let delete = ["delete", "iamrole", "both", "-n", "by-session", "--wait=false"];
+    s.world.plane.kubectl(&delete).await?;
+    until("the first account to be left", || async {
+        let left = s.owned_roles(0).await.map_err(|e| e.to_string())?;
+        left.is_empty().then_some(()).ok_or_else(|| format!("{left:?}"))
+    })
+    .await?;
+    ensure!(s.owned_roles(1).await?.contains(&"both".to_owned()));
+    ensure!(s.roles().get_opt("both").await?.is_some(), "it was let go");
+    let _second = start("by-session-b")?;
+    s.delete("both").await?;
+    ensure!(s.owned_roles(1).await? == ["second"]);
+    Ok(())
+}

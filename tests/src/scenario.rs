@@ -444,7 +444,12 @@ impl<'a> Scenario<'a> {
             ("ROLECTL_REPLICA", name),
             ("AWS_SDK_UA_APP_ID", name),
         ];
-        self.spawn_controller(&self.dir.join(format!("{name}.log")), &env)
+        self.start_another(name, &env)
+    }
+
+    /// One of several controllers, with a log of its own. The caller ends it.
+    pub fn start_another(&self, name: &str, env: &[(&str, &str)]) -> Result<Process> {
+        self.spawn_controller(&self.dir.join(format!("{name}.log")), env)
     }
 
     fn spawn_controller(&self, log: &Path, more: &[(&str, &str)]) -> Result<Process> {

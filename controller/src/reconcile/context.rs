@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use http::HeaderValue;
+use http::header::ACCEPT;
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{Patch, PatchParams};
+use kube::api::{PartialObjectMeta, Patch, PatchParams, Request};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -32,6 +34,10 @@ use crate::conditions::ready_reason;
 use crate::metrics::{Metrics, OfAccount, OfKind, OfReason, OfSession, StateInAccount};
 use crate::role::desired::{self, full_name};
 use crate::role::targets;
+
+/// Asks for nothing but an object's [metadata](https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches).
+const METADATA_ONLY: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
 /// Field manager of everything that we write with server-side apply.
 pub const MANAGER: &str = "rolectl-controller";
@@ -326,11 +332,14 @@ impl Context {
         let (mut by_reason, mut by_state) = (HashMap::new(), HashMap::new());
         for role in self.stores.roles.state() {
             let Some(status) = &role.status else { continue };
-            if view.holds(&full_name(&role)) {
+            // Of several controllers that have a role in common, the first account's counts it.
+            let counts = |entry: &AccountStatus| self.serves_session_of(&entry.name);
+            if view.holds(&full_name(&role)) && status.accounts.first().is_none_or(counts) {
                 let reason = ready_reason(&status.conditions).unwrap_or_default().to_owned();
                 *by_reason.entry(reason).or_insert(0_i64) += 1;
             }
-            for entry in status.accounts.iter().filter(|entry| view.holds(&entry.name)) {
+            let ours = |entry: &&AccountStatus| view.holds(&entry.name) && counts(entry);
+            for entry in status.accounts.iter().filter(ours) {
                 let at = (entry.name.clone(), entry.state.as_str());
                 *by_state.entry(at).or_insert(0_i64) += 1;
             }
@@ -416,6 +425,20 @@ impl Context {
         late.min(open_for).max(0.0)
     }
 
+    /// Whether others write the statuses of roles, too: replicas, or controllers for other sessions.
+    pub fn shares_roles(&self) -> bool {
+        self.shards.are_shared() || !self.options.sessions.is_empty()
+    }
+
+    /// Whether this process looks after the session of the account. Of one that has no object nobody knows.
+    pub fn serves_session_of(&self, account: &str) -> bool {
+        if self.options.sessions.is_empty() {
+            return true;
+        }
+        let account = self.stores.accounts.get(&ObjectRef::new(account));
+        account.is_none_or(|account| self.serves_session(&account.spec.session_ref))
+    }
+
     /// Whether this process looks after the session.
     pub fn serves_session(&self, name: &str) -> bool {
         self.options.sessions.is_empty() || self.options.sessions.iter().any(|s| s == name)
@@ -498,6 +521,7 @@ impl Context {
     pub fn forget_account(&self, name: &str) {
         self.live.write().remove(name);
         self.progress.lock().remove(name);
+        self.metrics.forget_account(name);
     }
 
     /// Reads or changes how far an account is.
@@ -638,15 +662,8 @@ impl Context {
         {
             metadata.insert("resourceVersion".to_owned(), json!(object.resource_version()));
         }
-        match api
-            .patch_status(
-                &object.name_any(),
-                &PatchParams::apply(MANAGER).force(),
-                &Patch::Apply(&patch),
-            )
-            .await
-        {
-            Ok(_) => {}
+        match apply_status(&self.client, api, &object.name_any(), &patch).await {
+            Ok(()) => {}
             // Deleted meanwhile: there is nothing to say any more.
             Err(kube::Error::Api(e)) if e.code == 404 => return Ok(Patched::Unchanged),
             Err(kube::Error::Api(e)) if e.code == 409 && others == Others::Write => {
@@ -680,7 +697,7 @@ impl Context {
         let patch =
             json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
         match api
-            .patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
+            .patch_metadata(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
             .await
         {
             Ok(_) => Ok(()),
@@ -711,7 +728,7 @@ impl Context {
                 }
                 let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": now.resource_version()}});
                 let done = api
-                    .patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
+                    .patch_metadata(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
                     .await;
                 done.map(|_| ())
                     .map_err(Error::kube("could not write the finalizer"))
@@ -727,6 +744,21 @@ impl Context {
     {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
     }
+}
+
+/// Applies a status. Of the answer only the metadata is asked for: the rest is what we have just sent, and may be large.
+async fn apply_status<K: Resource>(
+    client: &Client,
+    api: &Api<K>,
+    name: &str,
+    patch: &serde_json::Value,
+) -> kube::Result<()> {
+    let params = PatchParams::apply(MANAGER).force();
+    let request =
+        Request::new(api.resource_url()).patch_subresource("status", name, &params, &Patch::Apply(patch));
+    let mut request = request.map_err(kube::Error::BuildRequest)?;
+    request.headers_mut().insert(ACCEPT, METADATA_ONLY);
+    client.request::<PartialObjectMeta>(request).await.map(|_| ())
 }
 
 fn recorder(client: Client) -> Recorder {

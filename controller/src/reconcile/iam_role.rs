@@ -41,15 +41,18 @@ use crate::role::{Change, DesiredRole, Known, ObservedRole, Plan, Refusal, plan_
 
 /// How often what only a user can mend is looked at again: the cure may have come from outside Kubernetes.
 const STALLED_RETRY: Duration = Duration::from_mins(5);
-/// How long an account may take before the status tells of the others.
-const INTERIM: Duration = Duration::from_secs(3);
+/// How long an account may take before the status tells of the others: and for each account of the role so much longer, since
+/// each makes the status larger.
+const INTERIM: (Duration, Duration) = (Duration::from_secs(3), Duration::from_millis(20));
 /// In how many accounts one role is worked on at a time. Each takes some ten kilobytes meanwhile.
 const ACCOUNTS_AT_ONCE: usize = 64;
 /// How soon a failure is tried again, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// How often a status is made anew because another replica wrote first.
-const ATTEMPTS: usize = 8;
+const ATTEMPTS: u32 = 8;
+/// How long to let the others go first then, at first and at most.
+const GIVE_WAY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// What came of one account.
 struct Outcome {
@@ -111,7 +114,7 @@ pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Er
     work.look_again_if_asked();
     let (wanted, unknown) = work.resolve();
     let leaving = work.leaving(&wanted);
-    let has_entry = work.entries.keys().any(|account| work.part.holds(account));
+    let has_entry = work.entries.keys().any(|account| work.holds(account));
     if wanted.is_empty() && leaving.is_empty() && unknown.is_empty() && !has_entry && !work.leads() {
         // Nothing of it is in our part of the accounts.
         return Ok(Action::await_change());
@@ -194,6 +197,11 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Whether the account of this name is ours to look after in this reconcile.
+    fn holds(&self, account: &str) -> bool {
+        self.part.holds(account) && self.context.serves_session_of(account)
+    }
+
     /// Whether it falls to us to tell what concerns no account.
     fn leads(&self) -> bool {
         self.part.holds(&full_name(self.role))
@@ -213,9 +221,9 @@ impl<'a> Work<'a> {
             .filter_map(|a| a.metadata.name.as_deref())
             .collect();
         let named = self.role.spec.accounts.names.iter();
-        let unknown = named.filter(|name| !known.contains(name.as_str()) && self.part.holds(name));
+        let unknown = named.filter(|name| !known.contains(name.as_str()) && self.holds(name));
         let unknown = distinct(unknown.cloned());
-        accounts.retain(|account| self.part.holds(&account.name_any()));
+        accounts.retain(|account| self.holds(&account.name_any()));
         (accounts, unknown)
     }
 
@@ -224,7 +232,7 @@ impl<'a> Work<'a> {
         let wanted: HashSet<&str> = wanted.iter().filter_map(|w| w.metadata.name.as_deref()).collect();
         self.context.stores.accounts.state_filter(|account| {
             let name = account.metadata.name.as_deref().unwrap_or_default();
-            self.part.holds(name)
+            self.holds(name)
                 && !wanted.contains(name)
                 && (self.prior(name).is_some() || self.context.holds(name, &self.owner))
         })
@@ -259,8 +267,9 @@ impl<'a> Work<'a> {
         let mut running = FuturesUnordered::new();
         let mut slow: Vec<&Arc<AwsAccount>> = wanted.iter().chain(leaving).collect();
         let mut failure = None;
-        // Ever more seldom: with a thousand accounts each status is large.
-        let mut pause = INTERIM;
+        // Ever more seldom: what is under way then is slow.
+        let accounts = u32::try_from(slow.len()).unwrap_or(u32::MAX);
+        let mut pause = INTERIM.0 + INTERIM.1 * accounts;
         let mut news = Box::pin(tokio::time::sleep(pause));
         loop {
             while running.len() < ACCOUNTS_AT_ONCE
@@ -364,7 +373,7 @@ impl<'a> Work<'a> {
         let entries = self.role.status.iter().flat_map(|s| &s.accounts);
         entries
             .filter(|a| a.role_id.is_some() || a.last_applied_generation.is_some())
-            .filter(|a| self.part.holds(&a.name))
+            .filter(|a| self.holds(&a.name))
             .filter(|a| !but.contains(&a.name) && self.context.stores.accounts.get(&ObjectRef::new(&a.name)).is_none())
             .map(|a| {
                 let message = format!(
@@ -780,7 +789,7 @@ impl<'a> Work<'a> {
     /// its name is written down before it is made.
     async fn note_profiles(&self) -> Result<(), Error> {
         let wanted = self.resolve().0;
-        let entries = self.entries.values().filter(|entry| self.part.holds(&entry.name));
+        let entries = self.entries.values().filter(|entry| self.holds(&entry.name));
         let mut accounts: Vec<AccountStatus> = entries.map(|entry| (*entry).clone()).collect();
         for account in &wanted {
             if self.prior(&account.name_any()).is_none() {
@@ -1051,7 +1060,7 @@ impl<'a> Work<'a> {
         Ok(action)
     }
 
-    /// Whether another replica has not yet said that the role is removed in one of its accounts.
+    /// Whether another replica or controller has not yet said that the role is removed in one of its accounts.
     fn others_are_at_it(&self) -> bool {
         let targets = self.targets();
         let names = targets
@@ -1059,7 +1068,7 @@ impl<'a> Work<'a> {
             .filter_map(|account| account.metadata.name.as_deref());
         let mut foreign = names
             .chain(self.entries.keys().copied())
-            .filter(|account| !self.part.holds(account));
+            .filter(|account| !self.holds(account));
         foreign.any(|account| {
             self.prior(account)
                 .is_none_or(|entry| entry.state != Reason::Removed)
@@ -1114,7 +1123,7 @@ impl<'a> Work<'a> {
     fn compose(&self, latest: &IamRole, generation: Option<i64>, ours: &[AccountStatus]) -> IamRoleStatus {
         let now = self.context.shards.view();
         // What was ours when we began and is not any more is told by who has it now.
-        let still_ours = |name: &str| self.part.holds(name) && now.holds_since(&self.part, name);
+        let still_ours = |name: &str| self.holds(name) && now.holds_since(&self.part, name);
         let mut accounts: Vec<AccountStatus> = ours.iter().filter(|e| still_ours(&e.name)).cloned().collect();
         let entries = latest.status.iter().flat_map(|status| &status.accounts);
         accounts.extend(entries.filter(|entry| !still_ours(&entry.name)).cloned());
@@ -1126,7 +1135,7 @@ impl<'a> Work<'a> {
         let lives = latest.metadata.deletion_timestamp.is_none();
         let silent = distinct(silent.filter(|name| lives && !told.contains(name) && !still_ours(name)));
         accounts.extend(silent.into_iter().map(|name| AccountStatus {
-            message: Some("waiting for the replica that looks after it".to_owned()),
+            message: Some("waiting for the controller that looks after it".to_owned()),
             ..AccountStatus::new(name, Reason::Progressing)
         }));
         status(latest.status.as_ref(), generation, accounts, Timestamp::now())
@@ -1135,13 +1144,13 @@ impl<'a> Work<'a> {
     /// Writes the status that `make` makes of the object, and of the object as it is now where others have written.
     async fn write(&self, make: impl Fn(&IamRole) -> IamRoleStatus) -> Result<(), Error> {
         let api: Api<IamRole> = self.context.api_of(self.role);
-        let others = if self.context.shards.are_shared() {
+        let others = if self.context.shares_roles() {
             Others::Write
         } else {
             Others::Keep
         };
         let mut latest = Cow::Borrowed(self.role);
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             let prior = latest.status.as_ref();
             let status = make(&latest);
             let patched = self
@@ -1155,7 +1164,7 @@ impl<'a> Work<'a> {
                     events::publish_stalled(self.context, self.role, before, &status.conditions);
                     return Ok(());
                 }
-                Patched::Stale => {}
+                Patched::Stale => tokio::time::sleep(backoff(attempt, GIVE_WAY)).await,
             }
             let now = api.get_opt(&self.name).await;
             match now.map_err(Error::kube("could not read the role"))? {
