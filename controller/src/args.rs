@@ -53,6 +53,9 @@ pub struct Args {
     /// OTLP over HTTP. The usual OTEL_ variables for names and sampling are honoured.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
+    /// The same for spans only and in full, as `http://otel-collector:4318/v1/traces`. Goes before the other
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")]
+    pub otlp_traces_endpoint: Option<String>,
     /// Form of the log
     #[arg(long, env = "ROLECTL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -70,11 +73,53 @@ pub enum LogFormat {
     Json,
 }
 
+impl Args {
+    /// Where spans are sent, [as OTLP has it](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp):
+    /// an endpoint for traces is taken as it is, one for all signals gets their path. An empty one is none.
+    pub fn traces(&self) -> Option<String> {
+        let given = |endpoint: &Option<String>| endpoint.clone().filter(|endpoint| !endpoint.is_empty());
+        given(&self.otlp_traces_endpoint).or_else(|| {
+            let all = given(&self.otlp_endpoint)?;
+            Some(format!("{}/v1/traces", all.trim_end_matches('/')))
+        })
+    }
+}
+
 fn cluster_name(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "+=._:@-".contains(c);
     if (1..=63).contains(&text.len()) && text.chars().all(fits) {
         Ok(text.to_owned())
     } else {
         Err("a cluster's name has 1 to 63 letters, digits or +=._:@- (no slash: it separates the parts of an owner tag)".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_go_where_the_conventions_of_otlp_have_them() {
+        for (flags, sent_to) in [
+            (&[][..], None),
+            (&["--otlp-endpoint", ""], None),
+            (
+                &["--otlp-endpoint", "http://c:4318/"],
+                Some("http://c:4318/v1/traces"),
+            ),
+            (&["--otlp-traces-endpoint", "http://c/t"], Some("http://c/t")),
+            (
+                &[
+                    "--otlp-endpoint",
+                    "http://c:4318",
+                    "--otlp-traces-endpoint",
+                    "http://c/t",
+                ],
+                Some("http://c/t"),
+            ),
+        ] {
+            let args = Args::parse_from([&["rolectl-controller"], flags].concat());
+            assert_eq!(args.traces().as_deref(), sent_to, "{flags:?}");
+        }
     }
 }

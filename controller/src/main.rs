@@ -33,13 +33,8 @@ async fn main() -> std::process::ExitCode {
 }
 
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let replica = replica(args.replica);
-    let traces = telemetry::init(
-        &args.log,
-        args.log_format,
-        args.otlp_endpoint.as_deref(),
-        &replica,
-    )?;
+    let replica = replica(args.replica.clone());
+    let traces = telemetry::init(&args.log, args.log_format, args.traces().as_deref(), &replica)?;
     rolectl::aws::forbid_core_dumps();
     let shutdown = CancellationToken::new();
     let readiness = health::Readiness::default();
@@ -81,7 +76,11 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     ));
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
-        _ = &mut controllers => return Err("a controller ended by itself; this is a defect".into()),
+        _ = &mut controllers => {
+            // What led to it may be in them.
+            traces.flush().await;
+            return Err("a controller ended by itself; this is a defect".into());
+        }
         _ = terminate.recv() => tracing::info!("SIGTERM: finishing the calls under way"),
         _ = tokio::signal::ctrl_c() => tracing::info!("interrupted: finishing the calls under way"),
     }

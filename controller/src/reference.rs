@@ -4,9 +4,12 @@
 
 use std::fmt::Write as _;
 
+use clap::CommandFactory as _;
+use clap::builder::StyledStr;
 use rolectl_crds::Reason;
 use serde_json::Value;
 
+use crate::args::Args;
 use crate::aws::OPERATIONS;
 use crate::metrics::TABLE;
 
@@ -58,6 +61,7 @@ const CALLS: &[(&str, &str)] = &[
     ("AwsAccount.allowedNamespaces.selector", "-"),
     ("AwsAccount.guardrails.roleNamePattern", "-"),
     ("AwsAccount.guardrails.pathPattern", "-"),
+    ("AwsAccount.guardrails.adoption", "-"),
     ("AwsAccount.guardrails.requirePermissionsBoundary", "-"),
     ("AwsAccount.guardrails.deniedManagedPolicies", "-"),
     ("AwsAccount.guardrails.maxRoles", "-"),
@@ -90,6 +94,7 @@ pub fn pages() -> Vec<Page> {
     pages.push(("reasons.md".to_owned(), reasons_page()));
     pages.push(("aws-calls.md".to_owned(), calls_page()));
     pages.push(("metrics.md".to_owned(), metrics_page()));
+    pages.push(("rolectl-controller.md".to_owned(), controller_page()));
     pages
 }
 
@@ -317,6 +322,33 @@ fn metrics_page() -> String {
         };
         let (name, kind, labels) = (metric.name, metric.kind, labels.join(", "));
         let _ = writeln!(page, "| `{name}{suffix}` | {kind} | {labels} | {} |", metric.help);
+    }
+    page
+}
+
+fn controller_page() -> String {
+    let command = Args::command();
+    let mut page = format!(
+        "{GENERATED}# rolectl-controller\n\nEach flag can be given by its variable, too; the flag goes before. \
+        The Helm chart has a value for each that is commonly set, and `extraEnv` for the others.\n\n\
+        | flag | variable | default | meaning |\n|---|---|---|---|\n"
+    );
+    for flag in command.get_arguments() {
+        let text = |text: Option<&StyledStr>| text.map(ToString::to_string);
+        let meaning = text(flag.get_long_help()).or_else(|| text(flag.get_help()));
+        let defaults: Vec<String> = flag
+            .get_default_values()
+            .iter()
+            .map(|value| format!("`{}`", value.to_string_lossy()))
+            .collect();
+        let _ = writeln!(
+            page,
+            "| `--{}` | `{}` | {} | {} |",
+            flag.get_long().unwrap_or_default(),
+            flag.get_env().unwrap_or_default().to_string_lossy(),
+            defaults.join(", "),
+            meaning.unwrap_or_default().replace("\n\n", ". "),
+        );
     }
     page
 }

@@ -43,7 +43,7 @@ impl Traces {
     }
 }
 
-/// Sends logs to standard error, and spans to the collector at `otlp_endpoint` if there is one.
+/// Sends logs to standard error, and spans to the collector at `traces_endpoint` if there is one.
 ///
 /// The AWS SDK and the HTTP stack stay at `warn` unless the filter names them: at `trace` they log requests,
 /// and no request of ours belongs in a log. kube's client quotes bodies that it cannot parse even in warnings.
@@ -53,7 +53,7 @@ impl Traces {
 pub fn init(
     filter: &str,
     format: LogFormat,
-    otlp_endpoint: Option<&str>,
+    traces_endpoint: Option<&str>,
     instance: &str,
 ) -> Result<Traces, Box<dyn std::error::Error>> {
     let quiet = "aws_smithy_runtime=warn,aws_smithy_runtime_api=warn,aws_sdk_iam=warn,aws_sdk_sts=warn,aws_config=warn,aws_runtime=warn,aws_smithy_http_client=warn,hyper=warn,hyper_util=warn,h2=warn,rustls=warn,tower=warn,kube_client=error";
@@ -66,8 +66,7 @@ pub fn init(
         LogFormat::Text => lines.with_ansi(false).with_filter(logged).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(logged).boxed(),
     };
-    let provider = otlp_endpoint
-        .filter(|endpoint| !endpoint.is_empty())
+    let provider = traces_endpoint
         .map(|endpoint| provider(endpoint, instance))
         .transpose();
     let exported = provider.as_ref().ok().and_then(Option::as_ref).map(|provider| {
@@ -100,13 +99,18 @@ fn provider(endpoint: &str, instance: &str) -> Result<SdkTracerProvider, Box<dyn
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(client)
-        .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
+        .with_endpoint(endpoint)
         .with_timeout(SENDING)
         .build()?;
     let mut resource = Resource::builder();
     // As everywhere, the environment has the last word. The SDK reads it, and it would be overwritten here.
     #[allow(clippy::disallowed_methods)]
-    if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+    let attributes = std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    let named = attributes
+        .split(',')
+        .any(|pair| pair.trim_start().starts_with("service.name="));
+    #[allow(clippy::disallowed_methods)]
+    if !named && std::env::var_os("OTEL_SERVICE_NAME").is_none() {
         resource = resource.with_service_name("rolectl-controller");
     }
     let resource = resource

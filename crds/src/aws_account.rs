@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::iam_role::Adoption;
 use crate::schema;
 
 /// One AWS account.
@@ -225,6 +226,9 @@ pub struct Guardrails {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10000))]
     pub max_roles: Option<u32>,
+    /// The most that `adoption` of a role may ask for: Never keeps every role that rolectl did not make out of reach. Default: Always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adoption: Option<Adoption>,
 }
 
 /// What is known of the account.

@@ -179,7 +179,7 @@ impl Default for Exclusive {
 }
 
 /// What to do with a role that exists already.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Adoption {
     /// Leave it alone.
     #[default]

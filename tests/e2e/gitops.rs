@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
+use rolectl_crds::Phase;
 use rolectl_tests::judges::{argo_cd, flux, kstatus};
 use rolectl_tests::scenario::Scenario;
 use rolectl_tests::tools::root;
@@ -69,11 +70,10 @@ async fn flux_says(s: &Scenario<'_>, expected: &[(&str, &str)]) -> Result<()> {
     let file = s.dir.join("kustomization.yaml");
     std::fs::write(&file, block.context("docs/flux.md shows no Kustomization")?)?;
     let verdicts = flux(&file, &list(s).await?).await?;
-    for (role, verdict) in expected {
-        let said = verdicts.get(&format!("IamRole/{}/{role}", s.name));
+    for (key, verdict) in expected {
         ensure!(
-            said.is_some_and(|v| v["status"] == *verdict),
-            "{role}: wanted {verdict}: {verdicts:?}"
+            verdicts.get(*key).is_some_and(|v| v["status"] == *verdict),
+            "{key}: wanted {verdict}: {verdicts:?}"
         );
     }
     Ok(())
@@ -108,7 +108,15 @@ async fn argo_cd_and_flux_judge_every_state_as_an_operator_would() -> Result<()>
     )
     .await?;
 
-    flux_says(&s, &[("good", "Current")]).await?;
+    flux_says(
+        &s,
+        &[
+            ("IamRole/gitops/good", "Current"),
+            ("AwsAccount//gitops-0", "Current"),
+            ("MfaSession//gitops", "Current"),
+        ],
+    )
+    .await?;
 
     s.unlock().await?;
     s.apply(&s.role("typo", policies(&["ReadOnlyAcess"]))).await?;
@@ -135,13 +143,40 @@ async fn argo_cd_and_flux_judge_every_state_as_an_operator_would() -> Result<()>
     flux_says(
         &s,
         &[
-            ("good", "Current"),
-            ("typo", "Failed"),
-            ("asleep", "InProgress"),
-            ("shown", "InProgress"),
+            ("IamRole/gitops/good", "Current"),
+            ("IamRole/gitops/typo", "Failed"),
+            ("IamRole/gitops/asleep", "InProgress"),
+            ("IamRole/gitops/shown", "InProgress"),
+            ("AwsAccount//gitops-0", "Current"),
+            ("MfaSession//gitops", "Current"),
         ],
     )
     .await?;
+
+    // An account that only a person can mend, one that is asleep, and a session that has ended.
+    s.change_account(0, json!({"assumeRole": {"name": "nobody"}}))
+        .await?;
+    s.account_is(0, "AccessDenied").await?;
+    let key = "AwsAccount//gitops-0";
+    say(&s, &[(key, "Degraded/Failed")]).await?;
+    flux_says(&s, &[(key, "Failed")]).await?;
+    s.change_account(0, json!({"suspend": true, "assumeRole": {"name": "rolectl"}}))
+        .await?;
+    s.account_is(0, "Suspended").await?;
+    say(&s, &[(key, "Suspended/InProgress")]).await?;
+    flux_says(&s, &[(key, "InProgress")]).await?;
+    s.change_account(0, json!({"suspend": false})).await?;
+    s.account_is(0, "InSync").await?;
+    let expired = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": s.secret(), "namespace": s.system()},
+        "stringData": {"expiration": "2020-01-01T00:00:00Z"}});
+    s.apply(&expired).await?;
+    s.session_is(Phase::Expired).await?;
+    let key = "MfaSession//gitops";
+    say(&s, &[(key, "Suspended/InProgress")]).await?;
+    flux_says(&s, &[(key, "Current")]).await?;
+    s.lock().await?;
+    s.unlock().await?;
+    s.role_is("good", "True", "InSync").await?;
 
     // A change that nobody has taken up yet, and an object that goes and waits for its session.
     s.lock().await?;
@@ -149,7 +184,7 @@ async fn argo_cd_and_flux_judge_every_state_as_an_operator_would() -> Result<()>
     s.end_controller("TERM").await?;
     s.apply(&s.role("good", policies(&["ViewOnlyAccess"]))).await?;
     say(&s, &[("IamRole/gitops/good", "Progressing/InProgress")]).await?;
-    flux_says(&s, &[("good", "InProgress")]).await?;
+    flux_says(&s, &[("IamRole/gitops/good", "InProgress")]).await?;
     s.world
         .plane
         .kubectl(&["delete", "iamrole", "good", "-n", &s.name, "--wait=false"])

@@ -51,6 +51,8 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
     s.start_controller_with(&[
         ("RUST_LOG", "trace"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.start().await?),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=named,team=platform"),
+        ("AWS_SDK_UA_APP_ID", "secrecy"),
         ("ROLECTL_HEALTH_ADDRESS", &address),
     ])?;
     let mut shown = vec![];
@@ -173,10 +175,44 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
         "STS/AssumeRole",
         "secrecy-0",
         "throttled",
-        "rolectl-controller",
+        "named",
     ] {
         ensure!(spans.contains(name), "no span tells of {name}");
     }
+    ensure!(!spans.contains("rolectl-controller"), "the name was not taken");
+    // One for each call and each reconcile, no more and no less.
+    let count = |name: &str| spans.matches(name).count();
+    let mut calls = vec![];
+    for target in 0..2 {
+        calls.extend(s.calls(target, 0).await?.calls);
+    }
+    for action in [
+        "CreateRole",
+        "AttachRolePolicy",
+        "TagRole",
+        "GetAccountAuthorizationDetails",
+    ] {
+        let made = calls
+            .iter()
+            .filter(|call| call.app == "secrecy" && call.action == action);
+        // Each has it twice: as its name and as `rpc.method`.
+        let (made, told) = (made.count(), count(&format!("IAM/{action}")));
+        ensure!(
+            made > 0 && 2 * made == told,
+            "{action}: {made} calls, told {told} times"
+        );
+    }
+    let counted = metrics
+        .lines()
+        .filter(|line| line.starts_with("rolectl_reconciles_total{kind=\"IamRole\""))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok())
+        .sum::<usize>();
+    let told = count("reconcile IamRole");
+    // It may have gone on for a moment after it was asked.
+    ensure!(
+        counted > 0 && (counted..=counted + 3).contains(&told),
+        "{counted} reconciles, {told} spans"
+    );
     let log = std::fs::read_to_string(s.log())?;
     ensure!(
         log.contains("TRACE") && log.len() > 10_000,

@@ -1,13 +1,14 @@
 //! The life of an installation on a real control plane: helm installs, upgrades and uninstalls; two replicas run with the
 //! environment and the rights that the chart gives them; one of them is killed.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use rolectl_tests::scenario::{Operator, World, enroll_target};
 use rolectl_tests::tools::{Build, root};
 use rolectl_tests::wait::until_within;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::pod::{NAMESPACE, Pod, deployment};
 use crate::{chart, helm, printed};
@@ -158,6 +159,37 @@ impl Installation {
     }
 }
 
+/// The chart as it might have been: its CRDs lack a field of today's, and have another kind of list.
+fn earlier_chart(dir: &Path) -> Result<String> {
+    let copy = dir.join("earlier");
+    let copied = std::process::Command::new("cp")
+        .args(["-rL", &chart()])
+        .arg(&copy)
+        .status()?;
+    ensure!(copied.success(), "cp: {copied}");
+    let schema = "/spec/versions/0/schema/openAPIV3Schema/properties";
+    let change = |name: &str, pointer: &str, change: &dyn Fn(&mut Map<String, Value>)| -> Result<()> {
+        let file = copy.join(format!("files/crds/{name}.yaml"));
+        let mut crd: Value = serde_saphyr::from_str(&std::fs::read_to_string(&file)?)?;
+        let at = crd.pointer_mut(&format!("{schema}{pointer}"));
+        change(at.and_then(Value::as_object_mut).context(pointer.to_owned())?);
+        std::fs::write(&file, crd.to_string())?;
+        Ok(())
+    };
+    change(
+        "awsaccounts",
+        "/spec/properties/guardrails/properties",
+        &|guardrails| {
+            guardrails.remove("adoption");
+        },
+    )?;
+    change("iamroles", "/status/properties/accounts", &|accounts| {
+        accounts.insert("x-kubernetes-list-type".to_owned(), json!("map"));
+        accounts.insert("x-kubernetes-list-map-keys".to_owned(), json!(["name"]));
+    })?;
+    Ok(copy.display().to_string())
+}
+
 #[tokio::test]
 async fn from_helm_install_to_ready_roles_past_a_lost_replica_an_upgrade_and_an_uninstall() -> Result<()> {
     let i = Installation::new().await?;
@@ -165,8 +197,15 @@ async fn from_helm_install_to_ready_roles_past_a_lost_replica_an_upgrade_and_an_
     let group =
         "operators[0].kind=Group,operators[0].name=operators,operators[0].apiGroup=rbac.authorization.k8s.io";
     let values = ["--set", "clusterName=ship", "--set", group];
+    let earlier = earlier_chart(&i.world.dir)?;
     let notes = i
-        .helm(&[&["install", "rolectl", &chart, "--create-namespace"][..], &values].concat())
+        .helm(
+            &[
+                &["install", "rolectl", &earlier, "--create-namespace"][..],
+                &values,
+            ]
+            .concat(),
+        )
         .await?;
     ensure!(notes.contains("rolectl bootstrap --main-account"), "{notes}");
     i.world.established().await?;
@@ -213,7 +252,15 @@ async fn from_helm_install_to_ready_roles_past_a_lost_replica_an_upgrade_and_an_
         ensure!(changes.len() <= 2, "{id} went to and fro: {changes:?}");
     }
 
-    // An upgrade changes the Deployment and nothing in AWS.
+    // An upgrade changes CRDs and Deployment, and nothing in AWS.
+    let limit = json!({"spec": {"guardrails": {"adoption": "IfUnowned"}}}).to_string();
+    let limit = ["patch", "awsaccount", "dev", "--type=merge", "-p", &limit];
+    let limited = async || -> Result<bool> {
+        i.kubectl(&limit).await?;
+        let account = i.get(&["awsaccount", "dev"]).await?;
+        Ok(account["spec"]["guardrails"]["adoption"] == "IfUnowned")
+    };
+    ensure!(!limited().await?, "the earlier CRD has the field already");
     let before = (i.writes().await?, i.get(&["iamroles", "-A"]).await?);
     i.helm(
         &[
@@ -231,6 +278,7 @@ async fn from_helm_install_to_ready_roles_past_a_lost_replica_an_upgrade_and_an_
         deployment.contains("\"ROLECTL_LOG_FORMAT\",\"value\":\"text\""),
         "{deployment}"
     );
+    ensure!(limited().await?, "the CRD was not upgraded");
     let upgraded = i.pod(2).await?;
     left.process.signal("TERM")?;
     i.describe("role-1", "changed after the upgrade").await?;

@@ -13,7 +13,7 @@ use kube::{Api, ResourceExt as _};
 use rolectl_crds::{AwsAccount, AwsAccountStatus, IamRole, Quotas, Reason, RoleCounts};
 use tokio::time::Instant;
 
-use super::context::{Context, Others, Patched, backoff, entry_in, stands_in};
+use super::context::{Context, Others, backoff, entry_in, stands_in};
 use super::{Error, Shared, events};
 use crate::aws::account::{Account, AccountError};
 use crate::aws::error::{AwsFailure, Class};
@@ -465,7 +465,7 @@ async fn report(
     if context
         .patch_status(&api, object, prior, &status, Others::Keep)
         .await?
-        == Patched::Written
+        .is_written()
     {
         let before = prior.and_then(|p| ready_reason(&p.conditions));
         events::publish_stalled(context, object, before, &status.conditions);

@@ -189,14 +189,21 @@ pub enum Others {
 }
 
 /// What became of a status that was to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Patched {
     /// The API server has it already.
     Unchanged,
-    /// It was written.
-    Written,
+    /// It was written, and this is the object's version since.
+    Written(Option<String>),
     /// Somebody else wrote first: it is to be made anew from the object as it is now.
     Stale,
+}
+
+impl Patched {
+    /// Whether it was written just now.
+    pub const fn is_written(&self) -> bool {
+        matches!(self, Self::Written(_))
+    }
 }
 
 /// Failures of one role in a row.
@@ -662,27 +669,32 @@ impl Context {
         {
             metadata.insert("resourceVersion".to_owned(), json!(object.resource_version()));
         }
-        match apply_status(&self.client, api, &object.name_any(), &patch).await {
-            Ok(()) => {}
+        let version = match apply_status(&self.client, api, &object.name_any(), &patch).await {
+            Ok(version) => version,
             // Deleted meanwhile: there is nothing to say any more.
             Err(kube::Error::Api(e)) if e.code == 404 => return Ok(Patched::Unchanged),
             Err(kube::Error::Api(e)) if e.code == 409 && others == Others::Write => {
                 return Ok(Patched::Stale);
             }
             Err(error) => return Err(Error::kube("could not write the status")(error)),
-        }
+        };
         self.written.lock().insert(uid, hash);
         self.metrics.wrote_status(static_kind(&K::kind(&())));
-        Ok(Patched::Written)
+        Ok(Patched::Written(version))
     }
 
-    /// Adds or removes our finalizer.
-    pub async fn set_finalizer<K>(&self, api: &Api<K>, object: &K, wanted: bool) -> Result<(), Error>
+    /// Adds or removes our finalizer. Returns the object's version since, where nobody else has written meanwhile.
+    pub async fn set_finalizer<K>(
+        &self,
+        api: &Api<K>,
+        object: &K,
+        wanted: bool,
+    ) -> Result<Option<String>, Error>
     where
         K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug,
     {
         if object.finalizers().iter().any(|f| f == FINALIZER) == wanted {
-            return Ok(());
+            return Ok(object.resource_version());
         }
         let mut finalizers: Vec<&str> = object
             .finalizers()
@@ -700,8 +712,8 @@ impl Context {
             .patch_metadata(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
             .await
         {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(e)) if e.code == 404 && !wanted => Ok(()),
+            Ok(now) => Ok(now.metadata.resource_version),
+            Err(kube::Error::Api(e)) if e.code == 404 && !wanted => Ok(None),
             Err(kube::Error::Api(e)) if e.code == 409 => {
                 // Our cache trails: take the finalizers as they are now.
                 let now = api.get_opt(&object.name_any()).await;
@@ -711,11 +723,14 @@ impl Context {
                     return if wanted {
                         Err(Error::Incomplete("itself"))
                     } else {
-                        Ok(())
+                        Ok(None)
                     };
                 };
                 if now.uid() != object.uid() {
                     return Err(Error::Incomplete("the same uid"));
+                }
+                if now.finalizers().iter().any(|f| f == FINALIZER) == wanted {
+                    return Ok(None);
                 }
                 let mut finalizers: Vec<String> = now
                     .finalizers()
@@ -730,7 +745,7 @@ impl Context {
                 let done = api
                     .patch_metadata(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
                     .await;
-                done.map(|_| ())
+                done.map(|_| None)
                     .map_err(Error::kube("could not write the finalizer"))
             }
             Err(error) => Err(Error::kube("could not write the finalizer")(error)),
@@ -746,19 +761,20 @@ impl Context {
     }
 }
 
-/// Applies a status. Of the answer only the metadata is asked for: the rest is what we have just sent, and may be large.
+/// Applies a status. Returns the object's version since. Of the answer only the metadata is asked for: the rest is what we have just sent, and may be large.
 async fn apply_status<K: Resource>(
     client: &Client,
     api: &Api<K>,
     name: &str,
     patch: &serde_json::Value,
-) -> kube::Result<()> {
+) -> kube::Result<Option<String>> {
     let params = PatchParams::apply(MANAGER).force();
     let request =
         Request::new(api.resource_url()).patch_subresource("status", name, &params, &Patch::Apply(patch));
     let mut request = request.map_err(kube::Error::BuildRequest)?;
     request.headers_mut().insert(ACCEPT, METADATA_ONLY);
-    client.request::<PartialObjectMeta>(request).await.map(|_| ())
+    let answer = client.request::<PartialObjectMeta>(request).await?;
+    Ok(answer.metadata.resource_version)
 }
 
 fn recorder(client: Client) -> Recorder {

@@ -1,5 +1,7 @@
 //! Kubernetes events: told once, when something changes.
 
+use std::collections::HashMap;
+
 use kube::Resource;
 use kube::runtime::events::{Event, EventType};
 use rolectl_crds::Reason;
@@ -8,6 +10,64 @@ use super::context::Context;
 
 /// The API server cuts notes at 1 kB; we cut before.
 const NOTE: usize = 1000;
+/// Nor may an action be longer.
+const ACTION: usize = 128;
+
+/// How many events one reconcile of a role may tell what it did.
+const MOST: usize = 10;
+/// How many accounts an event names.
+const NAMED: usize = 10;
+
+/// What was done in which accounts, as actions and notes of events. Accounts in which the same was done have one event
+/// together, or a role in a thousand accounts would be a thousand events.
+///
+/// Actions differ: events that differ in nothing but their note are taken for one that repeats.
+pub fn news(done: &[(String, String)]) -> Vec<(String, String)> {
+    let mut by_changes: Vec<(&str, Vec<&str>)> = vec![];
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for (account, changes) in done {
+        let place = *places.entry(changes).or_insert(by_changes.len());
+        match by_changes.get_mut(place) {
+            Some((_, accounts)) => accounts.push(account),
+            None => by_changes.push((changes, vec![account])),
+        }
+    }
+    let left: usize = by_changes
+        .iter()
+        .skip(MOST)
+        .map(|(_, accounts)| accounts.len())
+        .sum();
+    let mut news: Vec<(String, String)> = by_changes
+        .into_iter()
+        .take(MOST)
+        .map(|(changes, accounts)| {
+            let first = accounts.first().copied().unwrap_or_default();
+            let action = format!("Apply:{first}").chars().take(ACTION).collect();
+            (action, format!("{}: {changes}", listed(&accounts)))
+        })
+        .collect();
+    if left > 0 {
+        news.push((
+            "Apply:others".to_owned(),
+            format!("{left} more accounts: changed, each in its own way"),
+        ));
+    }
+    news
+}
+
+fn listed(accounts: &[&str]) -> String {
+    let named = accounts
+        .iter()
+        .take(NAMED)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match accounts.len() {
+        0 | 1 => named,
+        count if count <= NAMED => format!("{count} accounts ({named})"),
+        count => format!("{count} accounts ({named} and {} more)", count - NAMED),
+    }
+}
 
 /// Publishes an event, in its turn and behind the caller's back: a role is not kept waiting for the news of it. That it
 /// could not be published is logged and fails nothing.
@@ -63,5 +123,38 @@ pub fn publish_stalled<K: Resource<DynamicType = ()>>(
             "Reconcile",
             &ready.message,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(account: usize, changes: &str) -> (String, String) {
+        (format!("a{account}"), changes.to_owned())
+    }
+
+    #[test]
+    fn accounts_in_which_the_same_was_done_are_told_together() {
+        let all = [done(0, "+ x"), done(1, "+ x"), done(2, "- y")];
+        let told = news(&all);
+        let told: Vec<(&str, &str)> = told.iter().map(|(a, n)| (a.as_str(), n.as_str())).collect();
+        assert_eq!(
+            told,
+            [("Apply:a0", "2 accounts (a0, a1): + x"), ("Apply:a2", "a2: - y")]
+        );
+        assert_eq!(news(&[]), []);
+    }
+
+    #[test]
+    fn a_thousand_accounts_are_few_events_and_none_is_passed_over() {
+        let same: Vec<_> = (0..1000).map(|n| done(n, "+ x")).collect();
+        let told = news(&same);
+        assert_eq!(told.len(), 1);
+        assert!(told[0].1.starts_with("1000 accounts (a0, a1,") && told[0].1.ends_with("and 990 more): + x"));
+        let each: Vec<_> = (0..1000).map(|n| done(n, &format!("+ {n}"))).collect();
+        let told = news(&each);
+        assert_eq!(told.len(), MOST + 1);
+        assert!(told[MOST].1.starts_with("990 more accounts"), "{told:?}");
     }
 }

@@ -15,6 +15,7 @@ use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 use litemap::LiteMap;
+use parking_lot::Mutex;
 use rolectl_crds::{
     AccountStatus, AwsAccount, DeletionPolicy, DriftPolicy, Ensure, FINALIZER, IamRole, IamRoleStatus,
     OWNER_TAG, RECONCILE_ANNOTATION, Reason,
@@ -87,6 +88,8 @@ struct Work<'a> {
     finalizer: OnceCell<()>,
     /// Set once the instance profile that the spec wants is in the object's status.
     profiles_noted: OnceCell<()>,
+    /// The object as we have written it ourselves since, where others write it, too.
+    latest: Mutex<Option<IamRole>>,
 }
 
 /// Makes every account agree with the role.
@@ -170,6 +173,7 @@ impl<'a> Work<'a> {
             part: context.shards.view(),
             finalizer: OnceCell::new_with(has_finalizer.then_some(())),
             profiles_noted: OnceCell::new(),
+            latest: Mutex::default(),
             entries: entries.map(|entry| (entry.name.as_str(), entry)).collect(),
             namespace,
             name,
@@ -770,10 +774,16 @@ impl<'a> Work<'a> {
     /// From here on the object cannot go before its roles do.
     async fn hold_object(&self) -> Result<(), Error> {
         let api: Api<IamRole> = self.context.api_of(self.role);
-        self.finalizer
-            .get_or_try_init(|| self.context.set_finalizer(&api, self.role, true))
-            .await
-            .copied()
+        let set = async {
+            let version = self.context.set_finalizer(&api, self.role, true).await?;
+            if let Some(version) = version.filter(|_| self.context.shares_roles()) {
+                let mut latest = self.role.clone();
+                latest.metadata.resource_version = Some(version);
+                *self.latest.lock() = Some(latest);
+            }
+            Ok(())
+        };
+        self.finalizer.get_or_try_init(|| set).await.copied()
     }
 
     /// The same, and what is about to be made is on record.
@@ -1086,11 +1096,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// One event an account: events that differ in nothing but their note are taken for one that repeats.
     fn tell(&self, done: &[(String, String)], reason: &str) {
-        for (account, changes) in done {
-            let (action, note) = (format!("Apply:{account}"), format!("{account}: {changes}"));
-            let action: String = action.chars().take(128).collect();
+        for (action, note) in events::news(done) {
             events::publish(self.context, self.role, EventType::Normal, reason, &action, &note);
         }
     }
@@ -1149,7 +1156,11 @@ impl<'a> Work<'a> {
         } else {
             Others::Keep
         };
-        let mut latest = Cow::Borrowed(self.role);
+        let mut latest = self
+            .latest
+            .lock()
+            .take()
+            .map_or(Cow::Borrowed(self.role), Cow::Owned);
         for attempt in 1..=ATTEMPTS {
             let prior = latest.status.as_ref();
             let status = make(&latest);
@@ -1158,10 +1169,21 @@ impl<'a> Work<'a> {
                 .patch_status(&api, &*latest, prior, &status, others)
                 .await?;
             match patched {
-                Patched::Unchanged => return Ok(()),
-                Patched::Written => {
+                Patched::Unchanged => {
+                    if let Cow::Owned(latest) = latest {
+                        *self.latest.lock() = Some(latest);
+                    }
+                    return Ok(());
+                }
+                Patched::Written(version) => {
                     let before = prior.and_then(|p| ready_reason(&p.conditions));
                     events::publish_stalled(self.context, self.role, before, &status.conditions);
+                    if others == Others::Write {
+                        let mut latest = latest.into_owned();
+                        latest.metadata.resource_version = version;
+                        latest.status = Some(status);
+                        *self.latest.lock() = Some(latest);
+                    }
                     return Ok(());
                 }
                 Patched::Stale => tokio::time::sleep(backoff(attempt, GIVE_WAY)).await,

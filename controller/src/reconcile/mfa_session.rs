@@ -15,7 +15,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use rolectl_crds::{MfaSession, MfaSessionStatus, Phase, Reason, SESSION_SECRET_TYPE};
 
-use super::context::{Context, Others, Patched};
+use super::context::{Context, Others};
 use super::resume::resume;
 use super::{Error, Shared, events};
 use crate::aws::error::{AwsFailure, Class};
@@ -315,7 +315,7 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
     let written = context
         .patch_status(&api, session, prior, &status, Others::Keep)
         .await?;
-    if written == Patched::Written && prior.map(|p| p.phase) != Some(standing.phase) {
+    if written.is_written() && prior.map(|p| p.phase) != Some(standing.phase) {
         let (type_, reason) = match standing.phase {
             Phase::Unlocked => (EventType::Normal, "Unlocked"),
             Phase::Expiring => (EventType::Warning, "Expiring"),

@@ -22,6 +22,7 @@ pub fn violation(
         denied_managed_policies,
         // Counted when a role is made, where all roles of the account are known.
         max_roles: _,
+        adoption,
     } = guardrails;
     if let Some(pattern) = role_name_pattern.as_deref().filter(|p| !matches(p, &role.name)) {
         return Some(format!(
@@ -33,6 +34,12 @@ pub fn violation(
         return Some(format!(
             "the account wants paths like {pattern}, this one is {}: choose another path",
             role.path
+        ));
+    }
+    if let Some(most) = adoption.filter(|most| role.adoption > *most) {
+        return Some(format!(
+            "the account allows adoption: {most:?} at most, this role asks for {:?}: set adoption: {most:?}",
+            role.adoption
         ));
     }
     // What is to go needs neither boundary nor policies.
@@ -105,6 +112,8 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rolectl_crds::Adoption;
+
     use super::super::fixtures::{spec, wanted};
     use super::*;
 
@@ -166,8 +175,26 @@ mod tests {
         );
         let boundary = Guardrails {
             require_permissions_boundary: vec!["Bound".into()],
-            ..none
+            ..none.clone()
         };
         assert!(violation(&boundary, &role, None, "aws").is_some());
+        for (most, asked, broken) in [
+            (None, Adoption::Always, false),
+            (Some(Adoption::Never), Adoption::Never, false),
+            (Some(Adoption::Never), Adoption::IfUnowned, true),
+            (Some(Adoption::IfUnowned), Adoption::IfUnowned, false),
+            (Some(Adoption::IfUnowned), Adoption::Always, true),
+        ] {
+            let guardrails = Guardrails {
+                adoption: most,
+                ..none.clone()
+            };
+            let role = DesiredRole {
+                adoption: asked,
+                ..role.clone()
+            };
+            let said = violation(&guardrails, &role, None, "aws");
+            assert_eq!(said.is_some(), broken, "{most:?} {asked:?}: {said:?}");
+        }
     }
 }

@@ -33,6 +33,7 @@ pub struct Flags {
         global = true,
         value_name = "NAMESPACE",
         env = "ROLECTL_NAMESPACE",
+        hide_env_values = true,
         default_value = "rolectl-system"
     )]
     pub controller_namespace: String,

@@ -45,7 +45,7 @@ pub struct FleetFlags {
     #[arg(long = "account", value_name = "NAME")]
     pub accounts: Vec<String>,
     /// Name of the cluster in owner tags. Default: what the controller says, or `files` without a cluster
-    #[arg(long, env = "ROLECTL_CLUSTER_NAME")]
+    #[arg(long, env = "ROLECTL_CLUSTER_NAME", hide_env_values = true)]
     cluster_name: Option<String>,
     /// Buy the session of this role with the code, and manage its account only
     ///

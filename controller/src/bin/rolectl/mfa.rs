@@ -38,7 +38,7 @@ pub struct CodeFlags {
     #[arg(long, value_name = "ACCOUNT", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["mfa", "mfa_process"])]
     ykman: Option<String>,
     /// Serial number or ARN of the MFA device. Default: the profile's `mfa_serial`, then the MfaSession's, then your only device
-    #[arg(long, env = "AWS_MFA_SERIAL")]
+    #[arg(long, env = "AWS_MFA_SERIAL", hide_env_values = true)]
     serial: Option<String>,
     /// Profile with your key, in place of the usual chain
     #[arg(long)]

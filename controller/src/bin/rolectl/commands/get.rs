@@ -178,7 +178,7 @@ pub struct Describe {
     #[arg(long)]
     diff: bool,
     /// Name of the cluster in owner tags, for --diff. Default: what the controller says
-    #[arg(long, env = "ROLECTL_CLUSTER_NAME")]
+    #[arg(long, env = "ROLECTL_CLUSTER_NAME", hide_env_values = true)]
     cluster_name: Option<String>,
     #[command(flatten)]
     code: CodeFlags,
