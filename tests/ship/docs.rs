@@ -21,8 +21,8 @@ const PAGES: [&str; 8] = [
     "troubleshooting",
     "argo-cd",
     "flux",
-    "from-ack",
     "from-terraform",
+    "from-ack",
 ];
 
 /// Programs that are not here; blocks of commands for them are `console`.
