@@ -214,5 +214,18 @@ async fn the_workflows_are_well_formed() -> Result<()> {
         .output()
         .await?;
     printed("actionlint", &output)?;
+    // A tag can be moved; a commit cannot.
+    for file in std::fs::read_dir(root().join(".github/workflows"))? {
+        let file = file?.path();
+        for line in std::fs::read_to_string(&file)?.lines() {
+            let Some((_, action)) = line.split_once("uses: ") else {
+                continue;
+            };
+            let commit = action.split_once('@').map_or("", |(_, at)| at);
+            let (commit, version) = commit.split_once(" # v").unwrap_or((commit, ""));
+            let pinned = commit.len() == 40 && commit.bytes().all(|b| b.is_ascii_hexdigit());
+            ensure!(pinned && !version.is_empty(), "{}: {action}", file.display());
+        }
+    }
     Ok(())
 }
