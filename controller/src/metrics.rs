@@ -95,7 +95,7 @@ pub const TABLE: &[Described] = &[
         "rolectl_roles",
         "gauge",
         &["reason"],
-        "IamRoles by the reason of their Ready condition",
+        "IamRoles by the reason of their Ready condition. Of controllers with --sessions each counts a role that has no account yet",
     ),
     described(
         "rolectl_role_accounts",
@@ -298,11 +298,13 @@ impl Metrics {
             .observe(seconds);
     }
 
-    /// The account is not looked after any more: its calls are not told of for ever.
-    pub fn forget_account(&self, account: &str) {
-        let gone = self.called.lock().remove(account);
-        for labels in gone.into_iter().flatten() {
-            self.calls.remove(&labels);
+    /// Calls of accounts that are not looked after any more are not told of for ever.
+    pub fn retain_accounts(&self, accounts: &HashSet<&str>) {
+        let mut called = self.called.lock();
+        for (_, gone) in called.extract_if(|account, _| !accounts.contains(account.as_str())) {
+            for labels in gone {
+                self.calls.remove(&labels);
+            }
         }
     }
 
@@ -326,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_counted_by_account_until_it_is_forgotten() {
+    fn calls_are_counted_by_account_while_it_is_looked_after() {
         let metrics = Metrics::default();
         for (account, outcome) in [("dev", "ok"), ("dev", "ok"), ("dev", "throttled"), ("prod", "ok")] {
             metrics.called(account, "GetRole", outcome, 0.1);
@@ -343,7 +345,7 @@ mod tests {
             numbers.sum::<u64>()
         };
         assert_eq!((count("dev"), count("prod")), (3, 1));
-        metrics.forget_account("dev");
+        metrics.retain_accounts(&HashSet::from(["prod"]));
         assert_eq!((count("dev"), count("prod")), (0, 1));
     }
 

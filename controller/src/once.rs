@@ -232,10 +232,8 @@ impl Inventory {
             );
             return refuse(Reason::Duplicate, message);
         }
-        let session_account = self
-            .session_of(account)
-            .map(|session| session.spec.account_id.as_str());
-        let desired = wanted(role, &owner, account, session_account)?;
+        let session = self.session_of(account).map(|session| &session.spec);
+        let desired = wanted(role, &owner, account, session)?;
         decide(account, &desired, observed, &known)
     }
 }

@@ -75,6 +75,7 @@ const CALLS: &[(&str, &str)] = &[
     ("AwsAccount.suspend", "-"),
     ("MfaSession.accountId", "GetCallerIdentity"),
     ("MfaSession.userArn", "GetCallerIdentity"),
+    ("MfaSession.roleArn", "GetCallerIdentity"),
     ("MfaSession.mfaSerial", "-"),
     ("MfaSession.durationSeconds", "-"),
     ("MfaSession.expiryWarning", "-"),

@@ -114,6 +114,10 @@ pub(crate) fn duration(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"type": "string", "maxLength": 32, "pattern": r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"})
 }
 
+fn adoptions(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "string", "enum": ["Never", "IfUnowned", "Always"]})
+}
+
 impl AwsAccountSpec {
     /// ARN of the role to assume. Empty where the account is used directly.
     pub fn assumed_role_arn(&self) -> String {
@@ -226,8 +230,9 @@ pub struct Guardrails {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10000))]
     pub max_roles: Option<u32>,
-    /// The most that `adoption` of a role may ask for: Never keeps every role that rolectl did not make out of reach. Default: Always.
+    /// The most that `adoption` can do in this account: with Never no role is taken over that is not ours yet. Default: Always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "adoptions")]
     pub adoption: Option<Adoption>,
 }
 

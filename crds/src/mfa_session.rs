@@ -31,7 +31,9 @@ use crate::{aws_account::duration, schema};
 )]
 #[x_kube(
     validation = Rule::new("!has(self.userArn) || self.userArn.contains('::' + self.accountId + ':user/')")
-        .message("userArn must be a user of accountId")
+        .message("userArn must be a user of accountId"),
+    validation = Rule::new("!(has(self.userArn) && has(self.roleArn))")
+        .message("userArn cannot be checked in the session of a role: name one of userArn and roleArn")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MfaSessionSpec {
@@ -42,6 +44,14 @@ pub struct MfaSessionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 20, max = 2048))]
     pub user_arn: Option<String>,
+    /// A role that the user may assume under MFA: the session is this role's, for AwsAccounts without `assumeRole`. It lasts 1 hour, or
+    /// longer by `rolectl unlock --duration` as far as the role allows. Absent: the session is the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 20, max = 2048),
+        regex(pattern = r"^arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+$")
+    )]
+    pub role_arn: Option<String>,
     /// Serial number or ARN of the MFA device, for `rolectl unlock`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 9, max = 256), regex(pattern = r"^[\w+=/:,.@-]+$"))]
@@ -66,6 +76,21 @@ const fn default_duration_seconds() -> i32 {
 }
 fn default_expiry_warning() -> Duration {
     Duration::from(std::time::Duration::from_mins(30))
+}
+
+impl MfaSessionSpec {
+    /// The spec of a session of any user of the account.
+    pub fn of_account(account_id: &str) -> Self {
+        Self {
+            account_id: account_id.to_owned(),
+            user_arn: None,
+            role_arn: None,
+            mfa_serial: None,
+            duration_seconds: default_duration_seconds(),
+            expiry_warning: default_expiry_warning(),
+            secret_name: None,
+        }
+    }
 }
 
 impl MfaSession {

@@ -56,10 +56,16 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
         ("ROLECTL_HEALTH_ADDRESS", &address),
     ])?;
     let mut shown = vec![];
-    let mut tool = async |args: &[&str], env: &[(&str, &str)]| -> Result<()> {
+    let mut tool = async |code: i32, args: &[&str], env: &[(&str, &str)]| -> Result<()> {
         let env = [&[("RUST_LOG", "trace")], env].concat();
         let output = s.rolectl_as("admin", args, &env).await?;
         let both = [output.stdout, output.stderr].concat();
+        ensure!(
+            output.status.code() == Some(code),
+            "rolectl {} ended with {}, wanted {code}",
+            args[0],
+            output.status
+        );
         shown.push((
             format!("rolectl {}", args.join(" ")),
             String::from_utf8_lossy(&both).into_owned(),
@@ -68,9 +74,9 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
     };
 
     let wrong = ["unlock", "--session", "secrecy", "--mfa", "000000"];
-    tool(&wrong, &[]).await?;
+    tool(1, &wrong, &[]).await?;
     let code = s.operator.code().await?;
-    tool(&["unlock", "--session", "secrecy", "--mfa", &code], &[]).await?;
+    tool(0, &["unlock", "--session", "secrecy", "--mfa", &code], &[]).await?;
     s.apply(&s.role(
         "app",
         json!({"managedPolicies": ["ReadOnlyAccess"], "instanceProfile": {}}),
@@ -91,46 +97,54 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
     s.role_is("typo", "False", "InvalidSpec").await?;
     s.role_is("app", "True", "InSync").await?;
     for verb in [
-        &["status"][..],
-        &["status", "-o", "json"],
-        &["whoami", "-o", "yaml"],
-        &["get", "roles", "-o", "json"],
-        &["describe", "role", "app", "-n", "secrecy", "--diff"],
-        &["plan", "--account", "secrecy-0", "-o", "json"],
-        &["import", "--account", "secrecy-0"],
-        &["version", "-o", "json"],
+        (0, &["status"][..]),
+        (0, &["status", "-o", "json"]),
+        (0, &["whoami", "-o", "yaml"]),
+        (0, &["get", "roles", "-o", "json"]),
+        (0, &["describe", "role", "app", "-n", "secrecy", "--diff"]),
+        (0, &["plan", "--account", "secrecy-0", "-o", "json"]),
+        (0, &["import", "--account", "secrecy-0"]),
+        (0, &["version", "-o", "json"]),
     ] {
-        tool(verb, &[]).await?;
+        tool(verb.0, verb.1, &[]).await?;
     }
     s.delete("app").await?;
     // Without a cluster, on sessions that are kept in a file.
     let files = write_files(&s, &[s.role("filed", json!({}))])?;
     let f = ["-f", files.as_str(), "--yes"];
     let code = s.operator.code().await?;
-    tool(&[&["apply", "--mfa", &code][..], &f].concat(), &[]).await?;
+    tool(0, &[&["apply", "--mfa", &code][..], &f].concat(), &[]).await?;
     ensure!(s.in_aws(0, "filed").await?.is_some(), "nothing was applied");
-    tool(&[&["destroy"][..], &f].concat(), &[]).await?;
+    tool(0, &[&["destroy"][..], &f].concat(), &[]).await?;
     let arn = format!("arn:aws:iam::{id}:role/rolectl");
     let code = s.operator.code().await?;
     let own = ["apply", "--mfa", &code, "--assume-role", &arn];
-    tool(&[&own[..], &f].concat(), &[]).await?;
-    tool(&["lint", &files], &[]).await?;
-    tool(&["explain", "SessionLocked", "-o", "json"], &[]).await?;
+    tool(0, &[&own[..], &f].concat(), &[]).await?;
+    tool(0, &["lint", &files], &[]).await?;
+    tool(0, &["explain", "SessionLocked", "-o", "json"], &[]).await?;
     let root = s.world.double.root(&id).await?;
     let admin = [
         ("AWS_ACCESS_KEY_ID", root.access_key_id()),
         ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
     ];
     let bootstrap = ["bootstrap", "--main-account", &s.main, "--role-name", "made"];
-    tool(&[&bootstrap[..], &["--apply", "--yes"]].concat(), &admin).await?;
+    tool(0, &[&bootstrap[..], &["--apply", "--yes"]].concat(), &admin).await?;
     ensure!(s.in_aws(0, "made").await?.is_some(), "nothing was bootstrapped");
     let root = s.world.double.root(&s.main).await?;
     let admin = [
         ("AWS_ACCESS_KEY_ID", root.access_key_id()),
         ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
     ];
-    let revoke = ["lock", "--session", "secrecy", "--revoke", "--yes"];
-    tool(&revoke, &admin).await?;
+    let revoke = [
+        "lock",
+        "--session",
+        "secrecy",
+        "--revoke",
+        "--yes",
+        "--user",
+        "operator",
+    ];
+    tool(0, &revoke, &admin).await?;
     // Where somebody types the code.
     let code = s.operator.code().await?;
     let unlock = ["unlock", "--session", "secrecy"];
@@ -143,7 +157,7 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
         )
         .await?;
     ensure!(ended == Some(0) && !terminal.contains(&code), "the code is shown");
-    tool(&["lock", "--session", "secrecy"], &[]).await?;
+    tool(0, &["lock", "--session", "secrecy"], &[]).await?;
     shown.push(("the terminal".to_owned(), terminal));
     // A Secret that makes no sense.
     let garbled = json!({"apiVersion": "v1", "kind": "Secret", "type": "iam.rolectl.dev/mfa-session", "metadata": {"name": s.secret(), "namespace": s.system()},

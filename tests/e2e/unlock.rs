@@ -493,45 +493,18 @@ async fn a_code_buys_the_session_of_one_role_and_the_controller_keeps_its_accoun
     let s = Scenario::new(crate::world().await?, "own-session", 2).await?;
     let id = &s.targets[0].1;
     let arn = format!("arn:aws:iam::{id}:role/rolectl");
-    let unlock = async |code: &str, more: &[&str]| {
-        let args = [
-            "unlock",
-            "--session",
-            "own-session",
-            "--mfa",
-            code,
-            "--assume-role",
-            &arn,
-        ];
-        s.rolectl_as("operator", &[&args[..], more].concat(), &[]).await
-    };
-    // Nothing is bought for a session that it would not fit.
-    let args = [
-        "unlock",
-        "--session",
-        "own-session",
-        "--mfa",
-        "123456",
-        "--assume-role",
-        &arn,
-    ];
-    fails(&s, "operator", &args, &[], "MfaSession own-session is of account").await?;
-    let sessions: Api<MfaSession> = Api::all(s.client.clone());
-    let own = Patch::Merge(json!({"spec": {"accountId": id}}));
-    sessions
-        .patch("own-session", &PatchParams::default(), &own)
-        .await?;
-    s.change_account(0, json!({"assumeRole": null})).await?;
-    let long = [&args[..], &["--duration", "13h"]].concat();
+    let unlock = ["unlock", "--session", "own-session", "--mfa", "123456"];
+    // Nothing is bought for a session that is not declared so.
+    let given = [&unlock[..], &["--assume-role", &arn]].concat();
     fails(
         &s,
         "operator",
-        &long,
+        &given,
         &[],
-        "the session of a role lasts 12h at most",
+        "MfaSession own-session is not of role",
     )
     .await?;
-    let no_arn = [&args[..5], &["--assume-role", "rolectl"]].concat();
+    let no_arn = [&unlock[..], &["--assume-role", "rolectl"]].concat();
     fails(
         &s,
         "operator",
@@ -540,9 +513,26 @@ async fn a_code_buys_the_session_of_one_role_and_the_controller_keeps_its_accoun
         "arn:aws:iam::222222222222:role/name",
     )
     .await?;
+    let sessions: Api<MfaSession> = Api::all(s.client.clone());
+    let own = Patch::Merge(json!({"spec": {"roleArn": arn}}));
+    sessions
+        .patch("own-session", &PatchParams::default(), &own)
+        .await?;
+    s.change_account(0, json!({"assumeRole": null})).await?;
+    let long = [&unlock[..], &["--duration", "13h"]].concat();
+    fails(
+        &s,
+        "operator",
+        &long,
+        &[],
+        "the session of a role lasts 12h at most",
+    )
+    .await?;
 
     s.start_controller()?;
-    let output = unlock(&s.operator.code().await?, &["--wait"]).await?;
+    let code = s.operator.code().await?;
+    let unlock = ["unlock", "--session", "own-session", "--mfa", &code, "--wait"];
+    let output = s.rolectl_as("operator", &unlock, &[]).await?;
     let told = String::from_utf8(output.stdout)?;
     let who = format!("arn:aws:sts::{id}:assumed-role/rolectl/rolectl");
     ensure!(
@@ -551,18 +541,66 @@ async fn a_code_buys_the_session_of_one_role_and_the_controller_keeps_its_accoun
         String::from_utf8_lossy(&output.stderr)
     );
     ensure!(told.contains("(in 59m)") || told.contains("(in 1h 0m)"), "{told}");
-    s.apply(&s.role("app", json!({"accounts": {"names": ["own-session-0"]}})))
+    // Operators are still of the main account, and the role that is worked through is out of reach.
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
+        "Principal": {"AWS": "arn:aws:iam::$(session.accountId):root"}}]});
+    let first = json!({"names": ["own-session-0"]});
+    s.apply(&s.role("app", json!({"accounts": first, "assumeRolePolicy": trust})))
+        .await?;
+    s.apply(&s.role("rolectl", json!({"accounts": first, "adoption": "Always"})))
         .await?;
     s.role_is("app", "True", "InSync").await?;
+    s.role_is("rolectl", "False", "GuardrailViolated").await?;
     ensure!(s.owned_roles(0).await? == ["app"]);
-    // No policy on a user ends it.
+    let made = s
+        .in_aws(0, "app")
+        .await?
+        .and_then(|role| role.assume_role_policy_document);
+    ensure!(
+        made.as_ref().is_some_and(|trust| trust.contains(&s.main)),
+        "{made:?}"
+    );
+    // No policy on a user ends it, whoever asks.
     let revoke = ["lock", "--session", "own-session", "--revoke", "--yes"];
-    let root = s.world.double.root(id).await?;
-    let admin = [
-        ("AWS_ACCESS_KEY_ID", root.access_key_id()),
-        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
-    ];
-    fails(&s, "operator", &revoke, &admin, "is one of a role").await?;
+    fails(&s, "operator", &revoke, &[], "is one of a role").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lock_in_the_wrong_place_is_told_and_revokes_nobody() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "astray", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.session_is(Phase::Unlocked).await?;
+    let lock = ["lock", "--session", "astray"];
+    let there = [&lock[..], &["--controller-namespace", "default"]].concat();
+    let says = "a controller is at work on the session";
+    let output = s.rolectl_as("admin", &there, &[]).await?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1) && error.contains(says), "{error}");
+    for verb in ["lock", "unlock"] {
+        fails(
+            &s,
+            "operator",
+            &[verb, "-n", "default"],
+            &[],
+            "--controller-namespace default",
+        )
+        .await?;
+    }
+    let typo = ["lock", "--session", "nope", "--revoke", "--yes"];
+    fails(&s, "operator", &typo, &[], "there is no MfaSession nope").await?;
+    let iam = s.world.double.iam(s.world.double.root(&s.main).await?);
+    let policies = iam
+        .list_user_policies()
+        .user_name("operator")
+        .send()
+        .await?
+        .policy_names;
+    ensure!(
+        !policies.contains(&"AWSRevokeOlderSessions".to_owned()),
+        "{policies:?}"
+    );
     Ok(())
 }
 

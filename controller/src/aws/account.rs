@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -57,6 +58,8 @@ pub struct Account {
     term: Option<u64>,
     /// Of the session that the account works on.
     session_ended: Mutex<CancellationToken>,
+    /// Another controller looks after the account from now on.
+    retired: AtomicBool,
 }
 
 /// What an account has from the process that it lives in.
@@ -150,7 +153,13 @@ impl Account {
             spec,
             surroundings,
             session_ended: Mutex::default(),
+            retired: AtomicBool::new(false),
         })
+    }
+
+    /// It is not ours any more: no new call begins.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 
     /// Why no new call may begin.
@@ -160,7 +169,8 @@ impl Account {
 
     /// Whether it is ours to call, without a break since this was made.
     pub fn is_held(&self) -> bool {
-        self.term.is_some() && self.surroundings.tenure.term() == self.term
+        let retired = self.retired.load(Ordering::Relaxed);
+        !retired && self.term.is_some() && self.surroundings.tenure.term() == self.term
     }
 
     /// How this account's own calls are made.

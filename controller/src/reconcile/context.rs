@@ -87,8 +87,12 @@ pub struct InSync {
 }
 
 /// What of the objects a role in an account depends on, beside its own: the account's generation and labels, and the
-/// account of its session.
-pub type Inputs = (Option<i64>, BTreeMap<String, String>, Option<String>);
+/// account and role of its session.
+pub type Inputs = (
+    Option<i64>,
+    BTreeMap<String, String>,
+    Option<(String, Option<String>)>,
+);
 
 impl Settled {
     /// Whether the role is still as it was left.
@@ -361,6 +365,7 @@ impl Context {
             metrics.role_accounts.get_or_create(&labels).set(count);
         }
         let accounts: Vec<Arc<Account>> = self.live.read().values().cloned().collect();
+        metrics.retain_accounts(&accounts.iter().map(|live| live.name.as_str()).collect());
         metrics.rate.clear();
         metrics.bucket_level.clear();
         metrics.sweep_age.clear();
@@ -437,6 +442,18 @@ impl Context {
         self.shards.are_shared() || !self.options.sessions.is_empty()
     }
 
+    /// The accounts whose sessions other controllers look after.
+    pub fn foreign_accounts(&self) -> HashSet<String> {
+        if self.options.sessions.is_empty() {
+            return HashSet::new();
+        }
+        let accounts = self.stores.accounts.state();
+        let foreign = accounts
+            .iter()
+            .filter(|account| !self.serves_session(&account.spec.session_ref));
+        foreign.map(|account| account.name_any()).collect()
+    }
+
     /// Whether this process looks after the session of the account. Of one that has no object nobody knows.
     pub fn serves_session_of(&self, account: &str) -> bool {
         if self.options.sessions.is_empty() {
@@ -509,7 +526,7 @@ impl Context {
             .stores
             .sessions
             .get(&ObjectRef::new(&account.spec.session_ref));
-        let session = session.map(|session| session.spec.account_id.clone());
+        let session = session.map(|session| (session.spec.account_id.clone(), session.spec.role_arn.clone()));
         (account.metadata.generation, account.labels().clone(), session)
     }
 
@@ -526,9 +543,10 @@ impl Context {
 
     /// The account is gone.
     pub fn forget_account(&self, name: &str) {
-        self.live.write().remove(name);
+        if let Some(live) = self.live.write().remove(name) {
+            live.retire();
+        }
         self.progress.lock().remove(name);
-        self.metrics.forget_account(name);
     }
 
     /// Reads or changes how far an account is.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType};
 use rolectl_crds::Reason;
+use sha2::{Digest as _, Sha256};
 
 use super::context::Context;
 
@@ -15,8 +16,8 @@ const ACTION: usize = 128;
 
 /// How many events one reconcile of a role may tell what it did.
 const MOST: usize = 10;
-/// How many accounts an event names.
-const NAMED: usize = 10;
+/// How many characters of the accounts' names an event has room for.
+const NAMES: usize = 300;
 
 /// What was done in which accounts, as actions and notes of events. Accounts in which the same was done have one event
 /// together, or a role in a thousand accounts would be a thousand events.
@@ -42,8 +43,7 @@ pub fn news(done: &[(String, String)]) -> Vec<(String, String)> {
         .take(MOST)
         .map(|(changes, accounts)| {
             let first = accounts.first().copied().unwrap_or_default();
-            let action = format!("Apply:{first}").chars().take(ACTION).collect();
-            (action, format!("{}: {changes}", listed(&accounts)))
+            (action(first), format!("{}: {changes}", listed(&accounts)))
         })
         .collect();
     if left > 0 {
@@ -55,17 +55,30 @@ pub fn news(done: &[(String, String)]) -> Vec<(String, String)> {
     news
 }
 
+/// Names are up to 253 characters, and may differ at their ends only.
+fn action(account: &str) -> String {
+    let action = format!("Apply:{account}");
+    if action.len() <= ACTION {
+        return action;
+    }
+    let digest = format!("{:x}", Sha256::digest(account));
+    let (head, digest) = (action.chars().take(ACTION - 9), digest.chars().take(8));
+    head.chain(['-']).chain(digest).collect()
+}
+
 fn listed(accounts: &[&str]) -> String {
-    let named = accounts
-        .iter()
-        .take(NAMED)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
-    match accounts.len() {
-        0 | 1 => named,
-        count if count <= NAMED => format!("{count} accounts ({named})"),
-        count => format!("{count} accounts ({named} and {} more)", count - NAMED),
+    let mut room = NAMES;
+    let fits = |account: &&&str| {
+        let left = room.checked_sub(account.len() + 2);
+        room = left.unwrap_or_default();
+        left.is_some()
+    };
+    let named: Vec<&str> = accounts.iter().take_while(fits).copied().collect();
+    let (names, all) = (named.join(", "), accounts.len());
+    match all - named.len() {
+        _ if all == 1 => names,
+        0 => format!("{all} accounts ({names})"),
+        more => format!("{all} accounts ({names} and {more} more)"),
     }
 }
 
@@ -151,7 +164,18 @@ mod tests {
         let same: Vec<_> = (0..1000).map(|n| done(n, "+ x")).collect();
         let told = news(&same);
         assert_eq!(told.len(), 1);
-        assert!(told[0].1.starts_with("1000 accounts (a0, a1,") && told[0].1.ends_with("and 990 more): + x"));
+        let note = &told[0].1;
+        assert!(
+            note.starts_with("1000 accounts (a0, a1,") && note.ends_with(" more): + x"),
+            "{note}"
+        );
+        assert!(note.len() < NAMES + 50);
+        let long = format!("{}x", "a".repeat(200));
+        let two = news(&[
+            (long.clone(), "+ x".to_owned()),
+            (long.replace('x', "y"), "+ y".to_owned()),
+        ]);
+        assert!(two[0].0 != two[1].0 && two[0].0.len() == ACTION, "{two:?}");
         let each: Vec<_> = (0..1000).map(|n| done(n, &format!("+ {n}"))).collect();
         let told = news(&each);
         assert_eq!(told.len(), MOST + 1);

@@ -78,8 +78,10 @@ struct Work<'a> {
     key: ObjectRef<IamRole>,
     namespace: &'a str,
     claimant: Claimant<'a>,
-    /// The accounts that are ours, from the beginning to the end of this reconcile.
+    /// The shards that are ours, from the beginning to the end of this reconcile.
     part: View,
+    /// The accounts of other controllers' sessions, as they were at its beginning.
+    foreign: HashSet<String>,
     name: String,
     owner: String,
     /// The entries of the object's status, by account.
@@ -152,12 +154,15 @@ fn shrink_map<V>(map: &mut LiteMap<String, V>) {
     *map = LiteMap::from_sorted_store_unchecked(pairs);
 }
 
-/// Wakes a role that is being deleted when another replica has finished its part.
+/// Wakes a role that is being deleted when another replica has finished its part: by what is done, and by what is left, since
+/// entries of accounts that are gone leave without a word, and those that nobody has written yet come with their last.
 pub fn removals(role: &IamRole) -> Option<u64> {
     let deleting = role.metadata.deletion_timestamp.is_some();
     let entries = role.status.iter().flat_map(|status| &status.accounts);
-    let left = entries.filter(|entry| deleting && entry.state != Reason::Removed);
-    u64::try_from(left.count()).ok()
+    let entries = entries.filter(|_| deleting);
+    let (done, left): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.state == Reason::Removed);
+    let (done, left) = (u32::try_from(done.len()).ok()?, u32::try_from(left.len()).ok()?);
+    Some((u64::from(left) << 32) | u64::from(done))
 }
 
 impl<'a> Work<'a> {
@@ -171,6 +176,7 @@ impl<'a> Work<'a> {
             owner: context.owner(namespace, &name),
             claimant: Claimant::new(namespace),
             part: context.shards.view(),
+            foreign: context.foreign_accounts(),
             finalizer: OnceCell::new_with(has_finalizer.then_some(())),
             profiles_noted: OnceCell::new(),
             latest: Mutex::default(),
@@ -203,7 +209,7 @@ impl<'a> Work<'a> {
 
     /// Whether the account of this name is ours to look after in this reconcile.
     fn holds(&self, account: &str) -> bool {
-        self.part.holds(account) && self.context.serves_session_of(account)
+        self.part.holds(account) && !self.foreign.contains(account)
     }
 
     /// Whether it falls to us to tell what concerns no account.
@@ -296,7 +302,9 @@ impl<'a> Work<'a> {
                 () = &mut news => {
                     let mut accounts: Vec<AccountStatus> = outcomes.iter().filter_map(|o: &Outcome| o.status.clone()).collect();
                     accounts.extend(slow.iter().filter_map(|account| self.unchanged(account, "under way").status));
-                    if let Err(error) = self.report(accounts, &[]).await {
+                    // Once: the calls under way wait meanwhile, and the next news come soon.
+                    let told = self.write(1, |latest| self.compose(latest, self.role.metadata.generation, &accounts));
+                    if let Err(error) = told.await {
                         tracing::warn!(role = %self.key, %error, "interim status not written");
                     }
                     pause *= 2;
@@ -707,8 +715,8 @@ impl<'a> Work<'a> {
     fn wanted(&self, account: &AwsAccount) -> Result<DesiredRole, Refusal> {
         let session: ObjectRef<rolectl_crds::MfaSession> = ObjectRef::new(&account.spec.session_ref);
         let session = self.context.stores.sessions.get(&session);
-        let session_account = session.as_ref().map(|s| s.spec.account_id.as_str());
-        wanted(self.role, &self.owner, account, session_account)
+        let session = session.as_ref().map(|session| &session.spec);
+        wanted(self.role, &self.owner, account, session)
     }
 
     /// The live account and its open session, or what to say instead.
@@ -816,7 +824,7 @@ impl<'a> Work<'a> {
         if !news {
             return Ok(());
         }
-        let noted = self.write(|latest| {
+        let noted = self.write(ATTEMPTS, |latest| {
             // Of the generation before: nothing is done yet for this one.
             let prior = latest.status.as_ref();
             let generation = prior.and_then(|p| p.observed_generation);
@@ -1076,8 +1084,9 @@ impl<'a> Work<'a> {
         let names = targets
             .iter()
             .filter_map(|account| account.metadata.name.as_deref());
+        let told = self.entries.iter().filter(|(_, entry)| !is_silent(entry));
         let mut foreign = names
-            .chain(self.entries.keys().copied())
+            .chain(told.map(|(account, _)| *account))
             .filter(|account| !self.holds(account));
         foreign.any(|account| {
             self.prior(account)
@@ -1107,8 +1116,10 @@ impl<'a> Work<'a> {
         let prior = self.role.status.as_ref();
         let corrected = prior.and_then(|p| p.observed_generation) == self.role.metadata.generation
             && prior.and_then(|p| ready_reason(&p.conditions)) == Some(Reason::InSync.as_str());
-        self.write(|latest| self.compose(latest, self.role.metadata.generation, &accounts))
-            .await?;
+        self.write(ATTEMPTS, |latest| {
+            self.compose(latest, self.role.metadata.generation, &accounts)
+        })
+        .await?;
         self.tell(done, if corrected { "DriftCorrected" } else { "Applied" });
         Ok(())
     }
@@ -1117,7 +1128,7 @@ impl<'a> Work<'a> {
     async fn report_whole(&self, reason: Reason, message: &str) -> Result<Action, Error> {
         if self.leads() {
             let generation = self.role.metadata.generation;
-            self.write(|latest| {
+            self.write(ATTEMPTS, |latest| {
                 let (prior, message) = (latest.status.as_ref(), message.to_owned());
                 without_accounts(prior, generation, reason, message, Timestamp::now())
             })
@@ -1130,13 +1141,27 @@ impl<'a> Work<'a> {
     fn compose(&self, latest: &IamRole, generation: Option<i64>, ours: &[AccountStatus]) -> IamRoleStatus {
         let now = self.context.shards.view();
         // What was ours when we began and is not any more is told by who has it now.
-        let still_ours = |name: &str| self.holds(name) && now.holds_since(&self.part, name);
+        let still_ours = |name: &str| {
+            let held = self.holds(name) && now.holds_since(&self.part, name);
+            held && self.context.serves_session_of(name)
+        };
         let mut accounts: Vec<AccountStatus> = ours.iter().filter(|e| still_ours(&e.name)).cloned().collect();
+        let targets = self.targets();
+        let is_target = |name: &str| {
+            targets
+                .iter()
+                .any(|account| account.metadata.name.as_deref() == Some(name))
+        };
         let entries = latest.status.iter().flat_map(|status| &status.accounts);
-        accounts.extend(entries.filter(|entry| !still_ours(&entry.name)).cloned());
+        let others = entries.filter(|entry| !still_ours(&entry.name));
+        // What we have said for others goes when nobody needs it any more: they may never come.
+        accounts.extend(
+            others
+                .filter(|entry| !is_silent(entry) || is_target(&entry.name))
+                .cloned(),
+        );
         // Who looks after the others may not have begun.
         let told: HashSet<String> = accounts.iter().map(|entry| entry.name.clone()).collect();
-        let targets = self.targets();
         let named = targets.iter().map(|account| account.name_any());
         let silent = named.chain(self.role.spec.accounts.names.iter().cloned());
         let lives = latest.metadata.deletion_timestamp.is_none();
@@ -1149,7 +1174,7 @@ impl<'a> Work<'a> {
     }
 
     /// Writes the status that `make` makes of the object, and of the object as it is now where others have written.
-    async fn write(&self, make: impl Fn(&IamRole) -> IamRoleStatus) -> Result<(), Error> {
+    async fn write(&self, attempts: u32, make: impl Fn(&IamRole) -> IamRoleStatus) -> Result<(), Error> {
         let api: Api<IamRole> = self.context.api_of(self.role);
         let others = if self.context.shares_roles() {
             Others::Write
@@ -1161,7 +1186,7 @@ impl<'a> Work<'a> {
             .lock()
             .take()
             .map_or(Cow::Borrowed(self.role), Cow::Owned);
-        for attempt in 1..=ATTEMPTS {
+        for attempt in 1..=attempts {
             let prior = latest.status.as_ref();
             let status = make(&latest);
             let patched = self
@@ -1186,6 +1211,7 @@ impl<'a> Work<'a> {
                     }
                     return Ok(());
                 }
+                Patched::Stale if attempt == attempts => break,
                 Patched::Stale => tokio::time::sleep(backoff(attempt, GIVE_WAY)).await,
             }
             let now = api.get_opt(&self.name).await;
@@ -1210,6 +1236,15 @@ pub fn gone(context: &Context, role_name: &str, key: &ObjectRef<IamRole>, uid: O
             context.wake_account(&account.name_any());
         }
     }
+}
+
+/// Whether the entry only says that somebody else has not spoken yet.
+fn is_silent(entry: &AccountStatus) -> bool {
+    entry.state == Reason::Progressing
+        && entry.observed_generation.is_none()
+        && entry.account_id.is_none()
+        && entry.role_id.is_none()
+        && entry.last_applied_generation.is_none()
 }
 
 /// An account without object, with what is known of the role there kept.

@@ -214,6 +214,21 @@ async fn confirm(
 /// Is this the account, and the user, that the object asks for?
 fn fits(session: &MfaSession, principal: &str) -> Result<(), String> {
     let spec = &session.spec;
+    if let Some(role) = &spec.role_arn {
+        let name = role.rsplit('/').next().unwrap_or_default();
+        let is_role = arn_account(principal) == arn_account(role)
+            && principal.contains(&format!(":assumed-role/{name}/"));
+        return if is_role {
+            Ok(())
+        } else {
+            Err(format!("the session is of {principal}, spec.roleArn is {role}"))
+        };
+    }
+    if principal.contains(":assumed-role/") {
+        return Err(format!(
+            "the session is of {principal}, and a role's session needs spec.roleArn"
+        ));
+    }
     if arn_account(principal) != spec.account_id {
         return Err(format!(
             "the session is of {principal}, spec.accountId is {}: unlock with a key of that account",

@@ -22,7 +22,8 @@ pub fn violation(
         denied_managed_policies,
         // Counted when a role is made, where all roles of the account are known.
         max_roles: _,
-        adoption,
+        // Of a role that is there and not ours: see `forbids_adoption`.
+        adoption: _,
     } = guardrails;
     if let Some(pattern) = role_name_pattern.as_deref().filter(|p| !matches(p, &role.name)) {
         return Some(format!(
@@ -34,12 +35,6 @@ pub fn violation(
         return Some(format!(
             "the account wants paths like {pattern}, this one is {}: choose another path",
             role.path
-        ));
-    }
-    if let Some(most) = adoption.filter(|most| role.adoption > *most) {
-        return Some(format!(
-            "the account allows adoption: {most:?} at most, this role asks for {:?}: set adoption: {most:?}",
-            role.adoption
         ));
     }
     // What is to go needs neither boundary nor policies.
@@ -76,6 +71,15 @@ pub fn violation(
     let kept = kept.into_iter().flat_map(|o| &o.managed_policies);
     let denied = role.managed_policies.iter().chain(kept).find(denied);
     denied.map(|arn| format!("the account denies the managed policy {arn}: remove it"))
+}
+
+/// Why a role that is there, and is not ours yet, may not be taken over, if it may not.
+pub fn forbids_adoption(guardrails: &Guardrails, role: &DesiredRole) -> Option<String> {
+    let most = guardrails.adoption.filter(|most| role.adoption > *most)?;
+    Some(format!(
+        "role {} is there and not ours, and the account allows adoption: {most:?} at most: choose another roleName, or ask its owner",
+        role.name
+    ))
 }
 
 fn is_aws(arn: &str, partition: &str) -> bool {
@@ -193,7 +197,7 @@ mod tests {
                 adoption: asked,
                 ..role.clone()
             };
-            let said = violation(&guardrails, &role, None, "aws");
+            let said = forbids_adoption(&guardrails, &role);
             assert_eq!(said.is_some(), broken, "{most:?} {asked:?}: {said:?}");
         }
     }

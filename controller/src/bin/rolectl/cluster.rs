@@ -24,7 +24,7 @@ pub struct Flags {
     /// Context of the kubeconfig
     #[arg(long, global = true)]
     context: Option<String>,
-    /// Namespace of IamRoles. Default: the context's; `status` and `plan` show all
+    /// Namespace of IamRoles, where a verb is about any. Default: the context's, `default` without a cluster; `status` and `plan` show all
     #[arg(long, short = 'n', global = true)]
     pub namespace: Option<String>,
     /// Namespace of the controller, in which session Secrets live
@@ -40,6 +40,18 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// For verbs that are about no IamRole: `-n` may well mean the controller's namespace.
+    pub fn refuse_namespace(&self) -> Result<(), Failure> {
+        match &self.namespace {
+            None => Ok(()),
+            Some(namespace) => Err(Failure::new(
+                format!("-n {namespace} names the namespace of IamRoles, and this is about none"),
+                format!("leave it out, or give --controller-namespace {namespace} if that is meant"),
+            )
+            .usage()),
+        }
+    }
+
     /// A client that fails fast: a person waits.
     pub async fn client(&self) -> Result<Client, Failure> {
         let no_config = |why: String| {
@@ -47,6 +59,7 @@ impl Flags {
                 format!("no way to a cluster: {why}"),
                 "set KUBECONFIG, --kubeconfig or --context so that `kubectl get mfasessions` works, then try again",
             )
+            .without_cluster()
         };
         let mut config = if self.kubeconfig.is_none() && self.context.is_none() {
             Config::infer().await.map_err(|e| no_config(e.to_string()))?
@@ -98,7 +111,8 @@ pub fn failed(what: &str, error: &kube::Error) -> Failure {
                 rolectl::reconcile::error_chain(other)
             ),
             "check that `kubectl get mfasessions` works (KUBECONFIG, --kubeconfig, --context), then try again",
-        ),
+        )
+        .without_cluster(),
     }
 }
 

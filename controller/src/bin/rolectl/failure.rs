@@ -8,6 +8,7 @@ pub struct Failure {
     what: String,
     next: String,
     code: u8,
+    no_cluster: bool,
 }
 
 impl Failure {
@@ -16,7 +17,21 @@ impl Failure {
             what: what.into(),
             next: next.into(),
             code: 1,
+            no_cluster: false,
         }
+    }
+
+    /// The same, where there is no way to a cluster.
+    pub fn without_cluster(self) -> Self {
+        Self {
+            no_cluster: true,
+            ..self
+        }
+    }
+
+    /// Whether there is no way to a cluster.
+    pub const fn has_no_cluster(&self) -> bool {
+        self.no_cluster
     }
 
     /// The same, by the exit code of what cannot be read or was asked for wrongly.

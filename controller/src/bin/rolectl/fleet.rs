@@ -20,7 +20,7 @@ use rolectl::aws::{arn_account, arn_partition, base_config, sts_client};
 use rolectl::once::{Goal, Inventory, Proposal};
 use rolectl::role::desired::full_name;
 use rolectl::role::{Change, ObservedRole};
-use rolectl_crds::{AwsAccount, IamRole, MfaSession, Reason};
+use rolectl_crds::{AwsAccount, IamRole, MfaSession, MfaSessionSpec, Reason};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
@@ -52,7 +52,7 @@ pub struct FleetFlags {
     /// For a user who may assume one role under MFA and nothing else.
     #[arg(long, value_name = "ARN", value_parser = mfa::role_arn)]
     assume_role: Option<String>,
-    /// Length of the session, bought anew. Default: the MfaSession's durationSeconds; with --assume-role what AWS gives, 1h
+    /// Length of the session, bought anew. Default: the MfaSession's durationSeconds; of a role what AWS gives, 1h
     #[arg(long, value_parser = mfa::duration_seconds)]
     duration: Option<i32>,
     #[command(flatten)]
@@ -72,8 +72,8 @@ pub struct Fleet {
     pub left_out: Vec<(AwsAccount, String)>,
     /// The roles that are looked at.
     meant: Meant,
-    /// Sessions that were kept here, by name: who bought them, and what.
-    kept: BTreeMap<String, (String, String)>,
+    /// What was kept here: the account or role whose session it is, and who bought it.
+    kept: BTreeMap<String, String>,
     /// Names of all accounts that somebody describes, looked at or not.
     known: BTreeSet<String>,
 }
@@ -248,20 +248,34 @@ impl FleetFlags {
             }
         }
         let mut buyer = None;
+        // A code buys once: what it has bought is good for every MfaSession of the same account or role.
+        let mut bought: BTreeMap<String, Material> = BTreeMap::new();
         for session in wanted {
             let name = session.name_any();
-            let stored = match client {
-                Some(client) if !self.buys() => stored(client, namespace, &session).await,
-                _ => None,
+            let there = match client {
+                Some(client) => stored(client, namespace, &session).await,
+                None => None,
             };
-            let material = if let Some(stored) = stored {
-                stored
-            } else {
-                if buyer.is_none() {
-                    buyer = Some(Buyer::find(&self.mfa).await?);
+            let material = match there {
+                Some(stored) if !self.buys() => stored,
+                there => {
+                    if buyer.is_none() {
+                        buyer = Some(Buyer::find(&self.mfa).await?);
+                    }
+                    let Some(buyer) = &buyer else { continue };
+                    let what = bought_by(&session);
+                    match (buyer.fits(&session), there, bought.get(what)) {
+                        (Ok(()), _, Some(bought)) => bought.clone(),
+                        (Ok(()), _, None) => {
+                            let material = self.bought(fleet, buyer, &session).await?;
+                            bought.insert(what.to_owned(), material.clone());
+                            material
+                        }
+                        // Not ours to buy, but somebody has.
+                        (Err(_), Some(stored), _) => stored,
+                        (Err(failure), None, _) => return Err(failure),
+                    }
                 }
-                let Some(buyer) = &buyer else { continue };
-                self.bought(fleet, buyer, &session).await?
             };
             fleet.open(&name, material);
         }
@@ -275,15 +289,12 @@ impl FleetFlags {
         buyer: &Buyer,
         session: &MfaSession,
     ) -> Result<Material, Failure> {
-        buyer.fits(session)?;
-        let account = &session.spec.account_id;
-        if let Some(kept) = self.kept(fleet, buyer, account, &session.name_any()) {
+        let what = bought_by(session);
+        if let Some(kept) = self.kept(fleet, buyer, what) {
             return Ok(kept);
         }
-        let serial = buyer.serial(session.spec.mfa_serial.as_deref()).await?;
-        let duration = self.duration.unwrap_or(session.spec.duration_seconds);
-        let material = buyer.session(&serial, duration).await?;
-        keep(&buyer.principal, account, &material);
+        let material = buyer.session_of(session, self.duration).await?;
+        keep(&buyer.principal, what, &material);
         Ok(material)
     }
 
@@ -293,28 +304,31 @@ impl FleetFlags {
     }
 
     /// What was bought and kept before.
-    fn kept(&self, fleet: &mut Fleet, buyer: &Buyer, bought: &str, session: &str) -> Option<Material> {
+    fn kept(&self, fleet: &mut Fleet, buyer: &Buyer, bought: &str) -> Option<Material> {
         if self.buys() {
             return None;
         }
         let kept = session_cache::get(&buyer.principal, bought, Timestamp::now())?;
-        let from = (buyer.principal.clone(), bought.to_owned());
-        fleet.kept.insert(session.to_owned(), from);
+        fleet.kept.insert(bought.to_owned(), buyer.principal.clone());
         Some(kept)
     }
 
     /// One role's own session, for its account alone.
     async fn open_role(&self, fleet: &mut Fleet, arn: &str) -> Result<(), Failure> {
         let buyer = Buyer::find(&self.mfa).await?;
-        let material = if let Some(kept) = self.kept(fleet, &buyer, arn, arn) {
-            kept
-        } else {
-            let serial = buyer.serial(None).await?;
-            let material = buyer.role_session(&serial, arn, self.duration).await?;
-            keep(&buyer.principal, arn, &material);
-            material
-        };
         let id = arn_account(arn).to_owned();
+        let of_account = |account: &&AwsAccount| account.spec.account_id == id;
+        let before = fleet.inventory.accounts.iter().find(of_account);
+        let before = before.and_then(|account| fleet.inventory.session_of(account));
+        // Operators are where they were: `$(session.accountId)` must not mean the role's own account.
+        let operators = before.map_or(arn_account(&buyer.principal), |session| &session.spec.account_id);
+        let spec = MfaSessionSpec {
+            role_arn: Some(arn.to_owned()),
+            ..MfaSessionSpec::of_account(operators)
+        };
+        let session = MfaSession::new(arn, spec);
+        let material = self.bought(fleet, &buyer, &session).await?;
+        fleet.inventory.sessions.push(session);
         fleet.leave_out(|account| {
             (account.spec.account_id != id)
                 .then(|| format!("--assume-role gives a session in account {id} only"))
@@ -341,6 +355,11 @@ impl Meant {
         let named = self.role.as_ref().is_none_or(|only| full_name(role) == *only);
         named && (self.namespace.is_none() || self.namespace == role.metadata.namespace)
     }
+}
+
+/// What a code buys for the session, as it is kept under: the session of an account's user, or of a role.
+fn bought_by(session: &MfaSession) -> &str {
+    session.spec.role_arn.as_ref().unwrap_or(&session.spec.account_id)
 }
 
 fn keep(principal: &str, bought: &str, material: &Material) {
@@ -468,11 +487,12 @@ impl Fleet {
     /// Forgets a session that was kept here and that no account takes any more, as after it was revoked: else it would stand
     /// in the way until its end.
     fn forget_if_refused<'s>(&self, looks: impl Iterator<Item = (&'s AwsAccount, bool)> + Clone) {
-        for (name, (principal, bought)) in &self.kept {
-            let mut on_it = looks
-                .clone()
-                .filter(|(account, _)| account.spec.session_ref == *name)
-                .peekable();
+        for (bought, principal) in &self.kept {
+            let is_on_it = |account: &AwsAccount| {
+                let session = self.inventory.session_of(account);
+                session.is_some_and(|session| bought_by(session) == bought)
+            };
+            let mut on_it = looks.clone().filter(|(account, _)| is_on_it(account)).peekable();
             if on_it.peek().is_some() && on_it.all(|(_, refused)| refused) {
                 session_cache::forget(principal, bought);
                 eprintln!(
@@ -649,11 +669,17 @@ impl Fleet {
     }
 }
 
-/// Whether AWS refuses, as it does with a session that was revoked.
-const fn is_refused(error: &AccountError) -> bool {
+/// Whether AWS refuses the session itself: it has ended, or
+/// [was revoked](https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_revoke-sessions.html) by a policy that denies all
+/// older ones. That the role is missing or does not trust us says nothing of the session.
+fn is_refused(error: &AccountError) -> bool {
     match error {
         AccountError::SessionRefused(_) => true,
-        AccountError::Aws(failure) => matches!(failure.class, Class::Expired | Class::AccessDenied),
+        AccountError::Aws(failure) => match failure.class {
+            Class::Expired => true,
+            Class::AccessDenied => failure.message.contains("explicit deny"),
+            _ => false,
+        },
         _ => false,
     }
 }

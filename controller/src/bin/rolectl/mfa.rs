@@ -227,12 +227,7 @@ impl Buyer {
 
     /// Whether this user may open the session.
     pub fn fits(&self, session: &MfaSession) -> Result<(), Failure> {
-        Self::fits_as(&self.principal, session)
-    }
-
-    /// Whether who is `principal` may open the session, as the controller will see it.
-    pub fn fits_as(principal: &str, session: &MfaSession) -> Result<(), Failure> {
-        let name = session.name_any();
+        let (name, principal) = (session.name_any(), &self.principal);
         if arn_account(principal) != session.spec.account_id {
             return Err(Failure::new(
                 format!(
@@ -295,8 +290,24 @@ impl Buyer {
         }
     }
 
+    /// The session that the object asks for: the user's own, or that of a role.
+    pub async fn session_of(
+        &self,
+        session: &MfaSession,
+        duration_seconds: Option<i32>,
+    ) -> Result<Material, Failure> {
+        let serial = self.serial(session.spec.mfa_serial.as_deref()).await?;
+        match &session.spec.role_arn {
+            Some(role) => self.role_session(&serial, role, duration_seconds).await,
+            None => {
+                let seconds = duration_seconds.unwrap_or(session.spec.duration_seconds);
+                self.session(&serial, seconds).await
+            }
+        }
+    }
+
     /// `GetSessionToken` with a code.
-    pub async fn session(&self, serial: &str, duration_seconds: i32) -> Result<Material, Failure> {
+    async fn session(&self, serial: &str, duration_seconds: i32) -> Result<Material, Failure> {
         let code = self.flags.fresh_code(serial).await?;
         let answer = sts_client(&self.base, self.key.clone(), arn_partition(&self.principal))
             .get_session_token()
@@ -313,12 +324,7 @@ impl Buyer {
     }
 
     /// `AssumeRole` with a code: one role's own session.
-    pub async fn role_session(
-        &self,
-        serial: &str,
-        arn: &str,
-        seconds: Option<i32>,
-    ) -> Result<Material, Failure> {
+    async fn role_session(&self, serial: &str, arn: &str, seconds: Option<i32>) -> Result<Material, Failure> {
         if seconds.is_some_and(|seconds| seconds > LONGEST_ROLE_SESSION) {
             return Err(Failure::new(
                 "the session of a role lasts 12h at most",

@@ -27,9 +27,9 @@ pub struct Import {
     /// Only roles below this path
     #[arg(long, default_value = "/")]
     path: String,
-    /// Namespace of the IamRoles
-    #[arg(long, default_value = "default", value_name = "NAMESPACE")]
-    into: String,
+    /// Namespace of the IamRoles. Default: that of -n, else `default`
+    #[arg(long, value_name = "NAMESPACE")]
+    into: Option<String>,
     #[command(flatten)]
     fleet: fleet::FleetFlags,
 }
@@ -43,13 +43,15 @@ impl Import {
         let through = account.spec.assumed_role_arn();
         let mut roles = fleet.all_roles(&account).await?;
         roles.retain(|role| matches(&self.name, &role.name) && role.path.starts_with(&self.path));
+        let into = self.into.as_ref().or(flags.namespace.as_ref());
+        let into = into.map_or("default", String::as_str);
         let (mut written, mut failed) = (0_usize, 0_usize);
         for role in &roles {
             if role.arn == through {
                 eprintln!("left out: {}: rolectl works through it", role.name);
                 continue;
             }
-            match import(role, name, &self.into) {
+            match import(role, name, into) {
                 Ok(object) => {
                     let text = serde_saphyr::to_string(&object);
                     let text = text.map_err(|e| {

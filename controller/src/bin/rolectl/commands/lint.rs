@@ -8,7 +8,7 @@ use clap::Args;
 use kube::ResourceExt as _;
 use rolectl::role::decide::wanted;
 use rolectl::role::policy_document::lint::{Place, Severity, lint_value};
-use rolectl_crds::{AwsAccount, IamRole, Reason};
+use rolectl_crds::{AwsAccount, IamRole, MfaSessionSpec, Reason};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -145,8 +145,9 @@ fn of_role(role: &IamRole, value: &Value, accounts: &[AwsAccount]) -> Vec<(Sever
         targets.extend(&sample);
     }
     let mut findings = vec![];
+    let session = MfaSessionSpec::of_account("000000000000");
     for account in targets {
-        match wanted(role, "lint", account, Some("000000000000")) {
+        match wanted(role, "lint", account, Some(&session)) {
             Ok(desired) => findings.extend(desired.warnings.into_iter().map(|w| (Severity::Warning, w))),
             Err(refusal) if refusal.reason == Reason::GuardrailViolated => {
                 let message = format!("AwsAccount {}: {}", account.name_any(), refusal.message);

@@ -11,7 +11,7 @@ use kube::api::DeleteParams;
 use kube::{Api, Client};
 use rolectl::aws::arn_account;
 use rolectl::aws::error::AwsFailure;
-use rolectl_crds::MfaSession;
+use rolectl_crds::{MfaSession, Phase};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -53,12 +53,21 @@ pub struct Lock {
     yes: bool,
 }
 
+/// How long the controller may take to see that its Secret is gone.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The name that AWS uses for such a policy.
 const REVOKING_POLICY: &str = "AWSRevokeOlderSessions";
 
 impl Lock {
     pub async fn run(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
-        let found = self.session(flags).await;
+        flags.refuse_namespace()?;
+        let found = match self.session(flags).await {
+            // Named wrongly, perhaps: nobody is revoked by a slip of the pen. Without a cluster AWS can be asked all the same.
+            Err(failure) if self.revoke && self.user.is_none() && !failure.has_no_cluster() => {
+                return Err(failure);
+            }
+            found => found,
+        };
         // Asked before anything is done.
         let revocation = if self.revoke {
             let session = found.as_ref().ok().map(|(_, session)| session);
@@ -80,12 +89,8 @@ impl Lock {
             None => Ok(()),
         };
         let locked = match found {
-            Ok((client, session)) => {
-                self.delete(&client, &session.secret_name(), &flags.controller_namespace)
-                    .await
-            }
-            // The Secret is of no use any more, and there may be no cluster.
-            Err(failure) if self.revoke => {
+            Ok((client, session)) => self.delete(&client, &session, &flags.controller_namespace).await,
+            Err(failure) if self.revoke && failure.has_no_cluster() => {
                 eprintln!("warning: the Secret, if there is one, is left as it is: {failure}");
                 Ok(())
             }
@@ -103,7 +108,8 @@ impl Lock {
         Ok((client, session))
     }
 
-    async fn delete(&self, client: &Client, secret: &str, namespace: &str) -> Result<(), Failure> {
+    async fn delete(&self, client: &Client, session: &MfaSession, namespace: &str) -> Result<(), Failure> {
+        let secret = &session.secret_name();
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         match api.delete(secret, &DeleteParams::default()).await {
             Ok(_) => println!(
@@ -111,6 +117,14 @@ impl Lock {
                 self.session
             ),
             Err(kube::Error::Api(status)) if status.code == 404 => {
+                if self.is_open(client).await? {
+                    return Err(Failure::new(
+                        format!(
+                            "there is no Secret {namespace}/{secret}, and a controller is at work on the session"
+                        ),
+                        "name the controller's namespace with --controller-namespace",
+                    ));
+                }
                 println!("Session {} was locked already.", self.session);
             }
             Err(error) => {
@@ -123,8 +137,32 @@ impl Lock {
         Ok(())
     }
 
+    /// Whether the controller has the session, and does not let go of it either.
+    async fn is_open(&self, client: &Client) -> Result<bool, Failure> {
+        let start = tokio::time::Instant::now();
+        loop {
+            let session = cluster::session(client, &self.session).await?;
+            let phase = session.status.map(|status| status.phase).unwrap_or_default();
+            let open = matches!(phase, Phase::Unlocked | Phase::Expiring);
+            if !open || start.elapsed() > PATIENCE {
+                return Ok(open);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     /// Whose sessions end, and up to which moment they were begun: those of `--user`, else of who unlocked, else our own.
     async fn revocation(&self, session: Option<&MfaSession>) -> Result<Option<Revocation>, Failure> {
+        let unlocked_by = session.and_then(|session| session.status.as_ref()?.unlocked_by.clone());
+        if let Some(role) = unlocked_by.as_deref().filter(|by| by.contains(":assumed-role/")) {
+            if self.user.is_none() {
+                return Err(Failure::new(
+                    format!("the session is one of a role, {role}, which no policy on a user ends"),
+                    "revoke it at the role, in the IAM console or with the aws CLI (AWSRevokeOlderSessions), then run `rolectl lock`",
+                )
+                .usage());
+            }
+        }
         let buyer = Buyer::find(&CodeFlags::of_profile(self.profile.clone())).await?;
         let account = session.map(|session| session.spec.account_id.as_str());
         if let Some(account) = account.filter(|account| arn_account(&buyer.principal) != *account) {
@@ -135,16 +173,6 @@ impl Lock {
                 ),
                 "use a key of that account (--profile)",
             ));
-        }
-        let unlocked_by = session.and_then(|session| session.status.as_ref()?.unlocked_by.clone());
-        if let Some(role) = unlocked_by.as_deref().filter(|by| by.contains(":assumed-role/")) {
-            if self.user.is_none() {
-                return Err(Failure::new(
-                    format!("the session is one of a role, {role}, which no policy on a user ends"),
-                    "revoke it at the role, in the IAM console or with the aws CLI (AWSRevokeOlderSessions), then run `rolectl lock`",
-                )
-                .usage());
-            }
         }
         let user = match self.user.clone().or(unlocked_by) {
             Some(user) => user,

@@ -49,11 +49,11 @@ pub struct Unlock {
     all: bool,
     /// Buy the session of this role with the code, not one of your user
     ///
-    /// For a user who may assume one role under MFA and nothing else. The MfaSession must be of the role's account, and the
-    /// AwsAccount on it have no `assumeRole`.
+    /// For a user who may assume one role under MFA and nothing else. The MfaSession must say so in `spec.roleArn`, by which it is
+    /// done without this flag, too, and the AwsAccount on it have no `assumeRole`.
     #[arg(long, value_name = "ARN", value_parser = mfa::role_arn, conflicts_with = "all")]
     assume_role: Option<String>,
-    /// Length of the session, 15m to 36h. Default: the MfaSession's durationSeconds; with --assume-role what AWS gives, 1h
+    /// Length of the session, 15m to 36h. Default: the MfaSession's durationSeconds; of a role what AWS gives, 1h
     #[arg(long, value_parser = mfa::duration_seconds)]
     duration: Option<i32>,
     /// Return once the controller has taken the session up
@@ -66,6 +66,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Unlock {
     pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
+        flags.refuse_namespace()?;
         // Everything that can fail comes before the code is spent.
         let client = flags.client().await?;
         let mut sessions = if self.all {
@@ -76,6 +77,13 @@ impl Unlock {
         let buyer = Buyer::find(&self.mfa).await?;
         if self.all {
             sessions.retain(|session| buyer.fits(session).is_ok());
+            // A code buys one session.
+            for session in sessions.extract_if(.., |session| session.spec.role_arn.is_some()) {
+                eprintln!(
+                    "left out: MfaSession {} is of a role, unlock it by itself",
+                    session.name_any()
+                );
+            }
         }
         let Some(first) = sessions.first() else {
             return Err(Failure::new(
@@ -83,26 +91,29 @@ impl Unlock {
                 "use another key (--profile), or apply an MfaSession of that account",
             ));
         };
-        // Whom the controller will find in the session.
-        let principal = self
+        let role = &first.spec.role_arn;
+        if let Some(given) = self
             .assume_role
+            .as_ref()
+            .filter(|given| Some(*given) != role.as_ref())
+        {
+            return Err(Failure::new(
+                format!("MfaSession {} is not of role {given}", first.name_any()),
+                format!("set its spec.roleArn to {given}, or name another with --session"),
+            ));
+        }
+        // Whom the controller will find in the session.
+        let principal = role
             .as_deref()
             .map_or_else(|| buyer.principal.clone(), mfa::assumed);
         for session in &sessions {
-            Buyer::fits_as(&principal, session)?;
+            buyer.fits(session)?;
             for verb in ["create", "patch"] {
                 cluster::may_on_secret(&client, &flags.controller_namespace, &session.secret_name(), verb)
                     .await?;
             }
         }
-        let serial = buyer.serial(first.spec.mfa_serial.as_deref()).await?;
-        let material = match &self.assume_role {
-            Some(arn) => buyer.role_session(&serial, arn, self.duration).await?,
-            None => {
-                let duration = self.duration.unwrap_or(first.spec.duration_seconds);
-                buyer.session(&serial, duration).await?
-            }
-        };
+        let material = buyer.session_of(first, self.duration).await?;
 
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &flags.controller_namespace);
         let now = Timestamp::now();
