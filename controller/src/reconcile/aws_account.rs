@@ -319,7 +319,7 @@ fn wake_roles(object: &AwsAccount, context: &Context, live: &Account, all: bool)
         let id = context.id(&key);
         let left = context.progress(&live.name, |p| p.settled.get(&id).copied());
         let generation = role.metadata.generation;
-        if left.is_some_and(|l| l.generation == generation && l.fingerprint != fingerprint) {
+        if left.is_some_and(|l| l.has_drifted(generation, fingerprint)) {
             drifted += 1;
         }
         if all || !left.is_some_and(|left| left.is_still(generation, fingerprint)) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::num::{NonZeroI64, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,24 +67,36 @@ pub struct Queues {
     pub sessions: UnboundedSender<ObjectRef<MfaSession>>,
 }
 
-/// How a role was left in an account. While neither half changes there is nothing to do.
+/// How a role was left in an account. While neither half changes there is nothing to do. There is one for every role and account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// Generation of the `IamRole`.
-    pub generation: Option<i64>,
+    /// Generation of the `IamRole`. Those of the API server begin with 1.
+    generation: Option<NonZeroI64>,
     /// Fingerprint of the role in AWS, `None` where there is none.
-    pub fingerprint: Option<u64>,
-    /// Where the role is as it should be, and was not given up on: what that was computed from, and what was said.
-    pub in_sync: Option<InSync>,
+    fingerprint: Option<u64>,
+    /// Where the role is as it should be, and was not given up on: a hash of what that was computed from and what was said.
+    pub in_sync: Option<NonZeroU64>,
 }
 
-/// By what a role was found in sync, in hashes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InSync {
-    /// [`Inputs`].
-    pub inputs: u64,
-    /// The entry in the role's status.
-    pub said: u64,
+impl Settled {
+    /// Left like this.
+    pub fn new(generation: Option<i64>, fingerprint: Option<u64>, in_sync: Option<NonZeroU64>) -> Self {
+        Self {
+            generation: generation.and_then(NonZeroI64::new),
+            fingerprint,
+            in_sync,
+        }
+    }
+
+    /// Whether the role is still as it was left.
+    pub fn is_still(&self, generation: Option<i64>, fingerprint: Option<u64>) -> bool {
+        *self == Self::new(generation, fingerprint, self.in_sync)
+    }
+
+    /// Whether AWS has changed since, and the object has not.
+    pub fn has_drifted(&self, generation: Option<i64>, fingerprint: Option<u64>) -> bool {
+        self.is_still(generation, self.fingerprint) && self.fingerprint != fingerprint
+    }
 }
 
 /// What of the objects a role in an account depends on, beside its own: the account's generation and labels, and the
@@ -93,13 +106,6 @@ pub type Inputs = (
     BTreeMap<String, String>,
     Option<(String, Option<String>)>,
 );
-
-impl Settled {
-    /// Whether the role is still as it was left.
-    pub fn is_still(&self, generation: Option<i64>, fingerprint: Option<u64>) -> bool {
-        (self.generation, self.fingerprint) == (generation, fingerprint)
-    }
-}
 
 /// Where the sweeps of an account stand.
 #[derive(Clone, Debug, Default)]
@@ -164,6 +170,8 @@ impl Waiting {
             .collect();
         if let Some(waiting) = self.objects.lock().get_mut(static_kind(&K::kind(&()))) {
             waiting.retain(|id| there.contains(id));
+            // After a start all objects have waited.
+            waiting.shrink_to_fit();
         }
     }
 

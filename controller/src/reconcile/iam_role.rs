@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use rolectl_crds::{
 use tokio::sync::OnceCell;
 
 use super::access::Claimant;
-use super::context::{Context, InSync, Others, Patched, Settled, backoff, distinct, entry_in};
+use super::context::{Context, Others, Patched, Settled, backoff, distinct, entry_in};
 use super::shards::View;
 use super::{Error, Shared, events};
 use crate::aws::account::{Account, AccountError};
@@ -514,10 +515,7 @@ impl<'a> Work<'a> {
         let said = self
             .prior(account.metadata.name.as_deref()?)
             .filter(|p| p.state == Reason::InSync && p.last_applied_generation == generation)?;
-        let expected = InSync {
-            inputs: self.context.hash(self.context.inputs(account)),
-            said: self.said(said),
-        };
+        let expected = self.in_sync_by(account, said);
         self.finalizer.get()?;
         let (live, _session) = self.reach(account).ok()?;
         let id = self.context.id(&self.key);
@@ -706,10 +704,11 @@ impl<'a> Work<'a> {
         )
     }
 
-    /// A hash of an entry of the status.
-    fn said(&self, entry: &AccountStatus) -> u64 {
-        self.context
-            .hash(serde_json::to_string(entry).unwrap_or_default())
+    /// A hash of what a role that is in sync depends on beside its own object and AWS, and of what is said of it.
+    fn in_sync_by(&self, account: &AwsAccount, said: &AccountStatus) -> NonZeroU64 {
+        let said = serde_json::to_string(said).unwrap_or_default();
+        let hash = self.context.hash((self.context.inputs(account), said));
+        NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN)
     }
 
     fn wanted(&self, account: &AwsAccount) -> Result<DesiredRole, Refusal> {
@@ -962,10 +961,7 @@ impl<'a> Work<'a> {
         status.role_id = observed.map(|o| o.role_id.clone());
         status.instance_profiles = self.wanted_profile().into_iter().collect();
         status.last_applied_generation = self.role.metadata.generation;
-        let in_sync = InSync {
-            inputs: self.context.hash(self.context.inputs(account)),
-            said: self.said(&status),
-        };
+        let in_sync = self.in_sync_by(account, &status);
         self.remember(account, observed, Some(in_sync));
         Outcome {
             status: Some(status),
@@ -1000,12 +996,9 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn remember(&self, account: &AwsAccount, observed: Option<&ObservedRole>, in_sync: Option<InSync>) {
-        let settled = Settled {
-            generation: self.role.metadata.generation,
-            fingerprint: observed.map(ObservedRole::fingerprint),
-            in_sync,
-        };
+    fn remember(&self, account: &AwsAccount, observed: Option<&ObservedRole>, in_sync: Option<NonZeroU64>) {
+        let fingerprint = observed.map(ObservedRole::fingerprint);
+        let settled = Settled::new(self.role.metadata.generation, fingerprint, in_sync);
         self.context.progress(&account.name_any(), |p| {
             p.settled.insert(self.context.id(&self.key), settled)
         });
