@@ -73,9 +73,9 @@ fn listed(accounts: &[&str]) -> String {
         room = left.unwrap_or_default();
         left.is_some()
     };
-    let named: Vec<&str> = accounts.iter().take_while(fits).copied().collect();
-    let (names, all) = (named.join(", "), accounts.len());
-    match all - named.len() {
+    let shown: Vec<&str> = accounts.iter().take_while(fits).copied().collect();
+    let (names, all) = (shown.join(", "), accounts.len());
+    match all - shown.len() {
         _ if all == 1 => names,
         0 => format!("{all} accounts ({names})"),
         more => format!("{all} accounts ({names} and {more} more)"),

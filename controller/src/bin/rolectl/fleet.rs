@@ -142,10 +142,10 @@ impl FleetFlags {
         accounts: Vec<AwsAccount>,
     ) -> Result<Fleet, Failure> {
         if let Some(arn) = &self.assume_role {
-            self.open_role(&mut fleet, arn).await?;
+            Box::pin(self.open_role(&mut fleet, arn)).await?;
         } else {
             let namespace = &flags.controller_namespace;
-            self.open_all(&mut fleet, client, namespace, accounts).await?;
+            Box::pin(self.open_all(&mut fleet, client, namespace, accounts)).await?;
         }
         Ok(fleet)
     }
@@ -486,14 +486,14 @@ impl Fleet {
 
     /// Forgets a session that was kept here and that no account takes any more, as after it was revoked: else it would stand
     /// in the way until its end.
-    fn forget_if_refused<'s>(&self, looks: impl Iterator<Item = (&'s AwsAccount, bool)> + Clone) {
+    fn forget_if_refused(&self, looks: &[(&AwsAccount, bool)]) {
         for (bought, principal) in &self.kept {
             let is_on_it = |account: &AwsAccount| {
                 let session = self.inventory.session_of(account);
                 session.is_some_and(|session| bought_by(session) == bought)
             };
-            let mut on_it = looks.clone().filter(|(account, _)| is_on_it(account)).peekable();
-            if on_it.peek().is_some() && on_it.all(|(_, refused)| refused) {
+            let mut on_it = looks.iter().filter(|(account, _)| is_on_it(account)).peekable();
+            if on_it.peek().is_some() && on_it.all(|(_, refused)| *refused) {
                 session_cache::forget(principal, bought);
                 eprintln!(
                     "The session that was kept here is refused everywhere and now forgotten: run it again with a new code."
@@ -562,7 +562,7 @@ impl Fleet {
             .inventory
             .look(account, session, self.surroundings.clone(), true)
             .await;
-        self.forget_if_refused([(account, looked.as_ref().is_err_and(is_refused))].into_iter());
+        self.forget_if_refused(&[(account, looked.as_ref().is_err_and(is_refused))]);
         let live = looked.map_err(|e| failed(e.to_string()))?;
         let packed = live.snapshot.lock().roles();
         let mut roles: Vec<ObservedRole> = packed.iter().filter_map(|role| role.unpack()).collect();
@@ -626,7 +626,8 @@ impl Fleet {
             .collect()
             .await;
         progress.end();
-        self.forget_if_refused(seen.iter().map(|seen| (&seen.account, seen.refused)));
+        let looks: Vec<_> = seen.iter().map(|seen| (&seen.account, seen.refused)).collect();
+        self.forget_if_refused(&looks);
         seen.sort_by_key(|seen| seen.account.name_any());
         seen
     }

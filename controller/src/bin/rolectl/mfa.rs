@@ -297,13 +297,11 @@ impl Buyer {
         duration_seconds: Option<i32>,
     ) -> Result<Material, Failure> {
         let serial = self.serial(session.spec.mfa_serial.as_deref()).await?;
-        match &session.spec.role_arn {
-            Some(role) => self.role_session(&serial, role, duration_seconds).await,
-            None => {
-                let seconds = duration_seconds.unwrap_or(session.spec.duration_seconds);
-                self.session(&serial, seconds).await
-            }
+        if let Some(role) = &session.spec.role_arn {
+            return self.role_session(&serial, role, duration_seconds).await;
         }
+        let seconds = duration_seconds.unwrap_or(session.spec.duration_seconds);
+        self.session(&serial, seconds).await
     }
 
     /// `GetSessionToken` with a code.

@@ -154,14 +154,13 @@ impl Lock {
     /// Whose sessions end, and up to which moment they were begun: those of `--user`, else of who unlocked, else our own.
     async fn revocation(&self, session: Option<&MfaSession>) -> Result<Option<Revocation>, Failure> {
         let unlocked_by = session.and_then(|session| session.status.as_ref()?.unlocked_by.clone());
-        if let Some(role) = unlocked_by.as_deref().filter(|by| by.contains(":assumed-role/")) {
-            if self.user.is_none() {
-                return Err(Failure::new(
+        let role = unlocked_by.as_deref().filter(|by| by.contains(":assumed-role/"));
+        if let (Some(role), None) = (role, &self.user) {
+            return Err(Failure::new(
                     format!("the session is one of a role, {role}, which no policy on a user ends"),
                     "revoke it at the role, in the IAM console or with the aws CLI (AWSRevokeOlderSessions), then run `rolectl lock`",
                 )
                 .usage());
-            }
         }
         let buyer = Buyer::find(&CodeFlags::of_profile(self.profile.clone())).await?;
         let account = session.map(|session| session.spec.account_id.as_str());
