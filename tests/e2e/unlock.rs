@@ -569,6 +569,40 @@ async fn a_code_buys_the_session_of_one_role_and_the_controller_keeps_its_accoun
 }
 
 #[tokio::test]
+async fn one_code_unlocks_every_session_of_the_users_account_and_none_of_a_role() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "every", 1).await?;
+    let session = |name: &str, more: &serde_json::Value| {
+        let mut spec = json!({"accountId": s.main, "secretName": s.secret()});
+        if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
+            spec.extend(more.clone());
+        }
+        json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "MfaSession", "metadata": {"name": name}, "spec": spec})
+    };
+    let role = format!("arn:aws:iam::{}:role/rolectl", s.targets[0].1);
+    s.apply(&session("every-second", &json!({}))).await?;
+    s.apply(&session("every-role", &json!({"roleArn": role}))).await?;
+    let foreign = json!({"userArn": format!("arn:aws:iam::{}:user/another", s.main)});
+    s.apply(&session("every-foreign", &foreign)).await?;
+    let code = s.operator.code().await?;
+    let output = s
+        .rolectl_as("operator", &["unlock", "--all", "--mfa", &code], &[])
+        .await?;
+    let (told, error) = (
+        String::from_utf8(output.stdout)?,
+        String::from_utf8(output.stderr)?,
+    );
+    ensure!(output.status.success(), "{error}");
+    let opened = told.lines().filter(|line| line.starts_with("Unlocked session "));
+    let opened: Vec<&str> = opened.filter_map(|line| line.split(' ').nth(2)).collect();
+    ensure!(opened == ["every", "every-second"], "{told}");
+    ensure!(
+        error.contains("left out: MfaSession every-role is of a role"),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_lock_in_the_wrong_place_is_told_and_revokes_nobody() -> Result<()> {
     let s = Scenario::new(crate::world().await?, "astray", 1).await?;
     s.start_controller()?;
