@@ -77,12 +77,13 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
     tool(1, &wrong, &[]).await?;
     let code = s.operator.code().await?;
     tool(0, &["unlock", "--session", "secrecy", "--mfa", &code], &[]).await?;
+    // Names of its own: other tests have roles for all accounts of the cluster.
     s.apply(&s.role(
-        "app",
+        "canary",
         json!({"managedPolicies": ["ReadOnlyAccess"], "instanceProfile": {}}),
     ))
     .await?;
-    s.role_is("app", "True", "InSync").await?;
+    s.role_is("canary", "True", "InSync").await?;
     // Failures of each sort, which are where a message might quote what was sent.
     let (_, id) = s.targets[0].clone();
     let faults = json!([
@@ -90,25 +91,25 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
         {"action": "UpdateRole", "times": 1, "code": "ServiceFailure", "status": 500},
     ]);
     s.world.double.faults(&id, faults).await?;
-    s.apply(&s.role("app", json!({"description": "other", "tags": {"a": "b"}})))
+    s.apply(&s.role("canary", json!({"description": "other", "tags": {"a": "b"}})))
         .await?;
-    s.apply(&s.role("typo", json!({"managedPolicies": ["ReadOnlyAcess"]})))
+    s.apply(&s.role("canary-typo", json!({"managedPolicies": ["ReadOnlyAcess"]})))
         .await?;
-    s.role_is("typo", "False", "InvalidSpec").await?;
-    s.role_is("app", "True", "InSync").await?;
+    s.role_is("canary-typo", "False", "InvalidSpec").await?;
+    s.role_is("canary", "True", "InSync").await?;
     for verb in [
         (0, &["status"][..]),
         (0, &["status", "-o", "json"]),
         (0, &["whoami", "-o", "yaml"]),
         (0, &["get", "roles", "-o", "json"]),
-        (0, &["describe", "role", "app", "-n", "secrecy", "--diff"]),
+        (0, &["describe", "role", "canary", "-n", "secrecy", "--diff"]),
         (0, &["plan", "--account", "secrecy-0", "-o", "json"]),
         (0, &["import", "--account", "secrecy-0"]),
         (0, &["version", "-o", "json"]),
     ] {
         tool(verb.0, verb.1, &[]).await?;
     }
-    s.delete("app").await?;
+    s.delete("canary").await?;
     // Without a cluster, on sessions that are kept in a file.
     let files = write_files(&s, &[s.role("filed", json!({}))])?;
     let f = ["-f", files.as_str(), "--yes"];

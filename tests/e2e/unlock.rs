@@ -536,7 +536,7 @@ async fn a_code_buys_the_session_of_one_role_and_the_controller_keeps_its_accoun
     let unlock = ["unlock", "--session", "own-session", "--mfa", &code, "--wait"];
     let output = s.rolectl_as("operator", &unlock, &[]).await?;
     let told = String::from_utf8(output.stdout)?;
-    let who = format!("arn:aws:sts::{id}:assumed-role/rolectl/rolectl");
+    let who = format!("arn:aws:sts::{id}:assumed-role/rolectl/operator");
     ensure!(
         output.status.success() && told.contains(&format!("Unlocked session own-session as {who}")),
         "{told} {}",
@@ -564,7 +564,13 @@ async fn a_code_buys_the_session_of_one_role_and_the_controller_keeps_its_accoun
     );
     // No policy on a user ends it, whoever asks.
     let revoke = ["lock", "--session", "own-session", "--revoke", "--yes"];
-    fails(&s, "operator", &revoke, &[], "is one of a role").await?;
+    let named = [&revoke[..], &["--user", "operator"]].concat();
+    for args in [&revoke[..], &named] {
+        fails(&s, "operator", args, &[], "is one of a role").await?;
+    }
+    s.lock().await?;
+    s.session_is(Phase::Locked).await?;
+    fails(&s, "operator", &named, &[], "is one of a role").await?;
     Ok(())
 }
 
@@ -610,7 +616,7 @@ async fn a_lock_in_the_wrong_place_is_told_and_revokes_nobody() -> Result<()> {
     s.session_is(Phase::Unlocked).await?;
     let lock = ["lock", "--session", "astray"];
     let there = [&lock[..], &["--controller-namespace", "default"]].concat();
-    let says = "a controller is at work on the session";
+    let says = "the session's status says that it is open";
     let output = s.rolectl_as("admin", &there, &[]).await?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(1) && error.contains(says), "{error}");

@@ -10,10 +10,12 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use parking_lot::RwLock;
+use rolectl_crds::MfaSessionSpec;
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroize as _};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::arn_account;
 use super::bucket::Bucket;
 
 /// `AssumeRole` per second and session. AWS lets an account make
@@ -168,12 +170,43 @@ pub struct OpenSession {
 impl OpenSession {
     /// The account of the session.
     pub fn account_id(&self) -> &str {
-        super::arn_account(&self.principal_arn)
+        arn_account(&self.principal_arn)
     }
 
     /// The operator's user name, for `SourceIdentity`.
     pub fn user_name(&self) -> &str {
         self.principal_arn.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// Is this the account, and the user or role, that the object asks for?
+pub fn fits(spec: &MfaSessionSpec, principal: &str) -> Result<(), String> {
+    if let Some(role) = &spec.role_arn {
+        let name = role.rsplit('/').next().unwrap_or_default();
+        let is_role = arn_account(principal) == arn_account(role)
+            && principal.contains(&format!(":assumed-role/{name}/"));
+        return if is_role {
+            Ok(())
+        } else {
+            Err(format!("the session is of {principal}, spec.roleArn is {role}"))
+        };
+    }
+    if principal.contains(":assumed-role/") {
+        return Err(format!(
+            "the session is of {principal}, and a role's session needs spec.roleArn"
+        ));
+    }
+    if arn_account(principal) != spec.account_id {
+        return Err(format!(
+            "the session is of {principal}, spec.accountId is {}: unlock with a key of that account",
+            spec.account_id
+        ));
+    }
+    match &spec.user_arn {
+        Some(user) if user != principal => Err(format!(
+            "the session is of {principal}, only {user} may unlock this one (spec.userArn)"
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -741,6 +741,10 @@ impl Context {
             Ok(now) => Ok(now.metadata.resource_version),
             Err(kube::Error::Api(e)) if e.code == 404 && !wanted => Ok(None),
             Err(kube::Error::Api(e)) if e.code == 409 => {
+                // What the others have written since may be a reason not to.
+                if !wanted && self.shares_roles() {
+                    return Err(Error::Contended);
+                }
                 // Our cache trails: take the finalizers as they are now.
                 let now = api.get_opt(&object.name_any()).await;
                 let now = now.map_err(Error::kube("could not read the object"))?;

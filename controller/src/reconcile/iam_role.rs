@@ -1077,9 +1077,9 @@ impl<'a> Work<'a> {
         let names = targets
             .iter()
             .filter_map(|account| account.metadata.name.as_deref());
-        let told = self.entries.iter().filter(|(_, entry)| !is_silent(entry));
+        // Also one that has said nothing yet may be making the role.
         let mut foreign = names
-            .chain(told.map(|(account, _)| *account))
+            .chain(self.entries.keys().copied())
             .filter(|account| !self.holds(account));
         foreign.any(|account| {
             self.prior(account)
@@ -1140,19 +1140,8 @@ impl<'a> Work<'a> {
         };
         let mut accounts: Vec<AccountStatus> = ours.iter().filter(|e| still_ours(&e.name)).cloned().collect();
         let targets = self.targets();
-        let is_target = |name: &str| {
-            targets
-                .iter()
-                .any(|account| account.metadata.name.as_deref() == Some(name))
-        };
         let entries = latest.status.iter().flat_map(|status| &status.accounts);
-        let others = entries.filter(|entry| !still_ours(&entry.name));
-        // What we have said for others goes when nobody needs it any more: they may never come.
-        accounts.extend(
-            others
-                .filter(|entry| !is_silent(entry) || is_target(&entry.name))
-                .cloned(),
-        );
+        accounts.extend(entries.filter(|entry| !still_ours(&entry.name)).cloned());
         // Who looks after the others may not have begun.
         let told: HashSet<String> = accounts.iter().map(|entry| entry.name.clone()).collect();
         let named = targets.iter().map(|account| account.name_any());
@@ -1204,8 +1193,10 @@ impl<'a> Work<'a> {
                     }
                     return Ok(());
                 }
-                Patched::Stale if attempt == attempts => break,
-                Patched::Stale => tokio::time::sleep(backoff(attempt, GIVE_WAY)).await,
+                Patched::Stale if attempt < attempts => {
+                    tokio::time::sleep(backoff(attempt, GIVE_WAY)).await;
+                }
+                Patched::Stale => {}
             }
             let now = api.get_opt(&self.name).await;
             match now.map_err(Error::kube("could not read the role"))? {
@@ -1213,6 +1204,10 @@ impl<'a> Work<'a> {
                 // Deleted meanwhile: there is nothing to say any more.
                 _ => return Ok(()),
             }
+        }
+        // The next try begins with what the others wrote.
+        if let Cow::Owned(latest) = latest {
+            *self.latest.lock() = Some(latest);
         }
         Err(Error::Contended)
     }
@@ -1229,15 +1224,6 @@ pub fn gone(context: &Context, role_name: &str, key: &ObjectRef<IamRole>, uid: O
             context.wake_account(&account.name_any());
         }
     }
-}
-
-/// Whether the entry only says that somebody else has not spoken yet.
-fn is_silent(entry: &AccountStatus) -> bool {
-    entry.state == Reason::Progressing
-        && entry.observed_generation.is_none()
-        && entry.account_id.is_none()
-        && entry.role_id.is_none()
-        && entry.last_applied_generation.is_none()
 }
 
 /// An account without object, with what is known of the role there kept.

@@ -19,8 +19,8 @@ use super::context::{Context, Others};
 use super::resume::resume;
 use super::{Error, Shared, events};
 use crate::aws::error::{AwsFailure, Class};
-use crate::aws::session::{Material, OpenSession};
-use crate::aws::{arn_account, arn_partition, sts_client};
+use crate::aws::session::{Material, OpenSession, fits};
+use crate::aws::{arn_partition, sts_client};
 use crate::conditions::{Truth, Verdict, conditions};
 
 /// Where a session turned out to stand.
@@ -156,7 +156,7 @@ async fn stand(session: &MfaSession, context: &Context) -> Result<Standing, Erro
         .current(&name)
         .filter(|o| o.material.fingerprint() == material.fingerprint())
     {
-        Some(open) => match fits(session, &open.principal_arn) {
+        Some(open) => match fits(&session.spec, &open.principal_arn) {
             Ok(()) => open,
             Err(message) => return Ok(Standing::closed(Phase::Locked, message)),
         },
@@ -205,42 +205,10 @@ async fn confirm(
         }
     };
     let principal = identity.arn.unwrap_or_default();
-    fits(session, &principal).map_err(|message| Standing::closed(Phase::Locked, message))?;
+    fits(&session.spec, &principal).map_err(|message| Standing::closed(Phase::Locked, message))?;
     Ok(context
         .sessions
         .open(&name, material, principal, sts, Timestamp::now()))
-}
-
-/// Is this the account, and the user, that the object asks for?
-fn fits(session: &MfaSession, principal: &str) -> Result<(), String> {
-    let spec = &session.spec;
-    if let Some(role) = &spec.role_arn {
-        let name = role.rsplit('/').next().unwrap_or_default();
-        let is_role = arn_account(principal) == arn_account(role)
-            && principal.contains(&format!(":assumed-role/{name}/"));
-        return if is_role {
-            Ok(())
-        } else {
-            Err(format!("the session is of {principal}, spec.roleArn is {role}"))
-        };
-    }
-    if principal.contains(":assumed-role/") {
-        return Err(format!(
-            "the session is of {principal}, and a role's session needs spec.roleArn"
-        ));
-    }
-    if arn_account(principal) != spec.account_id {
-        return Err(format!(
-            "the session is of {principal}, spec.accountId is {}: unlock with a key of that account",
-            spec.account_id
-        ));
-    }
-    match &spec.user_arn {
-        Some(user) if user != principal => Err(format!(
-            "the session is of {principal}, only {user} may unlock this one (spec.userArn)"
-        )),
-        _ => Ok(()),
-    }
 }
 
 fn opened(session: &MfaSession, open: Arc<OpenSession>, now: Timestamp) -> Standing {

@@ -7,6 +7,7 @@ use super::desired::{AccountContext, DesiredRole, desired};
 use super::guardrails;
 use super::observed::ObservedRole;
 use super::plan::{Known, Plan, Refusal, is_ours, plan};
+use crate::aws::arn_account;
 
 /// The role as it should be in the account, or why it may not be there at all. `session` is the account's, where it is known.
 pub fn wanted(
@@ -27,15 +28,11 @@ pub fn wanted(
     };
     let desired = desired(&role.spec, &role.name_any(), owner, &context)
         .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
-    let mut through = account.spec.assumed_role_arn();
-    if through.is_empty() {
-        // The account is used directly: by the role whose session it is, or by the user.
-        through = session
-            .and_then(|session| session.role_arn.clone())
-            .unwrap_or_default();
-    }
-    let works_through = through.rsplit('/').next().unwrap_or_default();
-    if works_through.eq_ignore_ascii_case(&desired.name) {
+    let is_desired = |arn: &String| {
+        let name = arn.rsplit('/').next().unwrap_or_default();
+        name.eq_ignore_ascii_case(&desired.name)
+    };
+    if let Some(through) = works_through(account, session).into_iter().find(is_desired) {
         let message = format!(
             "{through} is the role that rolectl works through in this account: choose another roleName"
         );
@@ -43,6 +40,14 @@ pub fn wanted(
     }
     check_guardrails(account, &desired, None)?;
     Ok(desired)
+}
+
+/// ARNs of the roles in the account by which we come there: the one that is assumed, and the one whose session that is done on.
+pub fn works_through(account: &AwsAccount, session: Option<&MfaSessionSpec>) -> Vec<String> {
+    let of_session = session.and_then(|session| session.role_arn.clone());
+    let here = of_session.filter(|arn| arn_account(arn) == account.spec.account_id);
+    let assumed = Some(account.spec.assumed_role_arn()).filter(|arn| !arn.is_empty());
+    assumed.into_iter().chain(here).collect()
 }
 
 /// What brings the role in the account from what AWS has to what is wanted, or why nothing may be done.
@@ -55,8 +60,8 @@ pub fn decide(
     check_guardrails(account, desired, observed)?;
     let guardrails = account.spec.guardrails.as_ref();
     let foreign = observed.filter(|observed| !is_ours(observed, &desired.owner, known.role_id));
-    if let Some(message) =
-        foreign.and_then(|_| guardrails.and_then(|g| guardrails::forbids_adoption(g, desired)))
+    if let Some(message) = foreign
+        .and_then(|observed| guardrails.and_then(|g| guardrails::forbids_adoption(g, desired, observed)))
     {
         return Err(Refusal::new(Reason::GuardrailViolated, message));
     }
@@ -123,13 +128,17 @@ mod tests {
             role_arn: Some("arn:aws:iam::222222222222:role/team/Admin".to_owned()),
             ..MfaSessionSpec::of_account("111111111111")
         };
+        let elsewhere = MfaSessionSpec {
+            role_arn: Some("arn:aws:iam::333333333333:role/admin".to_owned()),
+            ..direct.clone()
+        };
         for (assume_role, session, name, refused) in [
             (Some("rolectl"), None, "rolectl", true),
             (Some("rolectl"), None, "admin", false),
             (None, Some(&direct), "admin", true),
             (None, Some(&direct), "app", false),
-            // Where a role is assumed from a role's session, that one is in another account.
-            (Some("rolectl"), Some(&direct), "admin", false),
+            (Some("rolectl"), Some(&direct), "admin", true),
+            (Some("rolectl"), Some(&elsewhere), "admin", false),
         ] {
             let account = account(&json!({}), assume_role);
             let wanted = wanted(&role(name), "c/ns/x", &account, session);

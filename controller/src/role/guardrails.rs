@@ -1,6 +1,6 @@
 //! Limits that an account sets on the roles made in it.
 
-use rolectl_crds::{Ensure, Guardrails};
+use rolectl_crds::{Adoption, Ensure, Guardrails, OWNER_TAG};
 
 use super::desired::DesiredRole;
 use super::managed_policy::{arn_as_written, policy_arn};
@@ -74,8 +74,20 @@ pub fn violation(
 }
 
 /// Why a role that is there, and is not ours yet, may not be taken over, if it may not.
-pub fn forbids_adoption(guardrails: &Guardrails, role: &DesiredRole) -> Option<String> {
-    let most = guardrails.adoption.filter(|most| role.adoption > *most)?;
+pub fn forbids_adoption(
+    guardrails: &Guardrails,
+    role: &DesiredRole,
+    observed: &ObservedRole,
+) -> Option<String> {
+    let needed = if observed.tags.contains_key(OWNER_TAG) {
+        Adoption::Always
+    } else {
+        Adoption::IfUnowned
+    };
+    // What the role does not ask for is refused without us.
+    let most = guardrails
+        .adoption
+        .filter(|most| needed <= role.adoption && needed > *most)?;
     Some(format!(
         "role {} is there and not ours, and the account allows adoption: {most:?} at most: choose another roleName, or ask its owner",
         role.name
@@ -116,8 +128,6 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rolectl_crds::Adoption;
-
     use super::super::fixtures::{spec, wanted};
     use super::*;
 
@@ -182,12 +192,15 @@ mod tests {
             ..none.clone()
         };
         assert!(violation(&boundary, &role, None, "aws").is_some());
-        for (most, asked, broken) in [
-            (None, Adoption::Always, false),
-            (Some(Adoption::Never), Adoption::Never, false),
-            (Some(Adoption::Never), Adoption::IfUnowned, true),
-            (Some(Adoption::IfUnowned), Adoption::IfUnowned, false),
-            (Some(Adoption::IfUnowned), Adoption::Always, true),
+        let mut unowned = observed.clone();
+        unowned.tags.remove(OWNER_TAG);
+        for (most, asked, there, broken) in [
+            (None, Adoption::Always, &observed, false),
+            (Some(Adoption::Never), Adoption::Never, &unowned, false),
+            (Some(Adoption::Never), Adoption::IfUnowned, &unowned, true),
+            (Some(Adoption::IfUnowned), Adoption::IfUnowned, &unowned, false),
+            (Some(Adoption::IfUnowned), Adoption::Always, &unowned, false),
+            (Some(Adoption::IfUnowned), Adoption::Always, &observed, true),
         ] {
             let guardrails = Guardrails {
                 adoption: most,
@@ -197,7 +210,7 @@ mod tests {
                 adoption: asked,
                 ..role.clone()
             };
-            let said = forbids_adoption(&guardrails, &role);
+            let said = forbids_adoption(&guardrails, &role, there);
             assert_eq!(said.is_some(), broken, "{most:?} {asked:?}: {said:?}");
         }
     }

@@ -6,6 +6,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
 use anstream::{AutoStream, ColorChoice, eprintln};
+use aws_config::SdkConfig;
 use clap::Args;
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 use rolectl::aws::account::{Account, AccountError, Surroundings};
 use rolectl::aws::error::Class;
-use rolectl::aws::session::{Material, OpenSession, Sessions};
+use rolectl::aws::session::{Material, OpenSession, Sessions, fits};
 use rolectl::aws::tenure::Tenure;
 use rolectl::aws::{arn_account, arn_partition, base_config, sts_client};
 use rolectl::once::{Goal, Inventory, Proposal};
@@ -72,8 +73,8 @@ pub struct Fleet {
     pub left_out: Vec<(AwsAccount, String)>,
     /// The roles that are looked at.
     meant: Meant,
-    /// What was kept here: the account or role whose session it is, and who bought it.
-    kept: BTreeMap<String, String>,
+    /// Sessions that are on what was kept here, by name: who bought it, and of which account or role it is.
+    kept: BTreeMap<String, (String, String)>,
     /// Names of all accounts that somebody describes, looked at or not.
     known: BTreeSet<String>,
 }
@@ -250,10 +251,13 @@ impl FleetFlags {
         let mut buyer = None;
         // A code buys once: what it has bought is good for every MfaSession of the same account or role.
         let mut bought: BTreeMap<String, Material> = BTreeMap::new();
+        let different: BTreeSet<&str> = wanted.iter().map(bought_by).collect();
+        // Where several are needed, a code that is given is for what is not kept yet: else no number of them would be enough.
+        let anew = self.buys() && different.len() < 2;
         for session in wanted {
             let name = session.name_any();
             let there = match client {
-                Some(client) => stored(client, namespace, &session).await,
+                Some(client) => stored(client, namespace, &session, &fleet.surroundings.base).await,
                 None => None,
             };
             let material = match there {
@@ -265,9 +269,14 @@ impl FleetFlags {
                     let Some(buyer) = &buyer else { continue };
                     let what = bought_by(&session);
                     match (buyer.fits(&session), there, bought.get(what)) {
-                        (Ok(()), _, Some(bought)) => bought.clone(),
+                        (Ok(()), _, Some(bought)) => {
+                            if let Some(from) = fleet.kept.values().find(|(_, of)| of == what).cloned() {
+                                fleet.kept.insert(name.clone(), from);
+                            }
+                            bought.clone()
+                        }
                         (Ok(()), _, None) => {
-                            let material = self.bought(fleet, buyer, &session).await?;
+                            let material = self.bought(fleet, buyer, &session, anew).await?;
                             bought.insert(what.to_owned(), material.clone());
                             material
                         }
@@ -282,15 +291,18 @@ impl FleetFlags {
         Ok(())
     }
 
-    /// The session that was kept, else one that a code buys.
+    /// The session that was kept, unless it is wanted `anew`, else one that a code buys.
     async fn bought(
         &self,
         fleet: &mut Fleet,
         buyer: &Buyer,
         session: &MfaSession,
+        anew: bool,
     ) -> Result<Material, Failure> {
         let what = bought_by(session);
-        if let Some(kept) = self.kept(fleet, buyer, what) {
+        if !anew && let Some(kept) = kept(buyer, session) {
+            let from = (buyer.principal.clone(), what.to_owned());
+            fleet.kept.insert(session.name_any(), from);
             return Ok(kept);
         }
         let material = buyer.session_of(session, self.duration).await?;
@@ -301,16 +313,6 @@ impl FleetFlags {
     /// Whether a session is asked for as it is not kept: with this code, or this long.
     const fn buys(&self) -> bool {
         self.mfa.mfa.is_some() || self.duration.is_some()
-    }
-
-    /// What was bought and kept before.
-    fn kept(&self, fleet: &mut Fleet, buyer: &Buyer, bought: &str) -> Option<Material> {
-        if self.buys() {
-            return None;
-        }
-        let kept = session_cache::get(&buyer.principal, bought, Timestamp::now())?;
-        fleet.kept.insert(bought.to_owned(), buyer.principal.clone());
-        Some(kept)
     }
 
     /// One role's own session, for its account alone.
@@ -327,7 +329,7 @@ impl FleetFlags {
             ..MfaSessionSpec::of_account(operators)
         };
         let session = MfaSession::new(arn, spec);
-        let material = self.bought(fleet, &buyer, &session).await?;
+        let material = self.bought(fleet, &buyer, &session, self.buys()).await?;
         fleet.inventory.sessions.push(session);
         fleet.leave_out(|account| {
             (account.spec.account_id != id)
@@ -362,6 +364,13 @@ fn bought_by(session: &MfaSession) -> &str {
     session.spec.role_arn.as_ref().unwrap_or(&session.spec.account_id)
 }
 
+/// What was bought and kept before. We have written it ourselves, with the name that AWS gave.
+fn kept(buyer: &Buyer, session: &MfaSession) -> Option<Material> {
+    let kept = session_cache::get(&buyer.principal, bought_by(session), Timestamp::now())?;
+    fits(&session.spec, &kept.principal_arn).ok()?;
+    Some(kept)
+}
+
 fn keep(principal: &str, bought: &str, material: &Material) {
     eprintln!(
         "Session as {principal} until {}",
@@ -373,11 +382,32 @@ fn keep(principal: &str, bought: &str, material: &Material) {
 }
 
 /// The session that `rolectl unlock` stored, where we may read it.
-async fn stored(client: &Client, namespace: &str, session: &MfaSession) -> Option<Material> {
+async fn stored(
+    client: &Client,
+    namespace: &str,
+    session: &MfaSession,
+    base: &SdkConfig,
+) -> Option<Material> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let secret = api.get_opt(&session.secret_name()).await.ok().flatten()?;
     let material = Material::from_secret(secret).ok()?;
-    (material.expires_at > Timestamp::now()).then_some(material)
+    if material.expires_at <= Timestamp::now() {
+        return None;
+    }
+    confirmed(material, session, base).await
+}
+
+/// The session, if it is the one that its object asks for, by AWS's word: what is written beside it proves nothing.
+async fn confirmed(mut material: Material, session: &MfaSession, base: &SdkConfig) -> Option<Material> {
+    let sts = sts_client(
+        base,
+        material.credentials(),
+        arn_partition(&material.principal_arn),
+    );
+    let identity = sts.get_caller_identity().send().await.ok()?;
+    material.principal_arn = identity.arn?;
+    fits(&session.spec, &material.principal_arn).ok()?;
+    Some(material)
 }
 
 /// Sorts the objects of files by their kinds. As with kubectl, none may be of another namespace than `-n`.
@@ -487,11 +517,10 @@ impl Fleet {
     /// Forgets a session that was kept here and that no account takes any more, as after it was revoked: else it would stand
     /// in the way until its end.
     fn forget_if_refused(&self, looks: &[(&AwsAccount, bool)]) {
-        for (bought, principal) in &self.kept {
-            let is_on_it = |account: &AwsAccount| {
-                let session = self.inventory.session_of(account);
-                session.is_some_and(|session| bought_by(session) == bought)
-            };
+        let kept: BTreeSet<&(String, String)> = self.kept.values().collect();
+        for from in kept {
+            let (principal, bought) = from;
+            let is_on_it = |account: &AwsAccount| self.kept.get(&account.spec.session_ref) == Some(from);
             let mut on_it = looks.iter().filter(|(account, _)| is_on_it(account)).peekable();
             if on_it.peek().is_some() && on_it.all(|(_, refused)| *refused) {
                 session_cache::forget(principal, bought);
@@ -678,7 +707,9 @@ fn is_refused(error: &AccountError) -> bool {
         AccountError::SessionRefused(_) => true,
         AccountError::Aws(failure) => match failure.class {
             Class::Expired => true,
-            Class::AccessDenied => failure.message.contains("explicit deny"),
+            Class::AccessDenied => failure
+                .message
+                .contains("explicit deny in an identity-based policy"),
             _ => false,
         },
         _ => false,

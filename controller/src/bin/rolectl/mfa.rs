@@ -1,6 +1,7 @@
 //! From a code of an MFA device to a session.
 
-use std::io::{BufRead as _, IsTerminal as _};
+use std::fs::File;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use anstream::eprintln;
@@ -14,14 +15,13 @@ use rolectl::aws::error::AwsFailure;
 use rolectl::aws::session::Material;
 use rolectl::aws::{arn_account, arn_partition, base_config, iam_client, sts_client};
 use rolectl_crds::MfaSession;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::failure::Failure;
 use crate::keys::{long_term_key, profile_serial};
 use crate::used_code;
 
-/// What a session of a role is called.
-const ROLE_SESSION: &str = "rolectl";
 /// The longest that a role's session can be, whatever the role allows.
 const LONGEST_ROLE_SESSION: i32 = 43_200;
 
@@ -72,14 +72,26 @@ pub fn role_arn(text: &str) -> Result<String, String> {
     }
 }
 
-/// Who one is in the session of a role: <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumedRoleUser.html>.
-pub fn assumed(role_arn: &str) -> String {
+/// Who the user is in the session of a role: <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumedRoleUser.html>.
+pub fn assumed(role_arn: &str, user: &str) -> String {
     let role = role_arn.rsplit('/').next().unwrap_or_default();
     format!(
-        "arn:{}:sts::{}:assumed-role/{role}/{ROLE_SESSION}",
+        "arn:{}:sts::{}:assumed-role/{role}/{}",
         arn_partition(role_arn),
-        arn_account(role_arn)
+        arn_account(role_arn),
+        role_session_name(user)
     )
+}
+
+/// What a session of a role is called: as its user, so that CloudTrail and the status tell who it was. All that a user's name may
+/// hold may stand in it; [it has 2 characters at least](https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html).
+fn role_session_name(user: &str) -> String {
+    let name = user.rsplit('/').next().unwrap_or_default();
+    if name.len() < 2 {
+        format!("rolectl-{name}")
+    } else {
+        name.to_owned()
+    }
 }
 
 /// The length of a session: 15 minutes to 36 hours.
@@ -167,10 +179,41 @@ impl CodeFlags {
     }
 }
 
-/// Asks on the terminal; what is typed does not show.
+/// A terminal that shows nothing of what is typed, until this goes.
+struct Silent {
+    terminal: File,
+    before: Termios,
+}
+
+impl Silent {
+    fn new() -> std::io::Result<Self> {
+        let terminal = File::options().read(true).write(true).open("/dev/tty")?;
+        let before = tcgetattr(&terminal)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        // What was typed ahead is taken.
+        tcsetattr(&terminal, OptionalActions::Now, &silent)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // The shell sets its terminal right, too.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
+}
+
+/// Asks on the terminal; what is typed does not show. Nor does what is typed at the very moment of the question: it is silent before.
+fn ask_unseen(prompt: &str) -> std::io::Result<String> {
+    let mut silent = Silent::new()?;
+    write!(silent.terminal, "{prompt}")?;
+    rpassword::read_password()
+}
+
 async fn prompt(serial: &str) -> Result<String, Failure> {
     let prompt = format!("MFA code of {serial}: ");
-    let typed = tokio::task::spawn_blocking(move || rpassword::prompt_password(prompt)).await;
+    let typed = tokio::task::spawn_blocking(move || ask_unseen(&prompt)).await;
     let failed = |e: String| Failure::new(format!("could not read the code: {e}"), "give it with --mfa");
     typed
         .map_err(|e| failed(e.to_string()))?
@@ -334,7 +377,7 @@ impl Buyer {
         let answer = sts_client(&self.base, self.key.clone(), arn_partition(arn))
             .assume_role()
             .role_arn(arn)
-            .role_session_name(ROLE_SESSION)
+            .role_session_name(role_session_name(&self.principal))
             .serial_number(serial)
             .token_code(code.expose_secret())
             .set_duration_seconds(seconds)

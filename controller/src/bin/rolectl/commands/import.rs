@@ -2,6 +2,7 @@
 
 use anstream::{eprintln, println};
 use clap::Args;
+use rolectl::role::decide::works_through;
 use rolectl::role::guardrails::matches;
 use rolectl::role::import::import;
 
@@ -40,14 +41,15 @@ impl Import {
             return Err(Failure::new("one account is read at a time", "name it with --account").usage());
         };
         let (fleet, account) = self.fleet.account(flags, name).await?;
-        let through = account.spec.assumed_role_arn();
+        let session = fleet.inventory.session_of(&account).map(|session| &session.spec);
+        let through = works_through(&account, session);
         let mut roles = fleet.all_roles(&account).await?;
         roles.retain(|role| matches(&self.name, &role.name) && role.path.starts_with(&self.path));
         let into = self.into.as_ref().or(flags.namespace.as_ref());
         let into = into.map_or("default", String::as_str);
         let (mut written, mut failed) = (0_usize, 0_usize);
         for role in &roles {
-            if role.arn == through {
+            if through.contains(&role.arn) {
                 eprintln!("left out: {}: rolectl works through it", role.name);
                 continue;
             }

@@ -120,9 +120,9 @@ impl Lock {
                 if self.is_open(client).await? {
                     return Err(Failure::new(
                         format!(
-                            "there is no Secret {namespace}/{secret}, and a controller is at work on the session"
+                            "there is no Secret {namespace}/{secret}, and the session's status says that it is open"
                         ),
-                        "name the controller's namespace with --controller-namespace",
+                        "name the controller's namespace with --controller-namespace; if it is this one, see whether the controller runs",
                     ));
                 }
                 println!("Session {} was locked already.", self.session);
@@ -142,8 +142,10 @@ impl Lock {
         let start = tokio::time::Instant::now();
         loop {
             let session = cluster::session(client, &self.session).await?;
-            let phase = session.status.map(|status| status.phase).unwrap_or_default();
-            let open = matches!(phase, Phase::Unlocked | Phase::Expiring);
+            let status = session.status.unwrap_or_default();
+            let (phase, ends_at) = (status.phase, status.expires_at.map(|time| time.0));
+            let open = matches!(phase, Phase::Unlocked | Phase::Expiring)
+                && ends_at.is_none_or(|end| end > Timestamp::now());
             if !open || start.elapsed() > PATIENCE {
                 return Ok(open);
             }
@@ -154,8 +156,7 @@ impl Lock {
     /// Whose sessions end, and up to which moment they were begun: those of `--user`, else of who unlocked, else our own.
     async fn revocation(&self, session: Option<&MfaSession>) -> Result<Option<Revocation>, Failure> {
         let unlocked_by = session.and_then(|session| session.status.as_ref()?.unlocked_by.clone());
-        let role = unlocked_by.as_deref().filter(|by| by.contains(":assumed-role/"));
-        if let (Some(role), None) = (role, &self.user) {
+        if let Some(role) = session.and_then(|session| session.spec.role_arn.as_ref()) {
             return Err(Failure::new(
                     format!("the session is one of a role, {role}, which no policy on a user ends"),
                     "revoke it at the role, in the IAM console or with the aws CLI (AWSRevokeOlderSessions), then run `rolectl lock`",

@@ -103,9 +103,10 @@ impl Unlock {
             ));
         }
         // Whom the controller will find in the session.
-        let principal = role
-            .as_deref()
-            .map_or_else(|| buyer.principal.clone(), mfa::assumed);
+        let principal = role.as_deref().map_or_else(
+            || buyer.principal.clone(),
+            |role| mfa::assumed(role, &buyer.principal),
+        );
         for session in &sessions {
             buyer.fits(session)?;
             for verb in ["create", "patch"] {
