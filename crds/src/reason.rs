@@ -109,6 +109,14 @@ reasons! {
 }
 
 impl Reason {
+    /// The reason of this name, in any case.
+    pub fn named(name: &str) -> Option<Self> {
+        let found = Self::ALL
+            .iter()
+            .find(|reason| reason.as_str().eq_ignore_ascii_case(name));
+        found.copied()
+    }
+
     /// Whether only a user can bring this to an end (`Stalled`).
     pub const fn is_stalled(self) -> bool {
         matches!(

@@ -7,7 +7,7 @@ use std::process::Output;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::ByteString;
 use kube::api::ListParams;
-use rolectl_tests::scenario::Scenario;
+use rolectl_tests::scenario::{Scenario, key_env};
 use rolectl_tests::tools::root;
 use rolectl_tests::wait::until;
 use serde_json::{Value, json};
@@ -295,10 +295,7 @@ async fn a_plan_of_the_cluster_shows_what_the_controller_would_do_and_reads_the_
 async fn an_account_that_was_bootstrapped_lets_rolectl_do_all_its_work_with_the_least_rights() -> Result<()> {
     let s = Scenario::new(crate::world().await?, "bootstrap", 1).await?;
     let root = s.world.double.root(&s.targets[0].1).await?;
-    let admin = [
-        ("AWS_ACCESS_KEY_ID", root.access_key_id()),
-        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
-    ];
+    let admin = key_env(&root);
     let args = ["bootstrap", "--main-account", &s.main, "--role-name", "keeper"];
     let printed = ends(&s, &args, 0).await?;
     insta::assert_snapshot!("bootstrap", printed);
@@ -741,11 +738,7 @@ async fn a_namespace_fits_the_files_as_with_kubectl() -> Result<()> {
 async fn bootstrap_asks_before_it_makes_a_role() -> Result<()> {
     let s = Scenario::new(crate::world().await?, "bootstrap-asks", 1).await?;
     let root = s.world.double.root(&s.targets[0].1).await?;
-    let admin = [
-        ("AWS_ACCESS_KEY_ID", root.access_key_id()),
-        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
-        NO_CLUSTER,
-    ];
+    let admin = [&key_env(&root)[..], &[NO_CLUSTER]].concat();
     let args = [
         "bootstrap",
         "--main-account",

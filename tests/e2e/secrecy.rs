@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
 use rolectl_tests::control_plane::free_address;
-use rolectl_tests::scenario::Scenario;
+use rolectl_tests::scenario::{Scenario, key_env};
 use rolectl_tests::wait::until;
 use serde_json::json;
 
@@ -103,7 +103,10 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
         (0, &["whoami", "-o", "yaml"]),
         (0, &["get", "roles", "-o", "json"]),
         (0, &["describe", "role", "canary", "-n", "secrecy", "--diff"]),
-        (0, &["plan", "--account", "secrecy-0", "-o", "json"]),
+        (
+            0,
+            &["plan", "-n", "secrecy", "--account", "secrecy-0", "-o", "json"],
+        ),
         (0, &["import", "--account", "secrecy-0"]),
         (0, &["version", "-o", "json"]),
     ] {
@@ -124,18 +127,12 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
     tool(0, &["lint", &files], &[]).await?;
     tool(0, &["explain", "SessionLocked", "-o", "json"], &[]).await?;
     let root = s.world.double.root(&id).await?;
-    let admin = [
-        ("AWS_ACCESS_KEY_ID", root.access_key_id()),
-        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
-    ];
+    let admin = key_env(&root);
     let bootstrap = ["bootstrap", "--main-account", &s.main, "--role-name", "made"];
     tool(0, &[&bootstrap[..], &["--apply", "--yes"]].concat(), &admin).await?;
     ensure!(s.in_aws(0, "made").await?.is_some(), "nothing was bootstrapped");
     let root = s.world.double.root(&s.main).await?;
-    let admin = [
-        ("AWS_ACCESS_KEY_ID", root.access_key_id()),
-        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
-    ];
+    let admin = key_env(&root);
     let revoke = [
         "lock",
         "--session",

@@ -8,7 +8,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use rolectl::aws::session::Material;
 use rolectl_crds::{MfaSession, Phase};
-use rolectl_tests::scenario::{Operator, Scenario};
+use rolectl_tests::scenario::{Operator, Scenario, key_env};
 use rolectl_tests::tools::{Tools, root};
 use serde_json::json;
 
@@ -234,10 +234,7 @@ async fn each_failure_of_unlock_has_its_own_message_and_changes_nothing() -> Res
 
     // A key of another account.
     let stranger = Operator::enroll(&s.world.double, &s.targets[0].1, "alien").await?;
-    let alien = [
-        ("AWS_ACCESS_KEY_ID", stranger.key.access_key_id()),
-        ("AWS_SECRET_ACCESS_KEY", stranger.key.secret_access_key()),
-    ];
+    let alien = key_env(&stranger.key);
     fails(
         &s,
         "operator",
@@ -388,10 +385,7 @@ async fn revoking_ends_every_session_that_was_begun_before() -> Result<()> {
     fails(&s, "operator", &revoke, &[], "no terminal to ask on").await?;
     // An administrator's key; what is revoked is the session of who unlocked.
     let root = s.world.double.root(&s.main).await?;
-    let admin = [
-        ("AWS_ACCESS_KEY_ID", root.access_key_id()),
-        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
-    ];
+    let admin = key_env(&root);
     let output = s
         .rolectl_as("operator", &[&revoke[..], &["--yes"]].concat(), &admin)
         .await?;
@@ -653,10 +647,7 @@ async fn revoking_asks_first_and_tells_when_the_secret_could_not_be_deleted() ->
     s.unlock().await?;
     s.session_is(Phase::Unlocked).await?;
     let root = s.world.double.root(&s.main).await?;
-    let admin = [
-        ("AWS_ACCESS_KEY_ID", root.access_key_id()),
-        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key()),
-    ];
+    let admin = key_env(&root);
     let args = ["lock", "--session", "revoke-asks", "--revoke"];
     let before = version(&s).await?;
     let question = "Deny everything to all sessions of user operator";

@@ -203,6 +203,14 @@ fn code_at(seed: &str, second: i64) -> Result<String> {
     Ok(totp.generate(u64::try_from(second)?).to_string())
 }
 
+/// The environment in which AWS tools work with this key.
+pub fn key_env(key: &Credentials) -> [(&'static str, &str); 2] {
+    [
+        ("AWS_ACCESS_KEY_ID", key.access_key_id()),
+        ("AWS_SECRET_ACCESS_KEY", key.secret_access_key()),
+    ]
+}
+
 /// The TOTP of a virtual MFA device as AWS makes them.
 pub fn totp(seed: &str) -> Result<Totp> {
     let secret =

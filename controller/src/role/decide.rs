@@ -58,10 +58,9 @@ pub fn decide(
     known: &Known<'_>,
 ) -> Result<Plan, Refusal> {
     check_guardrails(account, desired, observed)?;
-    let guardrails = account.spec.guardrails.as_ref();
     let foreign = observed.filter(|observed| !is_ours(observed, &desired.owner, known.role_id));
-    if let Some(message) = foreign
-        .and_then(|observed| guardrails.and_then(|g| guardrails::forbids_adoption(g, desired, observed)))
+    if let (Some(guardrails), Some(foreign)) = (&account.spec.guardrails, foreign)
+        && let Some(message) = guardrails::forbids_adoption(guardrails, desired, foreign)
     {
         return Err(Refusal::new(Reason::GuardrailViolated, message));
     }

@@ -57,10 +57,7 @@ impl Explain {
             println!("{}", table(&["REASON", "MEANING"], rows.collect()));
             return Ok(());
         };
-        let found = Reason::ALL
-            .iter()
-            .find(|reason| reason.as_str().eq_ignore_ascii_case(name));
-        let Some(reason) = found.copied() else {
+        let Some(reason) = Reason::named(name) else {
             return Err(Failure::new(
                 format!("there is no reason {name}"),
                 "see all with `rolectl explain`",

@@ -50,12 +50,7 @@ enum What {
 
 /// A state, in any case.
 fn reason(text: &str) -> Result<Reason, String> {
-    let found = Reason::ALL
-        .iter()
-        .find(|reason| reason.as_str().eq_ignore_ascii_case(text));
-    found
-        .copied()
-        .ok_or_else(|| "there is no such state; `rolectl explain` shows all".to_owned())
+    Reason::named(text).ok_or_else(|| "there is no such state; `rolectl explain` shows all".to_owned())
 }
 
 /// A role in an account, or one that stands in none yet.
@@ -91,7 +86,7 @@ fn lines(role: &IamRole) -> Vec<Line> {
     if status.accounts.is_empty() {
         let ready = status.conditions.first();
         return vec![Line {
-            state: ready.and_then(|ready| reason(&ready.reason).ok()),
+            state: ready.and_then(|ready| Reason::named(&ready.reason)),
             message: ready.map(|ready| ready.message.clone()),
             ..line()
         }];
