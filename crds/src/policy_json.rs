@@ -9,6 +9,11 @@ use serde_json::Value;
 pub struct PolicyJson(Box<str>);
 
 impl PolicyJson {
+    /// Length of the text in bytes, so that a size limit can be checked before the text is parsed.
+    pub fn text_len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The tree of values.
     pub fn to_value(&self) -> Value {
         // It was made from one.

@@ -16,16 +16,7 @@ pub fn wanted(
     account: &AwsAccount,
     session: Option<&MfaSessionSpec>,
 ) -> Result<DesiredRole, Refusal> {
-    let context = AccountContext {
-        name: account.name_any(),
-        account_id: account.spec.account_id.clone(),
-        partition: account.spec.partition.clone(),
-        labels: account.labels().clone(),
-        session_account_id: session
-            .map(|session| session.account_id.clone())
-            .unwrap_or_default(),
-        ignore_tags: account.spec.ignore_tags.clone(),
-    };
+    let context = context(account, session);
     let desired = desired(&role.spec, &role.name_any(), owner, &context)
         .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
     let is_desired = |arn: &String| {
@@ -40,6 +31,20 @@ pub fn wanted(
     }
     check_guardrails(account, &desired, None)?;
     Ok(desired)
+}
+
+/// What the spec's variables stand for in the account.
+pub fn context(account: &AwsAccount, session: Option<&MfaSessionSpec>) -> AccountContext {
+    AccountContext {
+        name: account.name_any(),
+        account_id: account.spec.account_id.clone(),
+        partition: account.spec.partition.clone(),
+        labels: account.labels().clone(),
+        session_account_id: session
+            .map(|session| session.account_id.clone())
+            .unwrap_or_default(),
+        ignore_tags: account.spec.ignore_tags.clone(),
+    }
 }
 
 /// ARNs of the roles in the account by which we come there: the one that is assumed, and the one whose session that is done on.

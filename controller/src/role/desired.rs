@@ -8,12 +8,13 @@ use rolectl_crds::{
 };
 use sha2::{Digest as _, Sha256};
 
+use super::bounded;
 use super::managed_policy::policy_arn;
 use super::observed::is_reserved_path;
 use super::plan::same_key;
-use super::policy_document::lint::{Place, Severity, read};
-use super::policy_document::{Document, PolicyError};
-use super::variables::{VariableError, Variables};
+use super::policy_document::lint::{Finding, Place, Severity, read};
+use super::policy_document::{Document, PolicyError, check_size};
+use super::variables::Variables;
 
 /// What the spec's variables and names stand for in one account.
 #[derive(Clone, Debug)]
@@ -85,7 +86,7 @@ impl SpecError {
     fn new(field: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self {
             field: field.into(),
-            problem: problem.to_string(),
+            problem: bounded::display(&problem, bounded::MESSAGE),
         }
     }
 
@@ -131,6 +132,51 @@ pub fn shortened(full: &str, limit: usize) -> String {
     format!("{kept}-{hash}")
 }
 
+/// Most warnings that a role keeps; `rolectl lint` shows all of them.
+const WARNINGS: usize = 10;
+
+fn variables(context: &AccountContext) -> Variables {
+    Variables::new(
+        &context.account_id,
+        &context.name,
+        &context.labels,
+        &context.session_account_id,
+        &context.partition,
+    )
+}
+
+/// Reads one document of a spec. The size is checked before anything is parsed.
+fn read_document(
+    policy: &PolicyJson,
+    place: Place,
+    variables: &Variables,
+) -> (Option<Document>, Vec<Finding>) {
+    if let Err(error) = check_size(policy.text_len()) {
+        return (None, vec![Finding::error(error)]);
+    }
+    match variables.fill_value(&policy.to_value()) {
+        Ok(filled) => read(&filled, place),
+        Err(error) => (None, vec![Finding::error(error)]),
+    }
+}
+
+/// Every finding about the documents of `spec`, each with its field below `spec`. The list has no limit: it is for a
+/// person who lints files.
+pub fn document_findings(spec: &IamRoleSpec, context: &AccountContext) -> Vec<(String, Finding)> {
+    let variables = variables(context);
+    let trust = spec.assume_role_policy.iter();
+    let trust = trust.map(|policy| ("assumeRolePolicy".to_owned(), policy, Place::Trust));
+    let inline = spec.inline_policies.iter();
+    let inline = inline.map(|(name, policy)| (format!("inlinePolicies.{name}"), policy, Place::Identity));
+    trust
+        .chain(inline)
+        .flat_map(|(field, policy, place)| {
+            let (_, findings) = read_document(policy, place, &variables);
+            findings.into_iter().map(move |finding| (field.clone(), finding))
+        })
+        .collect()
+}
+
 /// What `spec` wants in the account of `context`.
 pub fn desired(
     spec: &IamRoleSpec,
@@ -165,28 +211,18 @@ pub fn desired(
             format!("{path} is reserved by AWS: choose another"),
         ));
     }
-    let variables = Variables::new(
-        &context.account_id,
-        &context.name,
-        &context.labels,
-        &context.session_account_id,
-        &context.partition,
-    );
+    let variables = variables(context);
     let fill = |field: &str, text: &str| variables.fill(text).map_err(|e| SpecError::new(field, e));
     let mut warnings = vec![];
     let mut document = |field: String, policy: &PolicyJson, place: Place| -> Result<Document, SpecError> {
-        let filled = variables
-            .fill_value(&policy.to_value())
-            .map_err(|e: VariableError| SpecError::new(field.clone(), e))?;
-        let (mut errors, mut rest) = (vec![], vec![]);
-        let (read, findings) = read(&filled, place);
+        let mut errors = vec![];
+        let (read, findings) = read_document(policy, place, &variables);
         for finding in findings {
             match finding.severity {
                 Severity::Error => errors.push(finding.problem),
-                Severity::Warning => rest.push(format!("spec.{field}: {finding}")),
+                Severity::Warning => warnings.push(format!("spec.{field}: {finding}")),
             }
         }
-        warnings.append(&mut rest);
         match read {
             Some(document) if errors.is_empty() => Ok(document),
             _ => Err(SpecError::new(field, PolicyError(errors))),
@@ -238,6 +274,12 @@ pub fn desired(
             Ok((name.clone(), parsed))
         })
         .collect::<Result<_, SpecError>>()?;
+    let more = warnings.len().saturating_sub(WARNINGS);
+    if more > 0 {
+        warnings.truncate(WARNINGS);
+        let noun = if more == 1 { "warning" } else { "warnings" };
+        warnings.push(format!("{more} more {noun}: run rolectl lint to see all of them"));
+    }
 
     Ok(DesiredRole {
         path: path.clone(),
@@ -346,6 +388,65 @@ mod tests {
                 s.inline_policies.insert("x".into(), json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*", "Principal": "*"}}).into());
             }),
             "spec.inlinePolicies.x: Statement[0] has a Principal, which belongs into a trust policy only: remove it"
+        );
+    }
+
+    #[test]
+    fn a_document_with_thousands_of_problems_has_a_bounded_message_and_lint_lists_them_all() {
+        let mut s = spec();
+        let wrong: Vec<_> = (0..500)
+            .map(|n| json!({"Effect": "Allow", "Action": format!("nothing{n}"), "Resource": "*"}))
+            .collect();
+        s.inline_policies
+            .insert("x".into(), json!({"Statement": wrong}).into());
+        let message = of(&s).unwrap_err();
+        assert!(message.len() < 1100, "{}", message.len());
+        assert!(message.contains("Statement[0].Action"), "{message}");
+        assert!(message.ends_with("; and 497 more problems"), "{message}");
+        assert_eq!(document_findings(&s, &context()).len(), 500);
+    }
+
+    #[test]
+    fn a_document_over_the_size_limit_is_refused_before_it_is_parsed() {
+        let mut s = spec();
+        let wrong = vec![json!({"Efect": 1}); 9_000];
+        s.assume_role_policy = Some(json!({"Statement": wrong}).into());
+        let message = of(&s).unwrap_err();
+        assert!(
+            message.starts_with("spec.assumeRolePolicy: is larger than 64 KiB: "),
+            "{message}"
+        );
+        let mut nested = json!("x");
+        for _ in 0..60 {
+            nested = json!([nested]);
+        }
+        s.assume_role_policy = Some(json!({"Statement": nested}).into());
+        let message = of(&s).unwrap_err();
+        assert!(message.contains("nested more than 16 levels deep"), "{message}");
+    }
+
+    #[test]
+    fn a_long_text_is_not_quoted_in_full() {
+        let mut s = spec();
+        s.description = format!("$({})", "x".repeat(900_000));
+        assert!(of(&s).unwrap_err().len() < 1100);
+        s.description = "$(".repeat(400_000);
+        assert!(of(&s).unwrap_err().len() < 1100);
+    }
+
+    #[test]
+    fn warnings_are_bounded_and_the_others_are_counted() {
+        let mut s = spec();
+        let broad: Vec<_> = (0..12)
+            .map(|_| json!({"Effect": "Allow", "Action": "s3:*", "NotResource": "arn:aws:s3:::x"}))
+            .collect();
+        s.inline_policies
+            .insert("x".into(), json!({"Statement": broad}).into());
+        let warnings = of(&s).unwrap().warnings;
+        assert_eq!(warnings.len(), 11);
+        assert_eq!(
+            warnings[10],
+            "2 more warnings: run rolectl lint to see all of them"
         );
     }
 

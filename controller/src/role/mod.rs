@@ -3,6 +3,7 @@
 //! Everything here is a pure function of its arguments: no Kubernetes client, no AWS client, no
 //! runtime and no clock, so that `rolectl plan` and the controller cannot differ.
 
+pub mod bounded;
 pub mod change;
 pub mod decide;
 pub mod desired;

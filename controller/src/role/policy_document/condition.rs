@@ -115,6 +115,20 @@ pub fn base(operator: &str) -> &str {
     }
 }
 
+/// The base of an operator that a missing key does not meet, or `None`: `ForAllValues:` is true of no value at all, and
+/// `IfExists` of a key that is missing.
+pub fn matching(operator: &str) -> Option<&str> {
+    let base = base(operator);
+    let decoration = operator.len().saturating_sub(base.len());
+    let any = "ForAnyValue:";
+    let prefixed = || {
+        operator
+            .get(..any.len())
+            .is_some_and(|prefix| prefix.eq_ignore_ascii_case(any))
+    };
+    (decoration == 0 || (decoration == any.len() && prefixed())).then_some(base)
+}
+
 /// A value in the one form that all ways to write it share, by the operator's type.
 pub fn canonical_value(operator: &str, value: String) -> String {
     let base = base(operator).to_ascii_lowercase();
@@ -221,6 +235,19 @@ mod tests {
             ("IfExists", ""),
         ] {
             assert_eq!(base(operator), is);
+        }
+    }
+
+    #[test]
+    fn an_operator_that_a_missing_key_meets_has_no_matching_base() {
+        for (operator, is) in [
+            ("StringEquals", Some("StringEquals")),
+            ("foranyvalue:ArnLike", Some("ArnLike")),
+            ("ForAllValues:StringLike", None),
+            ("StringEqualsIfExists", None),
+            ("ForAnyValue:StringLikeIfExists", None),
+        ] {
+            assert_eq!(matching(operator), is);
         }
     }
 }

@@ -40,6 +40,16 @@ pub struct Finding {
     pub problem: Problem,
 }
 
+impl Finding {
+    /// An error about the document as a whole, such as a variable that cannot be filled in.
+    pub fn error(what: impl fmt::Display) -> Self {
+        Self {
+            severity: Severity::Error,
+            problem: Problem::new("", what.to_string()),
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.problem.fmt(f)
@@ -80,10 +90,7 @@ impl Linter {
     fn say(&mut self, severity: Severity, at: &str, what: impl Into<String>) {
         self.0.push(Finding {
             severity,
-            problem: Problem {
-                at: at.to_owned(),
-                what: what.into(),
-            },
+            problem: Problem::new(at, what),
         });
     }
 

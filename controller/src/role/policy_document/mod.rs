@@ -10,6 +10,7 @@ pub mod condition;
 mod diff;
 pub mod lint;
 mod parse;
+mod trust;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,13 @@ use serde_json::Value;
 
 pub use diff::{DiffLine, Sign};
 pub(super) use parse::nearest;
-pub use parse::{PolicyError, Problem};
+pub use parse::{PolicyError, Problem, check_size};
+pub use trust::TrustedPrincipal;
+
+/// Largest document that is parsed, in bytes. AWS allows 10,240 characters or less, white space not counted.
+pub const MAX_BYTES: usize = 64 * 1024;
+/// Deepest nesting of a document that is parsed. The grammar needs 6: a value in a list of a condition.
+pub const MAX_DEPTH: usize = 16;
 
 /// A policy document as it will be sent or was received, with its canonical form. Equal by meaning.
 #[derive(Clone, Debug)]
@@ -33,11 +40,14 @@ impl Document {
     /// Parses a document given as JSON text, plain or URL-encoded as AWS hands it out.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let text = text.trim();
+        // A byte takes up to three when it is URL-encoded.
+        check_size(text.len() / 3)?;
         let decoded = if text.starts_with("%7B") || text.starts_with("%7b") {
             percent_encoding::percent_decode_str(text).decode_utf8_lossy()
         } else {
             text.into()
         };
+        check_size(decoded.len())?;
         let value: Value =
             serde_json::from_str(&decoded).map_err(|e| PolicyError::of("", format!("is not JSON: {e}")))?;
         Self::from_value(&value)

@@ -6,7 +6,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::condition::canonical_value;
-use super::{Caseless, Effect, PolicyDocument, Principals, Scope, Statement};
+use super::{Caseless, Effect, MAX_BYTES, MAX_DEPTH, PolicyDocument, Principals, Scope, Statement};
+use crate::role::bounded;
 
 /// One thing that is wrong with a document, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,17 @@ pub struct Problem {
     pub at: String,
     /// What is wrong, and what to write instead.
     pub what: String,
+}
+
+impl Problem {
+    /// Both texts are clipped, because they quote the document.
+    pub(super) fn new(at: &str, what: impl Into<String>) -> Self {
+        let what = what.into();
+        Self {
+            at: bounded::clip(at, 256).into_owned(),
+            what: bounded::clip(&what, 512).into_owned(),
+        }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -33,20 +45,14 @@ pub struct PolicyError(pub Vec<Problem>);
 
 impl PolicyError {
     pub(super) fn of(at: &str, what: impl Into<String>) -> Self {
-        Self(vec![Problem {
-            at: at.to_owned(),
-            what: what.into(),
-        }])
+        Self(vec![Problem::new(at, what)])
     }
 }
 
+/// The first problems and the number of the others: the text has a limit, the list has none.
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, problem) in self.0.iter().enumerate() {
-            let joint = if n == 0 { "" } else { "; " };
-            write!(f, "{joint}{problem}")?;
-        }
-        Ok(())
+        f.write_str(&bounded::problems(&self.0))
     }
 }
 impl std::error::Error for PolicyError {}
@@ -82,8 +88,46 @@ impl From<Ordered> for PolicyDocument {
     }
 }
 
+/// Refuses text that is too large for a document, before anything else looks at it.
+pub fn check_size(bytes: usize) -> Result<(), PolicyError> {
+    if bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    let what = format!(
+        "is larger than {} KiB: AWS allows 10240 characters at most, so split or shorten it",
+        MAX_BYTES / 1024
+    );
+    Err(PolicyError::of("", what))
+}
+
+/// Refuses a value that is too large or nested too deeply. Does not recurse and stops at the limit, because the value
+/// may be of any shape.
+fn check_bounds(value: &Value) -> Result<(), PolicyError> {
+    let mut todo = vec![(value, 1_usize)];
+    let mut bytes = 0_usize;
+    while let Some((value, depth)) = todo.pop() {
+        if depth > MAX_DEPTH {
+            let what = format!("is nested more than {MAX_DEPTH} levels deep: no policy document is");
+            return Err(PolicyError::of("", what));
+        }
+        bytes = bytes.saturating_add(match value {
+            Value::String(text) => text.len().saturating_add(2),
+            Value::Object(map) => map.keys().map(|key| key.len().saturating_add(3)).sum(),
+            _ => 1,
+        });
+        check_size(bytes)?;
+        match value {
+            Value::Array(items) => todo.extend(items.iter().map(|item| (item, depth + 1))),
+            Value::Object(map) => todo.extend(map.values().map(|item| (item, depth + 1))),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Reads a document in the author's order.
 pub(super) fn ordered(value: &Value) -> Result<Ordered, PolicyError> {
+    check_bounds(value)?;
     let Some(map) = value.as_object() else {
         return Err(PolicyError::of("", "is not a JSON object"));
     };
@@ -140,10 +184,7 @@ struct Reader {
 
 impl Reader {
     fn problem(&mut self, at: &str, what: impl Into<String>) {
-        self.problems.push(Problem {
-            at: at.to_owned(),
-            what: what.into(),
-        });
+        self.problems.push(Problem::new(at, what));
     }
 
     fn statement(&mut self, at: &str, value: &Value) -> Option<Statement> {
@@ -340,6 +381,10 @@ impl Reader {
 
 /// The word of `known` that `word` was probably meant to be.
 pub(in crate::role) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // The distance takes time in proportion to the length, and a long word is no misspelling.
+    if word.len() > 128 {
+        return None;
+    }
     let word = word.to_ascii_lowercase();
     known
         .map(|k| (strsim::damerau_levenshtein(&word, &k.to_ascii_lowercase()), k))

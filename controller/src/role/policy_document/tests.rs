@@ -233,10 +233,10 @@ fn a_broken_document_says_where_and_what() {
             with(json!({"Effect": "Allow", "Action": "a:b", "Condition": {"Bool": {"k": true, "K": false}}})),
             "Statement[0].Condition.Bool.k stands there twice in different case: keep one of the two",
         ),
-        // Everything at once, so that everything can be mended at once.
+        // Several at once, so that several can be mended at once.
         (
             with(json!({"Efect": "Allow", "Actions": "a:b"})),
-            "Statement[0] has the unknown element Actions: did you mean Action?; Statement[0] has the unknown element Efect: did you mean Effect?; Statement[0] has no Effect: write Allow or Deny; Statement[0] has neither Action nor NotAction",
+            "Statement[0] has the unknown element Actions: did you mean Action?; Statement[0] has the unknown element Efect: did you mean Effect?; Statement[0] has no Effect: write Allow or Deny; and 1 more problem",
         ),
     ] {
         assert_eq!(error(&bad), says);

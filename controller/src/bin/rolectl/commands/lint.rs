@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use anstream::println;
 use clap::Args;
 use kube::ResourceExt as _;
-use rolectl::role::decide::wanted;
-use rolectl::role::policy_document::lint::{Place, Severity, lint_value};
+use rolectl::role::decide::{context, wanted};
+use rolectl::role::desired::document_findings;
+use rolectl::role::policy_document::lint::{Finding, Place, Severity, lint_value};
 use rolectl_crds::{AwsAccount, IamRole, MfaSessionSpec, Reason};
 use serde::Serialize;
 use serde_json::Value;
@@ -147,8 +148,29 @@ fn of_role(role: &IamRole, value: &Value, accounts: &[AwsAccount]) -> Vec<(Sever
     let mut findings = vec![];
     let session = MfaSessionSpec::of_account("000000000000");
     for account in targets {
+        // A condition lists the first problems only, this tool all of them.
+        let documents = document_findings(&role.spec, &context(account, Some(&session)));
+        let wrong: Vec<String> = documents
+            .iter()
+            .filter(|(_, finding)| finding.severity == Severity::Error)
+            .map(|(field, _)| format!("spec.{field}: "))
+            .collect();
+        let shown =
+            |(field, finding): (String, Finding)| (finding.severity, format!("spec.{field}: {finding}"));
+        findings.extend(documents.into_iter().map(shown));
         match wanted(role, "lint", account, Some(&session)) {
-            Ok(desired) => findings.extend(desired.warnings.into_iter().map(|w| (Severity::Warning, w))),
+            // Those of documents are in the list already.
+            Ok(desired) => findings.extend(
+                desired
+                    .warnings
+                    .into_iter()
+                    .filter(|w| {
+                        !w.starts_with("spec.assumeRolePolicy: ") && !w.starts_with("spec.inlinePolicies.")
+                    })
+                    .filter(|w| !w.ends_with("run rolectl lint to see all of them"))
+                    .map(|w| (Severity::Warning, w)),
+            ),
+            Err(refusal) if wrong.iter().any(|field| refusal.message.starts_with(field)) => {}
             Err(refusal) if refusal.reason == Reason::GuardrailViolated => {
                 let message = format!("AwsAccount {}: {}", account.name_any(), refusal.message);
                 findings.push((Severity::Error, message));
