@@ -46,6 +46,8 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         shutdown.clone(),
     )
     .await?;
+    // Before the first connection, which must not go another way than configured.
+    rolectl::aws::network::check()?;
     let client = Client::try_default().await?;
     let cluster = match args.cluster_name {
         Some(name) => name,

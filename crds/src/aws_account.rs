@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::iam_role::Adoption;
+use crate::partition::{PARTITION_PATTERN, REGION_PATTERN};
 use crate::schema;
 
 /// One AWS account.
@@ -45,17 +46,25 @@ use crate::schema;
     validation = Rule::new("self.accountId == oldSelf.accountId && self.partition == oldSelf.partition")
         .message("accountId and partition cannot change: roles in the old account would be forgotten. Make a new AwsAccount"),
     validation = Rule::new("!has(self.assumeRole) || !has(self.assumeRole.arn) || self.assumeRole.arn.startsWith('arn:' + self.partition + ':iam::' + self.accountId + ':role/')")
-        .message("assumeRole.arn must be a role of this accountId and partition")
+        .message("assumeRole.arn must be a role of this accountId and partition"),
+    validation = Rule::new("!has(self.region) || (self.partition == 'aws' ? self.region.matches('^[a-z]{2}-[a-z]+-[0-9]{1,2}$') && !self.region.startsWith('cn-') : self.region.startsWith(self.partition == 'aws-cn' ? 'cn-' : self.partition == 'aws-us-gov' ? 'us-gov-' : self.partition == 'aws-eusc' ? 'eusc-de-' : self.partition == 'aws-iso' ? 'us-iso-' : self.partition == 'aws-iso-b' ? 'us-isob-' : self.partition == 'aws-iso-e' ? 'eu-isoe-' : 'us-isof-'))")
+        .message("region must be a region of this partition")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AwsAccountSpec {
     /// The account's id, 12 digits. Immutable. No write is made before AWS has confirmed it.
     #[schemars(length(equal = 12), regex(pattern = r"^\d{12}$"))]
     pub account_id: String,
-    /// AWS partition: `aws`, `aws-cn`, `aws-us-gov`. Immutable.
+    /// AWS partition: `aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`, `aws-iso`, `aws-iso-b`, `aws-iso-e` or `aws-iso-f`. Immutable.
     #[serde(default = "default_partition")]
-    #[schemars(length(max = 32), regex(pattern = r"^aws(-[a-z]+)*$"))]
+    #[schemars(length(max = 32), regex(pattern = PARTITION_PATTERN))]
     pub partition: String,
+    /// Region of the STS endpoint at which the account's role is assumed, as `eu-central-1`. It must be a region of `partition`.
+    /// Default: that of the `MfaSession`, then `AWS_REGION`, then the partition's default region. IAM has one endpoint for each
+    /// partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = REGION_PATTERN))]
+    pub region: Option<String>,
     /// Name of the `MfaSession` that opens this account.
     #[serde(default = "default_session")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_NAME))]

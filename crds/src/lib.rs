@@ -10,6 +10,7 @@
 mod aws_account;
 mod iam_role;
 mod mfa_session;
+mod partition;
 mod policy_json;
 mod reason;
 mod schema;
@@ -23,6 +24,7 @@ pub use iam_role::{
     IamRoleSpec, IamRoleStatus, InstanceProfile,
 };
 pub use mfa_session::{MfaSession, MfaSessionSpec, MfaSessionStatus, Phase};
+pub use partition::{PARTITIONS, Partition, PartitionError};
 pub use policy_json::PolicyJson;
 pub use reason::{ConditionType, Reason};
 

@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::partition::{Partition, PartitionError, REGION_PATTERN};
 use crate::{aws_account::duration, schema};
 
 /// A session that an operator's MFA code unlocks, for all accounts that refer to it.
@@ -52,6 +53,12 @@ pub struct MfaSessionSpec {
         regex(pattern = r"^arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+$")
     )]
     pub role_arn: Option<String>,
+    /// Region of the STS endpoint that the session is bought and used at, as `eu-central-1` or `cn-north-1`. It also names the AWS
+    /// partition of `accountId`. Default: `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's region if it is in the partition of
+    /// the user's key, then the partition's default region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = REGION_PATTERN))]
+    pub region: Option<String>,
     /// Serial number or ARN of the MFA device, for `rolectl unlock`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 9, max = 256), regex(pattern = r"^[\w+=/:,.@-]+$"))]
@@ -85,10 +92,32 @@ impl MfaSessionSpec {
             account_id: account_id.to_owned(),
             user_arn: None,
             role_arn: None,
+            region: None,
             mfa_serial: None,
             duration_seconds: default_duration_seconds(),
             expiry_warning: default_expiry_warning(),
             secret_name: None,
+        }
+    }
+}
+
+impl MfaSessionSpec {
+    /// The partition that the spec names: by its region, `userArn` or `roleArn`. `None` where it names none.
+    ///
+    /// # Errors
+    /// When one of them names an unknown partition, or they name different ones.
+    pub fn partition(&self) -> Result<Option<&'static Partition>, PartitionError> {
+        let arns = [self.user_arn.as_deref(), self.role_arn.as_deref()];
+        let of_arn = arns
+            .into_iter()
+            .flatten()
+            .next()
+            .and_then(|arn| arn.split(':').nth(1));
+        let of_arn = of_arn.map(Partition::named).transpose()?;
+        match (of_arn, &self.region) {
+            (Some(partition), Some(region)) => partition.check(region).map(|()| Some(partition)),
+            (None, Some(region)) => Partition::of_region(region).map(Some),
+            (of_arn, None) => Ok(of_arn),
         }
     }
 }

@@ -12,6 +12,7 @@ mod guardrails;
 mod leaving;
 mod main_job;
 mod metrics;
+mod network;
 mod once;
 mod ownership;
 mod policy;

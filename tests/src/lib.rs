@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod control_plane;
+pub mod corporate;
 pub mod double;
 pub mod judges;
 pub mod kstatus;

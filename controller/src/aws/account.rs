@@ -13,7 +13,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use rolectl_crds::{AwsAccountSpec, OWNER_TAG, Quotas, Reason};
+use rolectl_crds::{AwsAccountSpec, OWNER_TAG, PartitionError, Quotas, Reason};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use super::error::{AwsFailure, Class};
 use super::session::OpenSession;
 use super::snapshot::{Full, Snapshot};
 use super::tenure::{ANSWER, Tenure};
-use super::{arn_account, iam_client};
+use super::{arn_account, arn_partition, iam_client, sts_client};
 use crate::metrics::Metrics;
 use crate::role::desired::shortened;
 use crate::role::{ObservedRole, Plan};
@@ -114,6 +114,9 @@ pub enum AccountError {
         /// What the object says.
         expected: String,
     },
+    /// Nothing in the account can be called: its partition or region is unknown, or not the session's.
+    #[error("{0}. No request was made")]
+    Place(String),
     /// AWS does not take the session any more.
     #[error("AWS does not accept the session any more ({0}): run `rolectl unlock`")]
     SessionRefused(AwsFailure),
@@ -128,12 +131,18 @@ pub enum AccountError {
     SessionEnded,
 }
 
+impl From<PartitionError> for AccountError {
+    fn from(error: PartitionError) -> Self {
+        Self::Place(error.to_string())
+    }
+}
+
 impl AccountError {
     /// The reason that a status gives for it.
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Aws(failure) => failure.reason(),
-            Self::Mismatch { .. } => Reason::AccountMismatch,
+            Self::Mismatch { .. } | Self::Place(_) => Reason::AccountMismatch,
             Self::SessionRefused(_) => Reason::SessionLocked,
             Self::Shutdown | Self::NotHeld | Self::SessionEnded => Reason::Progressing,
         }
@@ -211,7 +220,7 @@ impl Account {
             return Ok(a.iam.clone());
         }
         let (credentials, expires_at) = self.assume(session, &session_name).await?;
-        let iam = iam_client(&self.surroundings.base, credentials, &self.spec.partition);
+        let iam = iam_client(&self.surroundings.base, credentials, &self.spec.partition)?;
         *assumed = Some(Assumed {
             iam: iam.clone(),
             expires_at,
@@ -300,13 +309,29 @@ impl Account {
         session: &OpenSession,
         session_name: &str,
     ) -> Result<(Credentials, Timestamp), AccountError> {
+        // The session's credentials are of no use in another partition, and nobody there is to see them.
+        let partition = arn_partition(&session.principal_arn);
+        if partition != self.spec.partition {
+            return Err(AccountError::Place(format!(
+                "the session is of partition {partition:?}, spec.partition is {}: use an MfaSession of that partition",
+                self.spec.partition
+            )));
+        }
         let Some(role) = &self.spec.assume_role else {
             // The session's own account. AWS has confirmed whose session it is.
             self.check_account(session.account_id())?;
             return Ok((session.material.credentials(), session.expires_at));
         };
-        let request = session
-            .sts
+        let sts = match self.spec.region.as_deref() {
+            None => session.sts.clone(),
+            region => sts_client(
+                &self.surroundings.base,
+                session.material.credentials(),
+                partition,
+                region,
+            )?,
+        };
+        let request = sts
             .assume_role()
             .role_arn(self.spec.assumed_role_arn())
             .role_session_name(session_name)

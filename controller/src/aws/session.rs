@@ -351,7 +351,8 @@ mod tests {
     #[tokio::test]
     async fn a_secret_with_all_keys_is_a_session_and_its_debug_output_shows_no_credential() {
         let material = Material::from_secret(secret(FULL)).unwrap();
-        let sts = crate::aws::sts_client(&crate::aws::base_config().await, material.credentials(), "aws");
+        let base = crate::aws::base_config().await;
+        let sts = crate::aws::sts_client(&base, material.credentials(), "aws", None).unwrap();
         let open = Sessions::default().open(
             "default",
             material.clone(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_sts::Client as Sts;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -175,11 +176,8 @@ async fn confirm(
     material: Material,
 ) -> Result<Arc<OpenSession>, Standing> {
     let name = session.name_any();
-    let sts = sts_client(
-        &context.base,
-        material.credentials(),
-        arn_partition(&material.principal_arn),
-    );
+    let sts =
+        sts_of(session, context, &material).map_err(|message| Standing::closed(Phase::Locked, message))?;
     let identity = match sts.get_caller_identity().send().await {
         Ok(identity) => identity,
         Err(error) => {
@@ -209,6 +207,28 @@ async fn confirm(
     Ok(context
         .sessions
         .open(&name, material, principal, sts, Timestamp::now()))
+}
+
+/// STS for the session. Credentials are of one partition, so the one that the object names and the Secret's must agree.
+fn sts_of(session: &MfaSession, context: &Context, material: &Material) -> Result<Sts, String> {
+    let stored = arn_partition(&material.principal_arn);
+    let named = session
+        .spec
+        .partition()
+        .map_err(|error| format!("spec: {error}"))?;
+    if let Some(named) = named.filter(|named| named.name != stored) {
+        return Err(format!(
+            "the session is of partition {stored:?}, the MfaSession is of {}: run `rolectl unlock`",
+            named.name
+        ));
+    }
+    sts_client(
+        &context.base,
+        material.credentials(),
+        stored,
+        session.spec.region.as_deref(),
+    )
+    .map_err(|error| format!("Secret {}: {error}. Run `rolectl unlock`", session.secret_name()))
 }
 
 fn opened(session: &MfaSession, open: Arc<OpenSession>, now: Timestamp) -> Standing {

@@ -264,7 +264,7 @@ impl FleetFlags {
                 Some(stored) if !self.buys() => stored,
                 there => {
                     if buyer.is_none() {
-                        buyer = Some(Buyer::find(&self.mfa).await?);
+                        buyer = Some(Buyer::find(&self.mfa, Some(&session)).await?);
                     }
                     let Some(buyer) = &buyer else { continue };
                     let what = bought_by(&session);
@@ -286,7 +286,7 @@ impl FleetFlags {
                     }
                 }
             };
-            fleet.open(&name, material);
+            fleet.open(&name, session.spec.region.as_deref(), material)?;
         }
         Ok(())
     }
@@ -317,7 +317,11 @@ impl FleetFlags {
 
     /// One role's own session, for its account alone.
     async fn open_role(&self, fleet: &mut Fleet, arn: &str) -> Result<(), Failure> {
-        let buyer = Buyer::find(&self.mfa).await?;
+        let role = MfaSessionSpec {
+            role_arn: Some(arn.to_owned()),
+            ..MfaSessionSpec::of_account(arn_account(arn))
+        };
+        let buyer = Buyer::find(&self.mfa, Some(&MfaSession::new(arn, role))).await?;
         let id = arn_account(arn).to_owned();
         let of_account = |account: &&AwsAccount| account.spec.account_id == id;
         let before = fleet.inventory.accounts.iter().find(of_account);
@@ -339,8 +343,7 @@ impl FleetFlags {
             account.spec.assume_role = None;
             arn.clone_into(&mut account.spec.session_ref);
         }
-        fleet.open(arn, material);
-        Ok(())
+        fleet.open(arn, None, material)
     }
 }
 
@@ -403,7 +406,9 @@ async fn confirmed(mut material: Material, session: &MfaSession, base: &SdkConfi
         base,
         material.credentials(),
         arn_partition(&material.principal_arn),
-    );
+        session.spec.region.as_deref(),
+    )
+    .ok()?;
     let identity = sts.get_caller_identity().send().await.ok()?;
     material.principal_arn = identity.arn?;
     fits(&session.spec, &material.principal_arn).ok()?;
@@ -556,15 +561,17 @@ impl Fleet {
         }
     }
 
-    fn open(&mut self, name: &str, material: Material) {
+    fn open(&mut self, name: &str, region: Option<&str>, material: Material) -> Result<(), Failure> {
         let principal = material.principal_arn.clone();
         let sts = sts_client(
             &self.surroundings.base,
             material.credentials(),
             arn_partition(&principal),
-        );
+            region,
+        )?;
         let open = Sessions::default().open(name, material, principal, sts, Timestamp::now());
         self.sessions.insert(name.to_owned(), open);
+        Ok(())
     }
 
     /// The session that the account is on.

@@ -11,10 +11,12 @@ use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use clap::Args;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use rolectl::aws::error::AwsFailure;
+use rolectl::aws::error::{AwsFailure, Class};
 use rolectl::aws::session::Material;
-use rolectl::aws::{arn_account, arn_partition, base_config, iam_client, sts_client};
-use rolectl_crds::MfaSession;
+use rolectl::aws::{
+    arn_account, arn_partition, base_config_of, configured_partition, iam_client, sts_client,
+};
+use rolectl_crds::{MfaSession, Partition, PartitionError};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -250,11 +252,11 @@ pub struct Buyer {
 }
 
 impl Buyer {
-    /// Finds the key, and asks AWS whose it is.
-    pub async fn find(flags: &CodeFlags) -> Result<Self, Failure> {
+    /// Finds the key, and asks AWS whose it is, in the partition and region that `session` names.
+    pub async fn find(flags: &CodeFlags, session: Option<&MfaSession>) -> Result<Self, Failure> {
         let key = long_term_key(flags.profile.as_deref()).await?;
-        let base = base_config().await;
-        let principal = who(&base, &key).await?;
+        let base = base_config_of(flags.profile.as_deref()).await;
+        let principal = who(&base, &key, session).await?;
         Ok(Self {
             base,
             principal,
@@ -264,8 +266,12 @@ impl Buyer {
     }
 
     /// IAM in the user's own account, on the long-term key.
-    pub fn iam(&self) -> aws_sdk_iam::Client {
-        iam_client(&self.base, self.key.clone(), arn_partition(&self.principal))
+    pub fn iam(&self) -> Result<aws_sdk_iam::Client, Failure> {
+        Ok(iam_client(
+            &self.base,
+            self.key.clone(),
+            arn_partition(&self.principal),
+        )?)
     }
 
     /// Whether this user may open the session.
@@ -303,7 +309,7 @@ impl Buyer {
         }
         let user = &self.principal;
         let name_it = "name the device with --serial, AWS_MFA_SERIAL, mfa_serial in your profile, or spec.mfaSerial of the MfaSession";
-        let answer = self.iam().list_mfa_devices().send().await;
+        let answer = self.iam()?.list_mfa_devices().send().await;
         let devices = answer.map_err(|error| {
             Failure::new(
                 format!(
@@ -340,17 +346,29 @@ impl Buyer {
         duration_seconds: Option<i32>,
     ) -> Result<Material, Failure> {
         let serial = self.serial(session.spec.mfa_serial.as_deref()).await?;
+        let region = session.spec.region.as_deref();
         if let Some(role) = &session.spec.role_arn {
-            return self.role_session(&serial, role, duration_seconds).await;
+            return self.role_session(&serial, role, region, duration_seconds).await;
         }
         let seconds = duration_seconds.unwrap_or(session.spec.duration_seconds);
-        self.session(&serial, seconds).await
+        self.session(&serial, region, seconds).await
+    }
+
+    fn sts(&self, partition: &str, region: Option<&str>) -> Result<aws_sdk_sts::Client, Failure> {
+        Ok(sts_client(&self.base, self.key.clone(), partition, region)?)
     }
 
     /// `GetSessionToken` with a code.
-    async fn session(&self, serial: &str, duration_seconds: i32) -> Result<Material, Failure> {
+    async fn session(
+        &self,
+        serial: &str,
+        region: Option<&str>,
+        duration_seconds: i32,
+    ) -> Result<Material, Failure> {
+        // Before the code is spent.
+        let sts = self.sts(arn_partition(&self.principal), region)?;
         let code = self.flags.fresh_code(serial).await?;
-        let answer = sts_client(&self.base, self.key.clone(), arn_partition(&self.principal))
+        let answer = sts
             .get_session_token()
             .serial_number(serial)
             .token_code(code.expose_secret())
@@ -365,7 +383,13 @@ impl Buyer {
     }
 
     /// `AssumeRole` with a code: one role's own session.
-    async fn role_session(&self, serial: &str, arn: &str, seconds: Option<i32>) -> Result<Material, Failure> {
+    async fn role_session(
+        &self,
+        serial: &str,
+        arn: &str,
+        region: Option<&str>,
+        seconds: Option<i32>,
+    ) -> Result<Material, Failure> {
         if seconds.is_some_and(|seconds| seconds > LONGEST_ROLE_SESSION) {
             return Err(Failure::new(
                 "the session of a role lasts 12h at most",
@@ -373,8 +397,9 @@ impl Buyer {
             )
             .usage());
         }
+        let sts = self.sts(arn_partition(arn), region)?;
         let code = self.flags.fresh_code(serial).await?;
-        let answer = sts_client(&self.base, self.key.clone(), arn_partition(arn))
+        let answer = sts
             .assume_role()
             .role_arn(arn)
             .role_session_name(role_session_name(&self.principal))
@@ -440,23 +465,50 @@ fn material(c: aws_sdk_sts::types::Credentials, principal_arn: String) -> Materi
     }
 }
 
-async fn who(base: &SdkConfig, key: &Credentials) -> Result<String, Failure> {
-    let error = match sts_client(base, key.clone(), "aws")
-        .get_caller_identity()
-        .send()
-        .await
-    {
+impl From<PartitionError> for Failure {
+    fn from(error: PartitionError) -> Self {
+        Self::new(
+            error.to_string(),
+            "correct AWS_REGION, the region of your profile, or spec.region of the object; no request was made",
+        )
+    }
+}
+
+/// Whose key it is. Keys work in one partition only, so the request must go to the right one: the session's, else the one of
+/// the configured region, else `aws`.
+async fn who(base: &SdkConfig, key: &Credentials, session: Option<&MfaSession>) -> Result<String, Failure> {
+    let named = session
+        .map(|session| session.spec.partition())
+        .transpose()?
+        .flatten();
+    let partition = match named.map_or_else(|| configured_partition(base), |named| Ok(Some(named)))? {
+        Some(partition) => partition,
+        None => Partition::named("aws")?,
+    };
+    let region = session.and_then(|session| session.spec.region.as_deref());
+    let sts = sts_client(base, key.clone(), partition.name, region)?;
+    let error = match sts.get_caller_identity().send().await {
         Ok(identity) => return Ok(identity.arn.unwrap_or_default()),
         Err(error) => AwsFailure::new("GetCallerIdentity", &error),
     };
     if error.code.is_none() {
         return Err(Failure::new(
             format!("AWS does not answer: {error}"),
-            "check your network, proxy and AWS_ENDPOINT_URL, then try again with the next code",
+            "check your network, HTTPS_PROXY, AWS_CA_BUNDLE and AWS_ENDPOINT_URL, then try again with the next code",
+        ));
+    }
+    if error.class == Class::Transient {
+        return Err(Failure::new(
+            format!("AWS did not accept the request: {error}"),
+            "correct what the message names, then try again with the next code",
         ));
     }
     Err(Failure::new(
         format!("AWS does not take the key {}: {error}", key.access_key_id()),
-        "check the key and its secret, or name another profile with --profile",
+        format!(
+            "check the key and its secret, or name another profile with --profile; it was looked for in partition {}, \
+             set AWS_REGION to a region of another partition if it is of that",
+            partition.name
+        ),
     ))
 }

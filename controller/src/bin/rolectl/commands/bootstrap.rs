@@ -6,7 +6,8 @@ use anstream::{eprintln, println};
 use aws_config::BehaviorVersion;
 use clap::{Args, ValueEnum};
 use rolectl::aws::error::{AwsFailure, Class};
-use rolectl::aws::{OPERATIONS, arn_account, arn_partition, http_client, signing_region};
+use rolectl::aws::{OPERATIONS, arn_account, arn_partition, http_client};
+use rolectl_crds::Partition;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -48,8 +49,8 @@ pub struct Bootstrap {
     /// ARN of a permissions boundary for the role itself
     #[arg(long, value_name = "ARN")]
     boundary: Option<String>,
-    /// Partition: aws, aws-cn, aws-us-gov
-    #[arg(long, default_value = "aws")]
+    /// Partition: aws, aws-cn, aws-us-gov, aws-eusc, aws-iso, aws-iso-b, aws-iso-e, aws-iso-f
+    #[arg(long, default_value = "aws", value_parser = partition)]
     partition: String,
     /// Form of the output
     #[arg(long, short, value_enum, default_value_t)]
@@ -79,6 +80,12 @@ fn path(text: &str) -> Result<String, String> {
     } else {
         Err("a path begins and ends with a slash".to_owned())
     }
+}
+
+fn partition(text: &str) -> Result<String, String> {
+    Partition::named(text)
+        .map(|partition| partition.name.to_owned())
+        .map_err(|error| error.to_string())
 }
 
 const POLICY: &str = "rolectl";
@@ -200,7 +207,9 @@ impl Bootstrap {
             "use the credentials of an administrator of the target account (AWS_PROFILE), then try again";
         let config = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http_client())
-            .region(aws_config::Region::from_static(signing_region(&self.partition)))
+            .region(aws_config::Region::from_static(
+                Partition::named(&self.partition)?.region,
+            ))
             .load()
             .await;
         let failed = |failure: AwsFailure| Failure::new(failure.to_string(), next);

@@ -163,7 +163,7 @@ impl Lock {
                 )
                 .usage());
         }
-        let buyer = Buyer::find(&CodeFlags::of_profile(self.profile.clone())).await?;
+        let buyer = Buyer::find(&CodeFlags::of_profile(self.profile.clone()), session).await?;
         let account = session.map(|session| session.spec.account_id.as_str());
         if let Some(account) = account.filter(|account| arn_account(&buyer.principal) != *account) {
             return Err(Failure::new(
@@ -211,7 +211,7 @@ impl Revocation {
         let policy = json!({"Version": "2012-10-17", "Statement": [{
             "Effect": "Deny", "Action": ["*"], "Resource": ["*"],
             "Condition": {"DateLessThan": {"aws:TokenIssueTime": before.to_string()}}}]});
-        let iam = buyer.iam();
+        let iam = buyer.iam()?;
         let put = iam
             .put_user_policy()
             .user_name(&user)

@@ -15,7 +15,7 @@ use rolectl::aws::account::{Account, Surroundings};
 use rolectl::aws::session::{Material, OpenSession, Sessions};
 use rolectl::aws::tenure::Tenure;
 use rolectl::aws::{arn_partition, sts_client};
-use rolectl_crds::SESSION_SECRET_TYPE;
+use rolectl_crds::{MfaSession, SESSION_SECRET_TYPE};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +74,7 @@ impl Unlock {
         } else {
             vec![cluster::session(&client, &self.session).await?]
         };
-        let buyer = Buyer::find(&self.mfa).await?;
+        let buyer = Buyer::find(&self.mfa, representative(&sessions)).await?;
         if self.all {
             sessions.retain(|session| buyer.fits(session).is_ok());
             // A code buys one session.
@@ -114,6 +114,7 @@ impl Unlock {
                     .await?;
             }
         }
+        let region = first.spec.region.clone();
         let material = buyer.session_of(first, self.duration).await?;
 
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &flags.controller_namespace);
@@ -129,10 +130,25 @@ impl Unlock {
                 taken_up(&client, name, material.expires_at, &flags.controller_namespace).await?;
             }
         }
-        let sts = sts_client(&buyer.base, material.credentials(), arn_partition(&principal));
+        let sts = sts_client(
+            &buyer.base,
+            material.credentials(),
+            arn_partition(&principal),
+            region.as_deref(),
+        )?;
         let open = Sessions::default().open("rolectl", material, principal, sts, now);
         show_accounts(&client, &flags.controller_namespace, &buyer.base, &open, &names).await
     }
+}
+
+/// The session that tells in which partition the key is looked up: any of them, where all name the same one.
+fn representative(sessions: &[MfaSession]) -> Option<&MfaSession> {
+    let (first, others) = sessions.split_first()?;
+    let partition = first.spec.partition();
+    others
+        .iter()
+        .all(|other| other.spec.partition() == partition)
+        .then_some(first)
 }
 
 /// Waits until the controller works on the session.

@@ -52,7 +52,7 @@ struct SessionLine {
 
 impl Whoami {
     pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
-        let buyer = Buyer::find(&CodeFlags::of_profile(self.profile)).await?;
+        let buyer = Buyer::find(&CodeFlags::of_profile(self.profile), None).await?;
         let sessions = match flags.client().await {
             Ok(client) => cluster::sessions(&client).await.map_err(|e| e.to_string()),
             Err(failure) => Err(failure.to_string()),
