@@ -12,7 +12,7 @@ use kube::ResourceExt as _;
 use rolectl_crds::{AccountStatus, AwsAccount, DriftPolicy, IamRole, MfaSession, Reason};
 use tokio::time::Instant;
 
-use crate::aws::account::{Account, AccountError, Surroundings};
+use crate::aws::account::{Account, AccountError, Surroundings, Writer};
 use crate::aws::apply::{Applied, apply, verify};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::OpenSession;
@@ -263,8 +263,10 @@ pub async fn carry_out(
     let iam = live
         .iam(session, Timestamp::now(), Some((&namespace, &name)))
         .await?;
+    // The files that this run was given do not change while it runs.
+    let writer = Writer::new(live, &|| Ok(()));
     if let Some((role, seen)) = &proposal.observed
-        && !verify(live, &iam, role, *seen).await?
+        && !verify(&writer, &iam, role, *seen).await?
     {
         return Err(AccountError::Aws(AwsFailure {
             operation: "GetRole",
@@ -278,7 +280,7 @@ pub async fn carry_out(
         .as_ref()
         .map_or(&proposal.role_name, |role| &role.name)
         .clone();
-    Ok(apply(live, &iam, &name, plan.clone(), observed).await)
+    Ok(apply(&writer, &iam, &name, plan.clone(), observed).await)
 }
 
 /// What the object's status says of the account.

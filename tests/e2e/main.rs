@@ -9,6 +9,7 @@ mod coordination;
 mod double;
 mod gitops;
 mod guardrails;
+mod hostile;
 mod leaving;
 mod main_job;
 mod metrics;

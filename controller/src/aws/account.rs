@@ -129,6 +129,58 @@ pub enum AccountError {
     /// The session was locked or is over.
     #[error("the session ended meanwhile; goes on at the next unlock")]
     SessionEnded,
+    /// What the call was based on has changed since. The call was not made.
+    #[error("not called, because {0}")]
+    Withdrawn(String),
+}
+
+/// Asked before every call that changes something: `Err` says why the change may not be made any more.
+pub type Permit<'a> = &'a (dyn Fn() -> Result<(), String> + Send + Sync);
+
+/// How often a call that waits for its turn asks whether it still may be made. A change that was forbidden leaves the queue
+/// within this time; it is asked once more right before the call.
+const PERMIT_CHECK: Duration = Duration::from_secs(1);
+
+/// An account, for changes that need a [`Permit`].
+#[derive(Clone, Copy)]
+pub struct Writer<'a> {
+    account: &'a Account,
+    permit: Permit<'a>,
+}
+
+impl<'a> Writer<'a> {
+    /// Changes in `account` while `permit` allows them.
+    pub const fn new(account: &'a Account, permit: Permit<'a>) -> Self {
+        Self { account, permit }
+    }
+
+    /// Why no new call may begin.
+    pub fn must_stop(&self) -> Option<AccountError> {
+        self.account.pace(Some(self.permit)).must_stop()
+    }
+
+    /// Makes one IAM call in its turn, if it is still permitted then.
+    pub fn call<'c, T, E, R>(
+        &'c self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, SdkError<E, R>>> + Send + 'c,
+    ) -> BoxFuture<'c, Result<T, AwsFailure>>
+    where
+        T: Send + 'c,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + 'c,
+    {
+        self.account
+            .call_with(Some(self.permit), Lane::Change, operation, call)
+    }
+}
+
+impl std::ops::Deref for Writer<'_> {
+    type Target = Account;
+
+    fn deref(&self) -> &Account {
+        self.account
+    }
 }
 
 impl From<PartitionError> for AccountError {
@@ -144,7 +196,7 @@ impl AccountError {
             Self::Aws(failure) => failure.reason(),
             Self::Mismatch { .. } | Self::Place(_) => Reason::AccountMismatch,
             Self::SessionRefused(_) => Reason::SessionLocked,
-            Self::Shutdown | Self::NotHeld | Self::SessionEnded => Reason::Progressing,
+            Self::Shutdown | Self::NotHeld | Self::SessionEnded | Self::Withdrawn(_) => Reason::Progressing,
         }
     }
 }
@@ -171,11 +223,6 @@ impl Account {
         self.retired.store(true, Ordering::Relaxed);
     }
 
-    /// Why no new call may begin.
-    pub fn must_stop(&self) -> Option<AccountError> {
-        self.pace().must_stop()
-    }
-
     /// Whether it is ours to call, without a break since this was made.
     pub fn is_held(&self) -> bool {
         let retired = self.retired.load(Ordering::Relaxed);
@@ -183,9 +230,10 @@ impl Account {
     }
 
     /// How this account's own calls are made.
-    fn pace(&self) -> Pace<'_> {
+    fn pace<'a>(&'a self, permit: Option<Permit<'a>>) -> Pace<'a> {
         Pace {
             account: self,
+            permit,
             bucket: &self.bucket,
             ended: self.session_ended.lock().clone(),
         }
@@ -343,6 +391,7 @@ impl Account {
             bucket: &session.bucket,
             ended: session.ended.clone(),
             account: self,
+            permit: None,
         };
         let answer = pace
             .call(Lane::Change, "AssumeRole", Box::pin(request.send()))
@@ -421,17 +470,27 @@ impl Account {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
         R: std::fmt::Debug + Send + 'a,
     {
+        self.call_with(None, lane, operation, call)
+    }
+
+    fn call_with<'a, T, E, R>(
+        &'a self,
+        permit: Option<Permit<'a>>,
+        lane: Lane,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, SdkError<E, R>>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, AwsFailure>>
+    where
+        T: Send + 'a,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + 'a,
+    {
         let call = Box::pin(call);
         Box::pin(async move {
-            match self.pace().call(lane, operation, call).await {
+            match self.pace(permit).call(lane, operation, call).await {
                 Ok(value) => Ok(value),
                 Err(AccountError::Aws(failure)) => Err(failure),
-                Err(other) => Err(AwsFailure {
-                    operation,
-                    code: None,
-                    message: other.to_string(),
-                    class: Class::Conflict,
-                }),
+                Err(other) => Err(AwsFailure::not_made(operation, &other)),
             }
         })
     }
@@ -440,6 +499,7 @@ impl Account {
 /// How a call is made: in whose turn, and as long as what lasts.
 struct Pace<'a> {
     account: &'a Account,
+    permit: Option<Permit<'a>>,
     bucket: &'a Bucket,
     ended: CancellationToken,
 }
@@ -451,13 +511,28 @@ impl Pace<'_> {
             Some(AccountError::Shutdown)
         } else if !self.account.is_held() {
             Some(AccountError::NotHeld)
+        } else if self.ended.is_cancelled() {
+            Some(AccountError::SessionEnded)
         } else {
-            self.ended.is_cancelled().then_some(AccountError::SessionEnded)
+            self.permit?().err().map(AccountError::Withdrawn)
         }
     }
 
-    /// Waits for a turn, calls, and lets the bucket learn from the answer. A shutdown or a lock ends the wait, never the
-    /// call.
+    /// Returns once the permit is withdrawn.
+    async fn withdrawn(&self) -> String {
+        let Some(permit) = self.permit else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(PERMIT_CHECK).await;
+            if let Err(why) = permit() {
+                return why;
+            }
+        }
+    }
+
+    /// Waits for a turn, calls, and lets the bucket learn from the answer. A shutdown, a lock or a withdrawn permit ends the
+    /// wait, never the call.
     async fn call<T, E, R>(
         &self,
         lane: Lane,
@@ -478,6 +553,7 @@ impl Pace<'_> {
             biased;
             () = surroundings.shutdown.cancelled() => return Err(AccountError::Shutdown),
             () = self.ended.cancelled() => return Err(AccountError::SessionEnded),
+            why = self.withdrawn() => return Err(AccountError::Withdrawn(why)),
             place = turn => place,
         };
         let began = Instant::now();
@@ -555,6 +631,63 @@ pub fn session_name(namespace: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn account(requests_per_second: u32, burst: u32) -> Arc<Account> {
+        let spec = serde_json::json!({"accountId": "222222222222", "requestsPerSecond": requests_per_second, "burst": burst});
+        let surroundings = Surroundings {
+            base: SdkConfig::builder().build(),
+            shutdown: CancellationToken::new(),
+            tenure: Tenure::forever(),
+            in_flight: Arc::new(Semaphore::new(10)),
+            metrics: Arc::default(),
+            namespace: "rolectl-system".to_owned(),
+            owner_prefix: "c/".to_owned(),
+        };
+        Account::new("dev", serde_json::from_value(spec).unwrap(), surroundings)
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_forbidden_while_it_waits_for_its_turn_is_never_made() {
+        use aws_sdk_iam::operation::get_role::GetRoleError;
+
+        // The second call has its turn after 1000 s.
+        let account = account(1, 1);
+        account.bucket.turn(Lane::Change).await;
+        for _ in 0..1000 {
+            account.bucket.turn_given_out();
+        }
+        let (allowed, made) = (AtomicBool::new(true), AtomicBool::new(false));
+        let permit = || {
+            if allowed.load(Ordering::Relaxed) {
+                Ok(())
+            } else {
+                Err("AwsAccount dev is suspended".to_owned())
+            }
+        };
+        let writer = Writer::new(&account, &permit);
+        assert_eq!(writer.must_stop(), None);
+        let call = async {
+            made.store(true, Ordering::Relaxed);
+            Ok::<(), SdkError<GetRoleError, ()>>(())
+        };
+        let (result, ()) = tokio::join!(writer.call("GetRole", call), async {
+            allowed.store(false, Ordering::Relaxed);
+        });
+        let failure = result.unwrap_err();
+        assert_eq!(
+            (failure.class, failure.reason(), failure.to_string().as_str()),
+            (
+                Class::NotMade,
+                Reason::Progressing,
+                "GetRole: not called, because AwsAccount dev is suspended"
+            )
+        );
+        assert!(!made.load(Ordering::Relaxed));
+        assert_eq!(
+            writer.must_stop(),
+            Some(AccountError::Withdrawn("AwsAccount dev is suspended".to_owned()))
+        );
+    }
 
     #[test]
     fn a_session_name_fits_awss_alphabet_and_length_and_stays_unique() {

@@ -8,7 +8,7 @@ use aws_sdk_iam::types::Tag;
 use rolectl_crds::OWNER_TAG;
 use tokio::time::Instant;
 
-use super::account::Account;
+use super::account::Writer;
 use super::error::{AwsFailure, Class};
 use crate::role::change::Identity;
 use crate::role::{Change, ObservedRole, Plan};
@@ -30,7 +30,7 @@ const FRESH: std::time::Duration = std::time::Duration::from_secs(10);
 /// Proves that an existing role is still the one that we know, before the first write to it: between two
 /// sweeps somebody may have made another role under its name.
 pub async fn verify(
-    account: &Account,
+    account: &Writer<'_>,
     iam: &Client,
     role: &ObservedRole,
     seen: Instant,
@@ -63,7 +63,7 @@ pub async fn verify(
 
 /// Carries out `plan` on the role called `name`.
 pub async fn apply(
-    account: &Account,
+    account: &Writer<'_>,
     iam: &Client,
     name: &str,
     plan: Plan,
@@ -77,16 +77,8 @@ pub async fn apply(
     let mut made_room = false;
     while let Some(change) = todo.pop_front() {
         if let Some(stop) = account.must_stop() {
-            let (operation, message) = (change.operation(), stop.to_string());
-            applied.failed = Some((
-                change,
-                AwsFailure {
-                    operation,
-                    code: None,
-                    message,
-                    class: Class::Conflict,
-                },
-            ));
+            let failure = AwsFailure::not_made(change.operation(), &stop);
+            applied.failed = Some((change, failure));
             return applied;
         }
         // Boxed: the futures of the SDK are large, and thousands of these may wait.
@@ -123,7 +115,7 @@ pub async fn apply(
 }
 
 async fn execute(
-    account: &Account,
+    account: &Writer<'_>,
     iam: &Client,
     name: &str,
     change: &Change,
@@ -259,7 +251,7 @@ async fn execute(
 }
 
 async fn add_profile(
-    account: &Account,
+    account: &Writer<'_>,
     iam: &Client,
     role: &str,
     profile: &str,
@@ -298,7 +290,7 @@ async fn add_profile(
 }
 
 async fn remove_profile(
-    account: &Account,
+    account: &Writer<'_>,
     iam: &Client,
     role: &str,
     profile: &str,
@@ -321,7 +313,7 @@ async fn remove_profile(
 }
 
 async fn owns_profile(
-    account: &Account,
+    account: &Writer<'_>,
     iam: &Client,
     profile: &str,
     owner: &str,

@@ -66,8 +66,16 @@ impl Bucket {
         }
         let wait = self.0.lock().take(Instant::now());
         if !wait.is_zero() {
+            let unused = Unused(self);
             tokio::time::sleep(wait).await;
+            std::mem::forget(unused);
         }
+    }
+
+    /// Gives a turn to nobody.
+    #[cfg(test)]
+    pub fn turn_given_out(&self) {
+        self.0.lock().take(Instant::now());
     }
 
     /// AWS throttled a call that began then: half the rate, and nothing left of the burst. Calls that were on their way
@@ -95,6 +103,17 @@ impl Bucket {
         let mut state = self.0.lock();
         state.refill(Instant::now());
         (state.rate, state.tokens)
+    }
+}
+
+/// A turn that was given out and not used yet. Dropped, as when the call may not be made any more, it is given back: else those
+/// who come later would wait behind calls that nobody makes.
+struct Unused<'a>(&'a Bucket);
+
+impl Drop for Unused<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.0.lock();
+        state.tokens = (state.tokens + 1.0).min(state.burst);
     }
 }
 
@@ -146,6 +165,18 @@ mod tests {
         assert!(waits.last().is_some_and(|w| (299..=300).contains(w)), "{waits:?}");
         let later = bucket.0.lock().take(now + Duration::from_mins(1));
         assert!(later.is_zero(), "a pause fills the bucket again");
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_nobody_takes_is_given_back() {
+        let bucket = Bucket::new(1, 1);
+        bucket.turn(Lane::Change).await;
+        for _ in 0..100 {
+            let dropped = tokio::time::timeout(Duration::from_millis(1), bucket.turn(Lane::Change));
+            assert!(dropped.await.is_err());
+        }
+        let level = bucket.level().1;
+        assert!((-1.0..=1.0).contains(&level), "100 dropped calls leave {level}");
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub enum Class {
     Exists,
     /// The credentials have ended or are not known.
     Expired,
+    /// The call was not made: the process, the session or the right to make the change ended first.
+    NotMade,
 }
 
 impl Class {
@@ -45,6 +47,7 @@ impl Class {
             Self::Vanished => "vanished",
             Self::Exists => "exists",
             Self::Expired => "expired",
+            Self::NotMade => "not_made",
         }
     }
 }
@@ -137,6 +140,16 @@ impl AwsFailure {
         }
     }
 
+    /// The failure of a call that was not made.
+    pub fn not_made(operation: &'static str, why: &impl fmt::Display) -> Self {
+        Self {
+            operation,
+            code: None,
+            message: why.to_string(),
+            class: Class::NotMade,
+        }
+    }
+
     /// Whether AWS says that something which the call names is not there.
     pub fn is_missing(&self) -> bool {
         self.code
@@ -149,7 +162,7 @@ impl AwsFailure {
         match self.class {
             Class::Throttled => Reason::Throttled,
             Class::Transient => Reason::AwsUnavailable,
-            Class::Conflict | Class::Vanished | Class::Exists => Reason::Progressing,
+            Class::Conflict | Class::Vanished | Class::Exists | Class::NotMade => Reason::Progressing,
             Class::AwaitingPrincipal => Reason::AwaitingPrincipal,
             Class::AccessDenied => Reason::AccessDenied,
             Class::Quota => Reason::QuotaExceeded,

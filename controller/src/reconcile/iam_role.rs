@@ -27,7 +27,7 @@ use super::access::Claimant;
 use super::context::{Context, Others, Patched, Settled, backoff, distinct, entry_in};
 use super::shards::View;
 use super::{Error, Shared, events};
-use crate::aws::account::{Account, AccountError};
+use crate::aws::account::{Account, AccountError, Writer};
 use crate::aws::apply::{Applied, apply, verify};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{OpenSession, SessionState};
@@ -256,7 +256,9 @@ impl<'a> Work<'a> {
         stays: bool,
     ) -> BoxFuture<'w, (&'w Arc<AwsAccount>, Result<Outcome, Error>)> {
         async move {
-            let result = if stays {
+            let result = if let Err(why) = self.permit(account, stays) {
+                Ok(self.unchanged(account, &why))
+            } else if stays {
                 self.ensure(account).await
             } else {
                 self.leave(account).await
@@ -264,6 +266,16 @@ impl<'a> Work<'a> {
             (account, result)
         }
         .boxed()
+    }
+
+    /// Whether this pass may still change something in `account`: neither the role's object nor the account's has changed since
+    /// the pass began. It is asked before every call, so that rights that are taken away end what is queued already. `stays`:
+    /// the role is to be in the account, and so needs its namespace to be allowed there. `Err` says why not; the change of the
+    /// object that is the reason brings the next pass.
+    fn permit(&self, account: &AwsAccount, stays: bool) -> Result<(), String> {
+        permit_of_role(self.role, self.context.stores.roles.get(&self.key).as_deref())?;
+        let now = self.context.stores.accounts.get(&ObjectRef::from_obj(account));
+        permit_of_account(account, now.as_deref(), stays.then_some(self.namespace))
     }
 
     /// Works on all accounts at the same time, beside the `outcomes` that are known already. One that takes long does not keep the others' news back.
@@ -503,8 +515,15 @@ impl<'a> Work<'a> {
             }
         };
         self.hold().await?;
-        let applied =
-            Box::pin(self.carry_out(&live, &session, desired.name.as_str(), plan, observed, seen)).await;
+        let applied = Box::pin(self.carry_out(
+            account,
+            &live,
+            &session,
+            (desired.name.as_str(), true),
+            plan,
+            (observed, seen),
+        ))
+        .await;
         Ok(self.applied(account, &live, &session, applied))
     }
 
@@ -635,7 +654,8 @@ impl<'a> Work<'a> {
         let name = observed
             .as_ref()
             .map_or_else(|| self.role_name().to_owned(), |o| o.name.clone());
-        let applied = Box::pin(self.carry_out(&live, &session, &name, plan, observed, seen)).await;
+        let applied =
+            Box::pin(self.carry_out(account, &live, &session, (&name, false), plan, (observed, seen))).await;
         // Nothing done and nothing failed is a role that changed under us: look again before letting go of it.
         let made = matches!(&applied, Ok(Applied { failed: None, done, .. }) if !done.is_empty());
         let mut outcome = self.applied(account, &live, &session, applied);
@@ -850,26 +870,30 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Carries out `plan` on the role of this name, which `stays` in the account or leaves it.
     async fn carry_out(
         &self,
+        account: &AwsAccount,
         live: &Account,
         session: &OpenSession,
-        name: &str,
+        (name, stays): (&str, bool),
         plan: Plan,
-        observed: Option<ObservedRole>,
-        seen: tokio::time::Instant,
+        (observed, seen): (Option<ObservedRole>, tokio::time::Instant),
     ) -> Result<Applied, AccountError> {
+        let permit = || self.permit(account, stays);
+        permit().map_err(AccountError::Withdrawn)?;
         let iam = live
             .iam(session, Timestamp::now(), Some((self.namespace, &self.name)))
             .await?;
+        let writer = Writer::new(live, &permit);
         if let Some(role) = &observed
-            && !verify(live, &iam, role, seen).await?
+            && !verify(&writer, &iam, role, seen).await?
         {
             // Another role stands under this name now. Nothing is written before it was looked at.
             live.snapshot.lock().doubt(name, tokio::time::Instant::now());
             return Ok(Applied::default());
         }
-        Ok(apply(live, &iam, name, plan, observed).await)
+        Ok(apply(&writer, &iam, name, plan, observed).await)
     }
 
     fn applied(
@@ -1213,6 +1237,54 @@ impl<'a> Work<'a> {
     }
 }
 
+/// Whether a pass that began with the object `then` may still change something, by the object as the cache has it `now`.
+fn permit_of_role(then: &IamRole, now: Option<&IamRole>) -> Result<(), String> {
+    let name = full_name(then);
+    let Some(now) = now else {
+        // What is being deleted anyway is removed although the object has left the cache.
+        let removes = then.metadata.deletion_timestamp.is_some();
+        return if removes {
+            Ok(())
+        } else {
+            Err(format!("IamRole {name} was deleted"))
+        };
+    };
+    if now.metadata.uid != then.metadata.uid {
+        Err(format!("IamRole {name} was deleted and created again"))
+    } else if now.metadata.generation == then.metadata.generation {
+        Ok(())
+    } else if now.spec.suspend {
+        Err(format!("IamRole {name} is suspended"))
+    } else if now.metadata.deletion_timestamp.is_some() {
+        Err(format!("IamRole {name} is being deleted"))
+    } else {
+        Err(format!("IamRole {name} has changed"))
+    }
+}
+
+/// As [`permit_of_role`], by the account's object. `namespace`: the one that must be allowed there.
+fn permit_of_account(
+    then: &AwsAccount,
+    now: Option<&AwsAccount>,
+    namespace: Option<&str>,
+) -> Result<(), String> {
+    let name = then.name_any();
+    let Some(now) = now else {
+        return Err(format!("AwsAccount {name} was deleted"));
+    };
+    let facts = |account: &AwsAccount| (account.metadata.uid.clone(), account.metadata.generation);
+    if facts(now) == facts(then) && now.metadata.labels == then.metadata.labels {
+        return Ok(());
+    }
+    if now.spec.suspend {
+        return Err(format!("AwsAccount {name} is suspended"));
+    }
+    match namespace.filter(|namespace| !may_admit(now, namespace)) {
+        Some(namespace) => Err(format!("AwsAccount {name} does not allow namespace {namespace}")),
+        None => Err(format!("AwsAccount {name} has changed")),
+    }
+}
+
 /// The object has left the cache: who waited for it may go on.
 pub fn gone(context: &Context, role_name: &str, key: &ObjectRef<IamRole>, uid: Option<&str>) {
     context.forget_role(key, uid);
@@ -1292,4 +1364,112 @@ fn shown(plan: &Plan) -> Vec<String> {
         lines.push(format!("and {more} more"));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn role(change: serde_json::Value) -> IamRole {
+        let mut role = json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "IamRole",
+            "metadata": {"name": "app", "namespace": "team", "uid": "1", "generation": 1, "resourceVersion": "1"},
+            "spec": {"accounts": {"names": ["dev"]}, "ensure": "Absent"}});
+        json_patch(&mut role, change);
+        serde_json::from_value(role).unwrap()
+    }
+
+    fn account(change: serde_json::Value) -> AwsAccount {
+        let mut account = json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount",
+            "metadata": {"name": "dev", "uid": "1", "generation": 1, "resourceVersion": "1"},
+            "spec": {"accountId": "222222222222", "allowedNamespaces": {"from": "Names", "names": ["team"]}}});
+        json_patch(&mut account, change);
+        serde_json::from_value(account).unwrap()
+    }
+
+    /// A JSON merge patch.
+    fn json_patch(target: &mut serde_json::Value, patch: serde_json::Value) {
+        let serde_json::Value::Object(patch) = patch else {
+            *target = patch;
+            return;
+        };
+        for (key, value) in patch {
+            json_patch(&mut target[key], value);
+        }
+    }
+
+    #[test]
+    fn a_pass_may_change_aws_only_while_its_role_is_as_it_was_when_it_began() {
+        let then = role(json!({}));
+        for (change, says) in [
+            (
+                json!({"metadata": {"resourceVersion": "2", "annotations": {"a": "b"}}}),
+                None,
+            ),
+            (
+                json!({"metadata": {"uid": "2"}}),
+                Some("IamRole team/app was deleted and created again"),
+            ),
+            (
+                json!({"metadata": {"generation": 2}, "spec": {"suspend": true}}),
+                Some("IamRole team/app is suspended"),
+            ),
+            (
+                json!({"metadata": {"generation": 2}, "spec": {"ensure": "Absent"}}),
+                Some("IamRole team/app has changed"),
+            ),
+            (
+                json!({"metadata": {"generation": 2, "deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+                Some("IamRole team/app is being deleted"),
+            ),
+        ] {
+            let permit = permit_of_role(&then, Some(&role(change.clone())));
+            assert_eq!(permit.err().as_deref(), says, "{change}");
+        }
+        let says = permit_of_role(&then, None).err();
+        assert_eq!(says.as_deref(), Some("IamRole team/app was deleted"));
+        let deleting = role(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
+        assert_eq!(
+            permit_of_role(&deleting, None),
+            Ok(()),
+            "its removal is carried out"
+        );
+    }
+
+    #[test]
+    fn a_pass_may_change_aws_only_while_the_account_allows_what_it_allowed_when_it_began() {
+        let then = account(json!({}));
+        for (change, says) in [
+            (
+                json!({"metadata": {"resourceVersion": "2"}, "status": {"cluster": "c"}}),
+                None,
+            ),
+            (
+                json!({"metadata": {"uid": "2"}}),
+                Some("AwsAccount dev has changed"),
+            ),
+            (
+                json!({"metadata": {"labels": {"tier": "prod"}}}),
+                Some("AwsAccount dev has changed"),
+            ),
+            (
+                json!({"metadata": {"generation": 2}, "spec": {"guardrails": {"maxRoles": 1}}}),
+                Some("AwsAccount dev has changed"),
+            ),
+            (
+                json!({"metadata": {"generation": 2}, "spec": {"suspend": true}}),
+                Some("AwsAccount dev is suspended"),
+            ),
+            (
+                json!({"metadata": {"generation": 2}, "spec": {"allowedNamespaces": {"from": "None"}}}),
+                Some("AwsAccount dev does not allow namespace team"),
+            ),
+        ] {
+            let permit = permit_of_account(&then, Some(&account(change.clone())), Some("team"));
+            assert_eq!(permit.err().as_deref(), says, "{change}");
+        }
+        let says = permit_of_account(&then, None, Some("team")).err();
+        assert_eq!(says.as_deref(), Some("AwsAccount dev was deleted"));
+    }
 }
