@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::account::Writer;
 use super::error::{AwsFailure, Class};
 use crate::role::change::Identity;
+use crate::role::order::with_room_first;
 use crate::role::{Change, ObservedRole, Plan};
 
 /// What became of a plan. A status is made from this, never from the plan.
@@ -91,15 +92,17 @@ pub async fn apply(
                     .wrote(name, applied.role.clone(), Instant::now());
                 applied.done.push(change);
             }
-            // At a quota what takes away goes first after all: a role that is full could never change else.
-            Err(failure)
-                if failure.class == Class::Quota && !made_room && todo.iter().any(Change::makes_room) =>
-            {
-                made_room = true;
-                let (first, rest): (Vec<_>, Vec<_>) = todo.drain(..).partition(Change::makes_room);
-                todo = first.into_iter().chain([change]).chain(rest).collect();
-            }
             Err(failure) => {
+                // A quota that is unknown here: what takes away goes first, where that is certain to help.
+                if failure.class == Class::Quota
+                    && !made_room
+                    && let Some(role) = &applied.role
+                    && let Some(order) = with_room_first(&change, &todo, role)
+                {
+                    made_room = true;
+                    todo = order.into();
+                    continue;
+                }
                 // AWS contradicts what we knew, or may have done what it did not say: look before trying again.
                 let contradicted = matches!(failure.class, Class::Vanished | Class::Exists | Class::Conflict);
                 let lost_answer = failure.class == Class::Transient;

@@ -122,14 +122,6 @@ impl Change {
         }
     }
 
-    /// Whether the change frees some of a quota.
-    pub const fn makes_room(&self) -> bool {
-        matches!(
-            self,
-            Self::DetachPolicy(_) | Self::DeleteInlinePolicy(_) | Self::Untag(_)
-        )
-    }
-
     /// What the change does within a document, statement by statement.
     pub fn details(&self) -> &[DiffLine] {
         match self {

@@ -30,6 +30,26 @@ pub fn arn_as_written(reference: &str, partition: &str) -> String {
     }
 }
 
+/// Whether a managed policy is one of AWS's own.
+pub fn is_aws_owned(arn: &str) -> bool {
+    aws_owned_name(arn).is_some()
+}
+
+/// Whether a managed policy is one of AWS's own that only deny: AWS and incident responders attach them to stop a role.
+pub fn only_denies(arn: &str) -> bool {
+    let name = aws_owned_name(arn).unwrap_or_default().to_ascii_lowercase();
+    name == "awsdenyall" || name.starts_with("awscompromisedkeyquarantine")
+}
+
+/// Name of a policy of AWS's own, without its path.
+fn aws_owned_name(arn: &str) -> Option<&str> {
+    let mut parts = arn.splitn(6, ':');
+    let is_iam = parts.next() == Some("arn") && parts.next().is_some() && parts.next() == Some("iam");
+    let is_aws = is_iam && parts.next() == Some("") && parts.next() == Some("aws");
+    let (kind, name) = parts.next().filter(|_| is_aws)?.split_once('/')?;
+    (kind == "policy").then(|| name.rsplit('/').next().unwrap_or(name))
+}
+
 /// What the author of an ARN of AWS's own probably meant, where the catalogue has no such policy.
 pub fn suggestion(arn: &str) -> Option<&'static str> {
     let (_, reference) = arn.split_once(":iam::aws:policy/")?;

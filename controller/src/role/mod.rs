@@ -3,6 +3,7 @@
 //! Everything here is a pure function of its arguments: no Kubernetes client, no AWS client, no
 //! runtime and no clock, so that `rolectl plan` and the controller cannot differ.
 
+pub mod access;
 pub mod bounded;
 pub mod change;
 pub mod decide;
@@ -11,6 +12,7 @@ pub mod guardrails;
 pub mod import;
 pub mod managed_policy;
 pub mod observed;
+pub mod order;
 pub mod plan;
 pub mod policy_document;
 pub mod selection;

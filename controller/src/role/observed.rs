@@ -60,6 +60,14 @@ impl ObservedDocument {
         }
     }
 
+    /// The document, where it could be read.
+    pub const fn parsed(&self) -> Option<&Document> {
+        match self {
+            Self::Parsed(document) => Some(document),
+            Self::Unreadable(_) => None,
+        }
+    }
+
     /// Whether this is the document that is wanted.
     pub fn is(&self, wanted: &Document) -> bool {
         matches!(self, Self::Parsed(document) if document == wanted)
@@ -121,6 +129,11 @@ impl ObservedRole {
     /// Whether AWS keeps this role for itself. Such roles cannot be changed, and are never touched.
     pub fn is_reserved(&self) -> bool {
         is_reserved_path(&self.path)
+    }
+
+    /// Characters of all inline policies, as AWS counts them against a quota.
+    pub fn inline_size(&self) -> usize {
+        self.inline_policies.values().map(ObservedDocument::size).sum()
     }
 
     /// A number that stays the same while the role means the same. Stable within one process only.

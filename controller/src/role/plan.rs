@@ -8,7 +8,8 @@ use rolectl_crds::{Adoption, DeletionPolicy, Ensure, OWNER_TAG, Quotas, Reason};
 use super::change::{Change, DocumentDiff};
 use super::desired::DesiredRole;
 use super::guardrails::matches;
-use super::observed::{ObservedDocument, ObservedRole};
+use super::observed::ObservedRole;
+use super::order::{Claim, arrange};
 use super::policy_document::Document;
 
 /// Tags that a role may have. Fixed by AWS; its own `aws:` tags are not counted.
@@ -87,8 +88,15 @@ pub fn plan(
         (Ensure::Present, observed) => {
             check_quotas(desired, observed, known.quotas.as_ref())?;
             match observed {
-                None => creation(desired),
-                Some(observed) => difference(desired, observed, known.quotas.as_ref()),
+                None => arrange(creation(desired), None, Claim::Ours, known.quotas.as_ref()),
+                Some(observed) => {
+                    let claim = if is_ours(observed, &desired.owner, known.role_id) {
+                        Claim::Ours
+                    } else {
+                        Claim::Adopted
+                    };
+                    difference(desired, observed, claim, known.quotas.as_ref())
+                }
             }
         }
     };
@@ -327,10 +335,13 @@ fn creation(desired: &DesiredRole) -> Vec<Change> {
     changes
 }
 
-/// The owner tag first, so that a role taken over says so before anything else changes; the boundary before
-/// the trust and the policies that it bounds; what grants before what takes away, so that nobody is shut out in between,
-/// as far as the quotas let it.
-fn difference(desired: &DesiredRole, observed: &ObservedRole, quotas: Option<&Quotas>) -> Vec<Change> {
+/// The changes that the role needs, in the order that [`super::order`] gives them.
+fn difference(
+    desired: &DesiredRole,
+    observed: &ObservedRole,
+    claim: Claim,
+    quotas: Option<&Quotas>,
+) -> Vec<Change> {
     // Without `..`: a field added to the role must be looked at here.
     let DesiredRole {
         name: _,
@@ -353,14 +364,15 @@ fn difference(desired: &DesiredRole, observed: &ObservedRole, quotas: Option<&Qu
     } = desired;
     let mut changes = vec![];
     let (tag, mut untag) = tag_changes(desired, observed);
+    let mut first = vec![];
     if let Some(tag) = tag {
         // Full with tags that go: they make room.
         let counted = observed.tags.keys().filter(|key| !is_reserved_tag(key)).count();
         let new = tag.keys().filter(|key| !observed.tags.contains_key(*key)).count();
         if counted + new > TAGS_PER_ROLE {
-            changes.extend(untag.take().map(Change::Untag));
+            first.extend(untag.take().map(Change::Untag));
         }
-        changes.push(Change::Tag(tag));
+        first.push(Change::Tag(tag));
     }
     if let Some(boundary) = permissions_boundary
         .as_ref()
@@ -392,12 +404,8 @@ fn difference(desired: &DesiredRole, observed: &ObservedRole, quotas: Option<&Qu
             what: what.join(", "),
         });
     }
-    let (attach, detach) = managed_policy_changes(desired, observed, quotas);
-    let (put, delete) = inline_policy_changes(desired, observed, quotas);
-    changes.extend(attach);
-    changes.extend(put);
-    changes.extend(detach);
-    changes.extend(delete);
+    changes.extend(managed_policy_changes(desired, observed));
+    changes.extend(inline_policy_changes(desired, observed));
     if permissions_boundary.is_none() && observed.permissions_boundary.is_some() {
         changes.push(Change::DeleteBoundary);
     }
@@ -408,7 +416,8 @@ fn difference(desired: &DesiredRole, observed: &ObservedRole, quotas: Option<&Qu
     {
         changes.push(Change::AddInstanceProfile(profile.clone(), owner.clone()));
     }
-    changes
+    first.extend(arrange(changes, Some(observed), claim, quotas));
+    first
 }
 
 /// Whether AWS keeps the tag for itself.
@@ -451,85 +460,31 @@ fn tag_changes(
     )
 }
 
-/// Policies to attach, each behind the one that must make room for it, and what is left to detach.
-fn managed_policy_changes(
-    desired: &DesiredRole,
-    observed: &ObservedRole,
-    quotas: Option<&Quotas>,
-) -> (Vec<Change>, Vec<Change>) {
-    let mut extra = observed
-        .managed_policies
-        .difference(&desired.managed_policies)
-        .filter(|_| desired.exclusive.managed_policies)
-        .cloned()
-        .map(Change::DetachPolicy);
-    let quota = quotas.map_or(0, |q| q.attached_policies_per_role);
-    let most = usize::try_from(quota)
-        .ok()
-        .filter(|n| *n > 0)
-        .unwrap_or(usize::MAX);
-    let mut count = observed.managed_policies.len();
-    let mut attach = vec![];
-    for arn in desired.managed_policies.difference(&observed.managed_policies) {
-        if count >= most
-            && let Some(room) = extra.next()
-        {
-            attach.push(room);
-            count -= 1;
-        }
-        attach.push(Change::AttachPolicy(arn.clone()));
-        count += 1;
-    }
-    (attach, extra.collect())
+/// Policies to attach, and policies to detach.
+fn managed_policy_changes(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Change> {
+    let missing = desired.managed_policies.difference(&observed.managed_policies);
+    let extra = observed.managed_policies.difference(&desired.managed_policies);
+    let extra = extra.filter(|_| desired.exclusive.managed_policies);
+    let attach = missing.cloned().map(Change::AttachPolicy);
+    attach.chain(extra.cloned().map(Change::DetachPolicy)).collect()
 }
 
-/// Policies to put, and those to delete. Where all of them at once would not fit, what frees space goes first.
-fn inline_policy_changes(
-    desired: &DesiredRole,
-    observed: &ObservedRole,
-    quotas: Option<&Quotas>,
-) -> (Vec<Change>, Vec<Change>) {
-    let size_now = |name: &str| {
-        observed
-            .inline_policies
-            .get(name)
-            .map_or(0, ObservedDocument::size)
-    };
-    let mut put: Vec<(i64, Change)> = vec![];
+/// Policies to put, and policies to delete.
+fn inline_policy_changes(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Change> {
+    let mut changes = vec![];
     for (name, document) in &desired.inline_policies {
         let diff = match observed.inline_policies.get(name) {
             Some(there) if there.is(document) => continue,
             Some(there) => DocumentDiff::between(there, document),
             None => DocumentDiff::New,
         };
-        let signed = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
-        let growth = signed(document.size()) - signed(size_now(name));
-        put.push((
-            growth,
-            Change::PutInlinePolicy(name.clone(), document.clone(), diff),
-        ));
+        changes.push(Change::PutInlinePolicy(name.clone(), document.clone(), diff));
     }
-    let delete: Vec<Change> = observed
-        .inline_policies
-        .keys()
-        .filter(|name| desired.exclusive.inline_policies && !desired.inline_policies.contains_key(*name))
-        .cloned()
-        .map(Change::DeleteInlinePolicy)
-        .collect();
-    let most = quotas.map(|q| i64::from(q.role_policy_size)).filter(|n| *n > 0);
-    let now: usize = observed
-        .inline_policies
-        .values()
-        .map(ObservedDocument::size)
-        .sum();
-    let growth: i64 = put.iter().map(|(growth, _)| (*growth).max(0)).sum();
-    let tight = most.is_some_and(|most| i64::try_from(now).unwrap_or(i64::MAX).saturating_add(growth) > most);
-    if tight {
-        put.sort_by_key(|(growth, _)| *growth);
-        let put = put.into_iter().map(|(_, change)| change);
-        return (delete.into_iter().chain(put).collect(), vec![]);
-    }
-    (put.into_iter().map(|(_, change)| change).collect(), delete)
+    let extra = observed.inline_policies.keys();
+    let extra = extra
+        .filter(|name| desired.exclusive.inline_policies && !desired.inline_policies.contains_key(*name));
+    changes.extend(extra.cloned().map(Change::DeleteInlinePolicy));
+    changes
 }
 
 /// In the order in which IAM lets a role go.
@@ -563,6 +518,7 @@ fn removal(observed: &ObservedRole, owner: &str) -> Vec<Change> {
 mod tests {
     use super::super::change::Identity;
     use super::super::fixtures::{spec, wanted};
+    use super::super::observed::ObservedDocument;
     use super::*;
     use proptest::prelude::*;
     use rolectl_crds::IamRoleSpec;
