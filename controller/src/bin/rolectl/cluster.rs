@@ -52,17 +52,25 @@ impl Flags {
         }
     }
 
+    /// The user names the cluster, so it must not be passed over.
+    pub const fn names_a_cluster(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some()
+    }
+
+    /// URL of the API server, for messages.
+    pub async fn url(&self) -> Option<String> {
+        let config = self.config().await.ok()?;
+        Some(config.cluster_url.to_string().trim_end_matches('/').to_owned())
+    }
+
     /// A client that fails fast: a person waits.
     pub async fn client(&self) -> Result<Client, Failure> {
-        let no_config = |why: String| {
-            Failure::new(
-                format!("no way to a cluster: {why}"),
-                "set KUBECONFIG, --kubeconfig or --context so that `kubectl get mfasessions` works, then try again",
-            )
-            .without_cluster()
-        };
+        Client::try_from(self.config().await?).map_err(|e| no_config(&e.to_string()))
+    }
+
+    async fn config(&self) -> Result<Config, Failure> {
         let mut config = if self.kubeconfig.is_none() && self.context.is_none() {
-            Config::infer().await.map_err(|e| no_config(e.to_string()))?
+            Config::infer().await.map_err(|e| no_config(&e.to_string()))?
         } else {
             let kubeconfig = match &self.kubeconfig {
                 Some(file) => Kubeconfig::read_from(file),
@@ -72,10 +80,10 @@ impl Flags {
                 context: self.context.clone(),
                 ..KubeConfigOptions::default()
             };
-            let kubeconfig = kubeconfig.map_err(|e| no_config(e.to_string()))?;
+            let kubeconfig = kubeconfig.map_err(|e| no_config(&e.to_string()))?;
             Config::from_custom_kubeconfig(kubeconfig, &options)
                 .await
-                .map_err(|e| no_config(e.to_string()))?
+                .map_err(|e| no_config(&e.to_string()))?
         };
         if let Some(namespace) = &self.namespace {
             config.default_namespace.clone_from(namespace);
@@ -83,8 +91,16 @@ impl Flags {
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(5));
         config.read_timeout = Some(Duration::from_secs(20));
-        Client::try_from(config).map_err(|e| no_config(e.to_string()))
+        Ok(config)
     }
+}
+
+fn no_config(why: &str) -> Failure {
+    Failure::new(
+        format!("no way to a cluster: {why}"),
+        "set KUBECONFIG, --kubeconfig or --context so that `kubectl get mfasessions` works, then try again",
+    )
+    .without_cluster()
 }
 
 /// A failed call to the API server, told by what it means.

@@ -20,7 +20,7 @@ use rolectl::aws::tenure::Tenure;
 use rolectl::aws::{arn_account, arn_partition, base_config, sts_client};
 use rolectl::once::{Goal, Inventory, Proposal};
 use rolectl::role::desired::full_name;
-use rolectl::role::{Change, ObservedRole};
+use rolectl::role::{Change, ObservedRole, targets};
 use rolectl_crds::{AwsAccount, IamRole, MfaSession, MfaSessionSpec, Reason};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,7 +31,7 @@ use crate::failure::Failure;
 use crate::files::{self, Found};
 use crate::mfa::{self, Buyer};
 use crate::output::moment;
-use crate::{cluster, session_cache};
+use crate::{cluster, managed, session_cache};
 
 /// How many accounts are read at a time.
 const ACCOUNTS_AT_ONCE: usize = 16;
@@ -45,7 +45,7 @@ pub struct FleetFlags {
     /// Only these AwsAccounts
     #[arg(long = "account", value_name = "NAME")]
     pub accounts: Vec<String>,
-    /// Name of the cluster in owner tags. Default: what the controller says, or `files` without a cluster
+    /// Name of the cluster in owner tags. Default: what the controller says; `files` without a cluster, and where roles are written
     #[arg(long, env = "ROLECTL_CLUSTER_NAME", hide_env_values = true)]
     cluster_name: Option<String>,
     /// Buy the session of this role with the code, and manage its account only
@@ -61,6 +61,15 @@ pub struct FleetFlags {
     /// Only this role of the cluster, as `namespace/name`.
     #[arg(skip)]
     role: Option<String>,
+}
+
+/// What the objects are collected for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To show what would be done.
+    Show,
+    /// To write to AWS without the controller, and `take_over` where one manages the roles.
+    Write { take_over: bool },
 }
 
 /// All that is needed to look and to write.
@@ -102,8 +111,8 @@ impl FleetFlags {
     }
 
     /// Collects objects, and finds or buys the sessions of the accounts that the roles name.
-    pub async fn fleet(&self, flags: &cluster::Flags) -> Result<Fleet, Failure> {
-        let (fleet, client) = self.collect(flags).await?;
+    pub async fn fleet(&self, flags: &cluster::Flags, purpose: Purpose) -> Result<Fleet, Failure> {
+        let (fleet, client) = self.collect(flags, purpose).await?;
         if !fleet.inventory.roles.iter().any(|role| fleet.meant.takes(role)) {
             return Err(Failure::new(
                 "there is no IamRole to look at",
@@ -116,7 +125,7 @@ impl FleetFlags {
 
     /// The same for one account, whatever roles there are.
     pub async fn account(&self, flags: &cluster::Flags, name: &str) -> Result<(Fleet, AwsAccount), Failure> {
-        let (mut fleet, client) = self.collect(flags).await?;
+        let (mut fleet, client) = self.collect(flags, Purpose::Show).await?;
         fleet.only(&[name.to_owned()])?;
         let accounts = fleet.inventory.accounts.clone();
         let fleet = self.open(fleet, client.as_ref(), flags, accounts).await?;
@@ -151,7 +160,11 @@ impl FleetFlags {
         Ok(fleet)
     }
 
-    async fn collect(&self, flags: &cluster::Flags) -> Result<(Fleet, Option<Client>), Failure> {
+    async fn collect(
+        &self,
+        flags: &cluster::Flags,
+        purpose: Purpose,
+    ) -> Result<(Fleet, Option<Client>), Failure> {
         let mut inventory = Inventory::default();
         take_in(&mut inventory, &files::objects(&self.files)?, flags)?;
         let complete =
@@ -167,32 +180,23 @@ impl FleetFlags {
         for role in &mut inventory.roles {
             role.metadata.namespace.get_or_insert_with(|| default.to_owned());
         }
-        if let Some(client) = &client {
-            from_cluster(&mut inventory, client, self.files.is_empty()).await?;
-        }
+        let said = match &client {
+            Some(client) => from_cluster(&mut inventory, client, self.files.is_empty()).await?,
+            None => None,
+        };
         let meant = Meant {
             role: self.role.clone(),
             // A role that is named stands in its namespace.
             namespace: flags.namespace.clone().filter(|_| self.role.is_none()),
         };
-        // The controller says in its accounts what it calls the cluster.
-        let said = inventory
-            .targeted(|role| meant.takes(role))
-            .into_iter()
-            .chain(&inventory.accounts)
-            .find_map(|account| account.status.as_ref()?.cluster.clone());
-        inventory.cluster = match (self.cluster_name.clone().or(said), &client) {
-            (Some(name), _) => name,
-            (None, None) => "files".to_owned(),
-            (None, Some(client)) => {
-                let api: Api<Namespace> = Api::all(client.clone());
-                let system = api.get("kube-system").await.map_err(|_| {
-                    Failure::new(
-                        "no controller has said yet what it calls this cluster, and you may not read the namespace kube-system",
-                        "give --cluster-name, as the controller has it",
-                    )
-                })?;
-                system.uid().unwrap_or_default()
+        inventory.cluster = match purpose {
+            Purpose::Show => self.cluster_shown(said, client.as_ref()).await?,
+            Purpose::Write { take_over } => {
+                // What a status says of a role's id must not make a role ours.
+                inventory.roles.iter_mut().for_each(|role| role.status = None);
+                let permit = self.permit(&inventory, flags, take_over).await?;
+                eprintln!("{}", permit.notice);
+                permit.cluster
             }
         };
         let surroundings = Surroundings {
@@ -222,6 +226,38 @@ impl FleetFlags {
             fleet.only(&self.accounts)?;
         }
         Ok((fleet, client))
+    }
+
+    /// Name of the cluster in owner tags, for a look: as its controller has it.
+    async fn cluster_shown(&self, said: Option<String>, client: Option<&Client>) -> Result<String, Failure> {
+        match (self.cluster_name.clone().or(said), client) {
+            (Some(name), _) => Ok(name),
+            (None, None) => Ok("files".to_owned()),
+            (None, Some(client)) => {
+                let api: Api<Namespace> = Api::all(client.clone());
+                let system = api.get("kube-system").await.map_err(|_| {
+                    Failure::new(
+                        "no controller has said yet what it calls this cluster, and you may not read the namespace kube-system",
+                        "give --cluster-name, as the controller has it",
+                    )
+                })?;
+                Ok(system.uid().unwrap_or_default())
+            }
+        }
+    }
+
+    /// Asks the cluster whether these roles may be written without its controller.
+    pub async fn permit(
+        &self,
+        inventory: &Inventory,
+        flags: &cluster::Flags,
+        take_over: bool,
+    ) -> Result<managed::Permit, Failure> {
+        let mut accounts = inventory.accounts.clone();
+        accounts.retain(|account| self.accounts.is_empty() || self.accounts.contains(&account.name_any()));
+        accounts.retain(|account| inventory.roles.iter().any(|role| targets(role, account)));
+        let answer = managed::ask(flags, &inventory.roles, &accounts).await?;
+        answer.permit(take_over, self.cluster_name.clone())
     }
 
     /// A session for every `MfaSession` that one of the accounts refers to.
@@ -432,7 +468,9 @@ fn take_in(inventory: &mut Inventory, objects: &[Found], flags: &cluster::Flags)
             "Namespace" => inventory.namespaces.push(parsed(found)?),
             _ if !group.starts_with(rolectl_crds::GROUP) => {}
             "IamRole" => {
+                // A status that is written in a file says nothing: no controller has seen it.
                 let mut role: IamRole = parsed(found)?;
+                role.status = None;
                 if let Some(namespace) = &flags.namespace {
                     let own = role.metadata.namespace.get_or_insert_with(|| namespace.clone());
                     if own != namespace {
@@ -449,8 +487,20 @@ fn take_in(inventory: &mut Inventory, objects: &[Found], flags: &cluster::Flags)
                 }
                 inventory.roles.push(role);
             }
-            "AwsAccount" => inventory.accounts.push(parsed(found)?),
-            "MfaSession" => inventory.sessions.push(parsed(found)?),
+            "AwsAccount" => {
+                let account: AwsAccount = parsed(found)?;
+                inventory.accounts.push(AwsAccount {
+                    status: None,
+                    ..account
+                });
+            }
+            "MfaSession" => {
+                let session: MfaSession = parsed(found)?;
+                inventory.sessions.push(MfaSession {
+                    status: None,
+                    ..session
+                });
+            }
             _ => {}
         }
     }
@@ -473,8 +523,13 @@ fn parsed<K: DeserializeOwned>(found: &Found) -> Result<K, Failure> {
     })
 }
 
-/// What the files do not have. Of roles that are in both, the cluster's status is taken: it remembers their ids.
-async fn from_cluster(inventory: &mut Inventory, client: &Client, roles_too: bool) -> Result<(), Failure> {
+/// What the files do not have. Of roles that are in both, the cluster's status is taken: it remembers their ids. Returns the
+/// name that the controller gives the cluster in owner tags, preferably that of an account which the roles name.
+async fn from_cluster(
+    inventory: &mut Inventory,
+    client: &Client,
+    roles_too: bool,
+) -> Result<Option<String>, Failure> {
     for role in cluster::roles(client, None).await? {
         let same = inventory
             .roles
@@ -486,7 +541,14 @@ async fn from_cluster(inventory: &mut Inventory, client: &Client, roles_too: boo
             None => {}
         }
     }
-    for account in cluster::accounts(client).await? {
+    let accounts = cluster::accounts(client).await?;
+    let is_targeted = |account: &&AwsAccount| inventory.roles.iter().any(|role| targets(role, account));
+    let said = accounts
+        .iter()
+        .filter(is_targeted)
+        .chain(&accounts)
+        .find_map(|account| account.status.as_ref()?.cluster.clone());
+    for account in accounts {
         if !inventory
             .accounts
             .iter()
@@ -509,7 +571,7 @@ async fn from_cluster(inventory: &mut Inventory, client: &Client, roles_too: boo
     if let Ok(namespaces) = namespaces.list(&ListParams::default()).await {
         inventory.namespaces.extend(namespaces);
     }
-    Ok(())
+    Ok(said)
 }
 
 impl Fleet {

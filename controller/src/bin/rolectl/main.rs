@@ -8,6 +8,7 @@ mod failure;
 mod files;
 mod fleet;
 mod keys;
+mod managed;
 mod mfa;
 mod output;
 mod session_cache;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster;
 use crate::failure::Failure;
-use crate::fleet::{self, Fleet, Overview, Paint, Seen};
+use crate::fleet::{self, Fleet, Overview, Paint, Purpose, Seen};
 use crate::output::agreed;
 
 /// How many roles are worked on at a time.
@@ -28,7 +28,9 @@ const FRESH: std::time::Duration = std::time::Duration::from_secs(10);
 ///
 /// Reads roles, accounts and sessions from files, shows what is to be done, asks, and does it. It is safe to interrupt
 /// and to repeat: Ctrl-C lets the roles under way be finished and begins no other, and the next run takes up the rest.
-/// For teams without a controller; roles that a controller keeps belong to it and are refused here.
+/// For teams without a controller. If a cluster can be reached, it is asked first: IamRoles of that cluster, and roles in
+/// accounts that its controller serves, are refused. If none can be reached, the owner in whose name roles are written is
+/// printed before the plan.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl apply -f roles/ --mfa 123456
@@ -44,7 +46,7 @@ pub struct Apply {
 /// Remove the roles of files from their accounts
 ///
 /// As when their objects are deleted from a cluster: `deletionPolicy: Retain` leaves a role without our owner tag, and
-/// what is not ours stays as it is.
+/// what is not ours stays as it is. Roles that a controller manages are refused, as by `rolectl apply`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   rolectl destroy -f roles/ --mfa 123456
@@ -59,6 +61,12 @@ pub struct Destroy {
 struct Settings {
     #[command(flatten)]
     fleet: fleet::FleetFlags,
+    /// Write to AWS although a controller manages these roles or accounts, or though that cannot be found out
+    ///
+    /// For a controller that is down or is replaced. Roles are then written in the name of its cluster, unless --cluster-name
+    /// gives another. As soon as the controller runs, it corrects what differs from its own objects.
+    #[arg(long)]
+    take_over: bool,
     /// Do not ask
     #[arg(long, short = 'y')]
     yes: bool,
@@ -94,7 +102,8 @@ impl Settings {
             .usage());
         }
         let paint = Paint::of_stdout();
-        let fleet = self.fleet.fleet(flags).await?;
+        let take_over = self.take_over;
+        let fleet = self.fleet.fleet(flags, Purpose::Write { take_over }).await?;
         let seen_at = tokio::time::Instant::now();
         let mut seen = fleet.look(goal).await;
         fleet.tell_left_out();
@@ -114,6 +123,7 @@ impl Settings {
             return Ok(ExitCode::from(1));
         }
         if seen_at.elapsed() > FRESH {
+            self.fleet.permit(&fleet.inventory, flags, take_over).await?;
             let again = fleet.look(goal).await;
             if !same(&seen, &again) {
                 return Err(Failure::new(

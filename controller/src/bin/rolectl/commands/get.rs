@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cluster;
 use crate::failure::Failure;
-use crate::fleet::{FleetFlags, Overview, Paint};
+use crate::fleet::{FleetFlags, Overview, Paint, Purpose};
 use crate::mfa::CodeFlags;
 use crate::output::{Format, machine, table};
 
@@ -192,7 +192,7 @@ impl Describe {
         print(&role, paint);
         if self.diff {
             let fleet = FleetFlags::of_role(&role, self.cluster_name, self.code)
-                .fleet(flags)
+                .fleet(flags, Purpose::Show)
                 .await?;
             let seen = fleet.look(Goal::Ensure).await;
             fleet.tell_left_out();

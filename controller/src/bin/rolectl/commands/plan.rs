@@ -8,7 +8,7 @@ use rolectl::once::Goal;
 
 use crate::cluster;
 use crate::failure::Failure;
-use crate::fleet::{self, Overview, Paint};
+use crate::fleet::{self, Overview, Paint, Purpose};
 use crate::output::{Format, machine};
 
 /// Show what would be done, and do nothing
@@ -47,7 +47,7 @@ impl Plan {
     }
 
     async fn look(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
-        let fleet = self.fleet.fleet(flags).await?;
+        let fleet = self.fleet.fleet(flags, Purpose::Show).await?;
         let seen = fleet.look(Goal::Ensure).await;
         fleet.tell_left_out();
         let overview = Overview::of(&seen);
