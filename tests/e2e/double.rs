@@ -487,3 +487,75 @@ async fn faults_hit_as_often_as_they_are_told_to() -> Result<()> {
     ensure!(code(iam.list_roles().send().await) == "ok");
     Ok(())
 }
+
+#[tokio::test]
+async fn documents_descriptions_and_tags_are_refused_as_in_aws() -> Result<()> {
+    let double = &crate::world().await?.double;
+    let iam = double.iam(double.root("900000000029").await?);
+    let trust = |more: serde_json::Value| {
+        let mut statement = json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}});
+        for (key, value) in more.as_object().into_iter().flatten() {
+            statement[key] = value.clone();
+        }
+        json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
+    };
+    let create = |doc: String| {
+        iam.create_role()
+            .role_name("strict")
+            .assume_role_policy_document(doc)
+    };
+    let github = "arn:aws:iam::900000000029:oidc-provider/token.actions.githubusercontent.com";
+    for bad in [
+        json!({"Effect": "allow"}),
+        json!({"NotPrincipal": {"AWS": "900000000029"}}),
+        json!({"Principal": {"AWS": "90000000002"}}),
+        json!({"Principal": {"AWS": "arn:aws:iam::90000000002:role/x"}}),
+        json!({"Principal": {"AWS": "arn:aws-cn:iam::900000000030:role/x"}}),
+        json!({"Principal": {"AWS": "arn:aws:iam::900000000029:group/x"}}),
+        json!({"Principal": {"Service": "https://ec2.amazonaws.com"}}),
+        json!({"Principal": {"Federated": "arn:aws:iam::900000000029:role/x"}}),
+        json!({"Action": "sts:AssumeRoleWithWebIdentity", "Principal": {"Federated": github}}),
+        json!({"Sid": "has space"}),
+        json!({"Condition": {"NullIfExists": {"aws:x": "true"}}}),
+        json!({"Condition": {"DateLessThan": {"aws:CurrentTime": "tomorrow"}}}),
+        json!({"Condition": {"StringEquals": {"sts:ExternalId": null}}}),
+    ] {
+        let answer = code(create(trust(bad.clone())).send().await);
+        ensure!(answer == "MalformedPolicyDocument", "{bad}: {answer}");
+    }
+    let dash = json!({"Condition": {"StringEquals": {"sts:ExternalId": "a \u{2014} b"}}});
+    ensure!(code(create(trust(dash)).send().await) == "ValidationError");
+    ensure!(code(create(trust(json!({}))).description("\u{4f1a}").send().await) == "ValidationError");
+    let tag = aws_sdk_iam::types::Tag::builder()
+        .key("a")
+        .value("\u{1f680}")
+        .build()?;
+    ensure!(code(create(trust(json!({}))).tags(tag).send().await) == "ValidationError");
+    let sub = json!({"StringLike": {"token.actions.githubusercontent.com:sub": "repo:acme/*"}});
+    let fine = json!({"Action": "sts:AssumeRoleWithWebIdentity", "Principal": {"Federated": github}, "Condition": sub});
+    ensure!(code(create(trust(fine)).description("Für das Büro").send().await) == "ok");
+
+    let put = |statement: serde_json::Value| {
+        iam.put_role_policy()
+            .role_name("strict")
+            .policy_name("p")
+            .policy_document(json!({"Version": "2012-10-17", "Statement": statement}).to_string())
+    };
+    for bad in [
+        json!({"Effect": "Allow", "Action": "s3:", "Resource": "*"}),
+        json!({"Effect": "Allow", "Action": "s3:Get Object", "Resource": "*"}),
+        json!({"Effect": "Allow", "Action": "s3:a:b", "Resource": "*"}),
+        json!({"Effect": "Allow", "Action": "s3:*"}),
+        json!({"Effect": "Allow", "Action": "s3:*", "Resource": "bucket"}),
+        json!({"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws-cn:s3:::a"}),
+        json!({"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:iam:eu-west-1:900000000029:role/x"}),
+        json!({"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Principal": "*"}),
+    ] {
+        let answer = code(put(bad.clone()).send().await);
+        ensure!(answer == "MalformedPolicyDocument", "{bad}: {answer}");
+    }
+    // IAM takes an operator without keys, which restricts nothing.
+    let empty = json!({"Effect": "Allow", "Action": "s3:*", "Resource": ["arn:aws:s3:::a", "arn:*:s3:::b"], "Condition": {"StringLike": {}}});
+    ensure!(code(put(empty).send().await) == "ok");
+    Ok(())
+}

@@ -174,11 +174,13 @@ async fn description_and_duration_change_together() -> Result<()> {
     apply(
         &s,
         "text",
-        json!({"description": "second – ü", "maxSessionDuration": 43200}),
+        json!({"description": "second: ü, 1 %", "maxSessionDuration": 43200}),
     )
     .await?;
     let role = role(&s, "text").await?;
-    ensure!(role.description.as_deref() == Some("second – ü") && role.max_session_duration == Some(43200));
+    ensure!(
+        role.description.as_deref() == Some("second: ü, 1 %") && role.max_session_duration == Some(43200)
+    );
     Ok(())
 }
 

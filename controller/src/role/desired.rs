@@ -150,12 +150,13 @@ fn read_document(
     policy: &PolicyJson,
     place: Place,
     variables: &Variables,
+    partition: &str,
 ) -> (Option<Document>, Vec<Finding>) {
     if let Err(error) = check_size(policy.text_len()) {
         return (None, vec![Finding::error(error)]);
     }
     match variables.fill_value(&policy.to_value()) {
-        Ok(filled) => read(&filled, place),
+        Ok(filled) => read(&filled, place, Some(partition)),
         Err(error) => (None, vec![Finding::error(error)]),
     }
 }
@@ -171,10 +172,55 @@ pub fn document_findings(spec: &IamRoleSpec, context: &AccountContext) -> Vec<(S
     trust
         .chain(inline)
         .flat_map(|(field, policy, place)| {
-            let (_, findings) = read_document(policy, place, &variables);
+            let (_, findings) = read_document(policy, place, &variables, &context.partition);
             findings.into_iter().map(move |finding| (field.clone(), finding))
         })
         .collect()
+}
+
+/// The first character that IAM refuses in a role's description, by the pattern of
+/// [CreateRole](https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html):
+/// `[\u0009\u000A\u000D\u0020-\u007E\u00A1-\u00FF]*`.
+pub fn outside_description(text: &str) -> Option<char> {
+    text.chars()
+        .find(|c| !matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{a1}'..='\u{ff}'))
+}
+
+/// The first character that IAM refuses in a tag's key or value, by the pattern of
+/// [Tag](https://docs.aws.amazon.com/IAM/latest/APIReference/API_Tag.html): `[\p{L}\p{Z}\p{N}_.:/=+\-@]*`. Some
+/// combining marks that IAM refuses count as letters here.
+pub fn outside_tag(text: &str) -> Option<char> {
+    let allowed =
+        |c: char| c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c);
+    text.chars().find(|c| !allowed(*c))
+}
+
+fn check_characters(tags: &BTreeMap<String, String>, description: &str) -> Result<(), SpecError> {
+    for (key, value) in tags {
+        if let Some(bad) = outside_tag(key).or_else(|| outside_tag(value)) {
+            return Err(SpecError::new(
+                format!("tags.{key}"),
+                format!(
+                    "holds {}: a tag has letters, digits, spaces and _.:/=+-@ only",
+                    named(bad)
+                ),
+            ));
+        }
+    }
+    outside_description(description).map_or(Ok(()), |bad| {
+        Err(SpecError::new(
+            "description",
+            format!(
+                "holds {}, which IAM does not take in a description: use Latin-1 characters only",
+                named(bad)
+            ),
+        ))
+    })
+}
+
+/// A character for people, also where it cannot be seen.
+fn named(c: char) -> String {
+    format!("the character {:?} (U+{:04X})", c, u32::from(c))
 }
 
 /// What `spec` wants in the account of `context`.
@@ -216,7 +262,7 @@ pub fn desired(
     let mut warnings = vec![];
     let mut document = |field: String, policy: &PolicyJson, place: Place| -> Result<Document, SpecError> {
         let mut errors = vec![];
-        let (read, findings) = read_document(policy, place, &variables);
+        let (read, findings) = read_document(policy, place, &variables, &context.partition);
         for finding in findings {
             match finding.severity {
                 Severity::Error => errors.push(finding.problem),
@@ -267,6 +313,7 @@ pub fn desired(
             "is longer than 1000 characters once its variables are filled in",
         ));
     }
+    check_characters(&tags, &description)?;
     let inline_policies = inline_policies
         .iter()
         .map(|(name, value)| {
@@ -447,6 +494,59 @@ mod tests {
         assert_eq!(
             warnings[10],
             "2 more warnings: run rolectl lint to see all of them"
+        );
+    }
+
+    #[test]
+    fn characters_that_iam_refuses_in_descriptions_and_tags_are_named() {
+        for (text, description, tag) in [
+            ("Für das Büro, 10 %", None, Some(',')),
+            ("team: platform/x=1+2-3_4.5@6", None, None),
+            ("Büro 会社", Some('会'), None),
+            ("a \u{2014} b", Some('\u{2014}'), Some('\u{2014}')),
+            ("\u{1f680}", Some('\u{1f680}'), Some('\u{1f680}')),
+            ("a\u{a0}b", Some('\u{a0}'), None),
+            ("a\tb", None, Some('\t')),
+            ("a\u{7f}b", Some('\u{7f}'), Some('\u{7f}')),
+        ] {
+            assert_eq!(outside_description(text), description, "{text}");
+            assert_eq!(outside_tag(text), tag, "{text}");
+        }
+        let mut s = spec();
+        s.description = "a \u{2014} b".into();
+        assert_eq!(
+            of(&s).unwrap_err(),
+            "spec.description: holds the character '\u{2014}' (U+2014), which IAM does not take in a description: use Latin-1 characters only"
+        );
+        let mut s = spec();
+        s.tags = [("team".to_owned(), "\u{1f680}".to_owned())]
+            .into_iter()
+            .collect();
+        assert_eq!(
+            of(&s).unwrap_err(),
+            "spec.tags.team: holds the character '\u{1f680}' (U+1F680): a tag has letters, digits, spaces and _.:/=+-@ only"
+        );
+    }
+
+    #[test]
+    fn an_arn_of_another_partition_is_refused_for_the_account() {
+        let mut s = spec();
+        s.inline_policies.insert(
+            "x".into(),
+            json!({"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": ["arn:aws-cn:s3:::a", "arn:*:s3:::b", "arn:$(aws.partition):s3:::c"]}}).into(),
+        );
+        assert_eq!(
+            of(&s).unwrap_err(),
+            "spec.inlinePolicies.x: Statement[0].Resource holds arn:aws-cn:s3:::a of the partition aws-cn, but the account is in aws: write arn:$(aws.partition):..."
+        );
+        let mut s = spec();
+        s.assume_role_policy = Some(
+            json!({"Statement": {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "arn:aws-us-gov:iam::111111111111:root"}}}).into(),
+        );
+        assert!(
+            of(&s)
+                .unwrap_err()
+                .contains("of the partition aws-us-gov, but the account is in aws")
         );
     }
 

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 /// The operators, without set prefix and `IfExists`.
@@ -173,6 +173,58 @@ fn number(text: &str) -> Option<String> {
     })
 }
 
+/// What is wrong with a value under the operator, by the operator's type. `None`: nothing, or the operator compares text.
+pub fn value_problem(operator: &str, value: &str) -> Option<ValueProblem> {
+    let base = base(operator).to_ascii_lowercase();
+    let lower = value.to_ascii_lowercase();
+    let parses = match base.as_str() {
+        "bool" | "null" => lower == "true" || lower == "false",
+        "ipaddress" | "notipaddress" => network(value).is_some(),
+        _ if base.starts_with("numeric") => number(value).is_some() || value.parse::<f64>().is_ok(),
+        _ if base.starts_with("date") => {
+            return (!is_date(value)).then_some(ValueProblem {
+                expected: "a date such as 2026-01-31T00:00:00Z, or seconds since 1970",
+                refused: true,
+            });
+        }
+        _ => true,
+    };
+    let expected = match base.as_str() {
+        "bool" | "null" => "true or false",
+        "ipaddress" | "notipaddress" => "an address or a network such as 203.0.113.0/24",
+        _ => "a number",
+    };
+    (!parses).then_some(ValueProblem {
+        expected,
+        refused: false,
+    })
+}
+
+/// Why a value of a condition does not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValueProblem {
+    /// What the operator compares with.
+    pub expected: &'static str,
+    /// Whether IAM refuses the document. Otherwise the value never matches.
+    pub refused: bool,
+}
+
+/// Dates are the only values that IAM parses when a policy is put: a year, with or without month, day, time and zone,
+/// or seconds since the epoch.
+fn is_date(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if digits(text) {
+        return text.parse::<i64>().is_ok();
+    }
+    if text.parse::<Timestamp>().is_ok() || text.parse::<DateTime>().is_ok() || text.parse::<Date>().is_ok() {
+        return true;
+    }
+    let year_and_month = text.split_once('-').map(|(year, month)| {
+        digits(year) && year.len() == 4 && digits(month) && (1..=12).contains(&month.parse().unwrap_or(0))
+    });
+    year_and_month.unwrap_or_default()
+}
+
 /// A date of the [W3C's ISO 8601](http://www.w3.org/TR/NOTE-datetime) or seconds since the epoch, as an instant.
 fn instant(text: &str) -> Option<String> {
     if let Ok(seconds) = text.parse::<i64>()
@@ -235,6 +287,38 @@ mod tests {
             ("IfExists", ""),
         ] {
             assert_eq!(base(operator), is);
+        }
+    }
+
+    #[test]
+    fn a_value_that_the_operator_cannot_compare_is_found() {
+        for (operator, value, refused) in [
+            ("Bool", "TRUE", None),
+            ("Bool", "yes", Some(false)),
+            ("Null", "1", Some(false)),
+            ("IpAddress", "203.0.113.0/24", None),
+            ("IpAddress", "2001:db8::/32", None),
+            ("IpAddress", "203.0.113.*", Some(false)),
+            ("NotIpAddressIfExists", "203.0.113.0/40", Some(false)),
+            ("NumericLessThan", "3600", None),
+            ("NumericLessThan", "1e3", None),
+            ("NumericLessThan", "1h", Some(false)),
+            ("DateLessThan", "2026-01-02T03:04:05Z", None),
+            ("DateLessThan", "2026-01-02T03:04Z", None),
+            ("DateLessThan", "2026-01-02T03:04:05.678+01:00", None),
+            ("DateLessThan", "2026-01-02T03:04:05", None),
+            ("DateLessThan", "2026-01-02", None),
+            ("DateLessThan", "2026-01", None),
+            ("DateLessThan", "2026", None),
+            ("DateLessThan", "1767312000", None),
+            ("DateLessThan", "tomorrow", Some(true)),
+            ("DateLessThan", "31.01.2026", Some(true)),
+            ("DateLessThan", "2026-13", Some(true)),
+            ("DateLessThan", "2026-02-31", Some(true)),
+            ("StringEquals", "anything", None),
+        ] {
+            let found = value_problem(operator, value).map(|problem| problem.refused);
+            assert_eq!(found, refused, "{operator} {value}");
         }
     }
 

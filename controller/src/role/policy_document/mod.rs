@@ -254,6 +254,11 @@ fn is_unique_id(principal: &str) -> bool {
         && principal.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
+/// Whether a text is an account id.
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
 impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::condition::canonical_value;
+use super::condition::{base, canonical_value};
 use super::{Caseless, Effect, MAX_BYTES, MAX_DEPTH, PolicyDocument, Principals, Scope, Statement};
 use crate::role::bounded;
 
@@ -57,6 +57,16 @@ impl fmt::Display for PolicyError {
 }
 impl std::error::Error for PolicyError {}
 
+/// Who wrote the document that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// An author, before AWS sees it: what AWS would refuse, and what YAML or a template engine may have changed, is a
+    /// problem.
+    Author,
+    /// AWS, or a document that is only compared: as much as possible is read.
+    Any,
+}
+
 /// A document as it is written, before its statements lose their order.
 pub(super) struct Ordered {
     pub version: Option<String>,
@@ -69,7 +79,7 @@ impl PolicyDocument {
     /// Parses and canonicalises. Even an empty object is a document, equal to itself; see [`super::lint`] for
     /// what AWS takes.
     pub fn from_value(value: &Value) -> Result<Self, PolicyError> {
-        ordered(value).map(Self::from)
+        ordered(value, Source::Any).map(Self::from)
     }
 }
 
@@ -126,12 +136,15 @@ fn check_bounds(value: &Value) -> Result<(), PolicyError> {
 }
 
 /// Reads a document in the author's order.
-pub(super) fn ordered(value: &Value) -> Result<Ordered, PolicyError> {
+pub(super) fn ordered(value: &Value, source: Source) -> Result<Ordered, PolicyError> {
     check_bounds(value)?;
     let Some(map) = value.as_object() else {
         return Err(PolicyError::of("", "is not a JSON object"));
     };
-    let mut reader = Reader::default();
+    let mut reader = Reader {
+        problems: vec![],
+        source,
+    };
     let (mut version, mut id, mut statements) = (None, None, None);
     for (key, value) in map {
         match key.as_str() {
@@ -177,9 +190,9 @@ const ELEMENTS: &[&str] = &[
 /// The kinds of principal.
 const KINDS: &[&str] = &["AWS", "Service", "Federated", "CanonicalUser"];
 
-#[derive(Default)]
 struct Reader {
     problems: Vec<Problem>,
+    source: Source,
 }
 
 impl Reader {
@@ -273,8 +286,8 @@ impl Reader {
 
     fn effect(&mut self, at: &str, value: &Value) -> Option<Effect> {
         match value.as_str() {
-            Some(e) if e.eq_ignore_ascii_case("allow") => Some(Effect::Allow),
-            Some(e) if e.eq_ignore_ascii_case("deny") => Some(Effect::Deny),
+            Some(e) if e.eq_ignore_ascii_case("allow") => Some(self.effect_case(at, e, Effect::Allow)),
+            Some(e) if e.eq_ignore_ascii_case("deny") => Some(self.effect_case(at, e, Effect::Deny)),
             _ => {
                 self.problem(at, format!("is {value}: write Allow or Deny"));
                 None
@@ -282,9 +295,22 @@ impl Reader {
         }
     }
 
+    /// The [values are case sensitive](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_effect.html).
+    fn effect_case(&mut self, at: &str, written: &str, effect: Effect) -> Effect {
+        if self.source == Source::Author && written != effect.to_string() {
+            self.problem(at, format!("is \"{written}\", which AWS refuses: write {effect}"));
+        }
+        effect
+    }
+
     fn strings<'v>(&mut self, at: &str, value: &'v Value) -> impl Iterator<Item = String> + use<'v> {
         for bad in list(value).filter(|v| !v.is_string()) {
-            self.problem(at, format!("holds {bad}, which is not a string"));
+            let hint = if matches!(bad, Value::Number(_) | Value::Bool(_)) {
+                ": quote it, because YAML may have changed what was written"
+            } else {
+                ""
+            };
+            self.problem(at, format!("holds {bad}, which is not a string{hint}"));
         }
         list(value).filter_map(|v| v.as_str().map(str::to_owned))
     }
@@ -353,7 +379,14 @@ impl Reader {
                     );
                 }
             }
-            // An operator without keys says nothing.
+            // IAM accepts an operator without keys and ignores it. An author whose template rendered to nothing, or whose
+            // null was dropped by kubectl, gets a document without the restriction.
+            if self.source == Source::Author && keys.as_object().is_some_and(Map::is_empty) {
+                self.problem(
+                    &here,
+                    "has no condition key, so it restricts nothing: write the key, or remove the operator",
+                );
+            }
             if !read.is_empty() && operators.insert(Caseless(operator.clone()), read).is_some() {
                 self.problem(&here, "stands there twice in different case: keep one of the two");
             }
@@ -363,7 +396,19 @@ impl Reader {
 
     fn condition_values(&mut self, at: &str, operator: &str, values: &Value) -> BTreeSet<String> {
         let mut set = BTreeSet::new();
+        let author = self.source == Source::Author;
+        if author && (values.is_null() || values.as_array().is_some_and(Vec::is_empty)) {
+            self.problem(at, "has no value: write one, or remove the key");
+            return set;
+        }
+        let text_only = author && compares_text(operator);
         for value in list(values) {
+            if text_only && let Value::Number(_) | Value::Bool(_) = value {
+                let what = format!(
+                    "holds {value} without quotes, and YAML may have changed what was written (a leading zero, 1.10, 0x1F, yes): quote it"
+                );
+                self.problem(at, what);
+            }
             let text = match value {
                 Value::String(s) => s.clone(),
                 Value::Bool(b) => b.to_string(),
@@ -377,6 +422,12 @@ impl Reader {
         }
         set
     }
+}
+
+/// Whether an operator compares text, so that a number or a boolean under it was meant as text.
+fn compares_text(operator: &str) -> bool {
+    let base = base(operator).to_ascii_lowercase();
+    base.starts_with("string") || base.starts_with("arn") || base.starts_with("binary")
 }
 
 /// The word of `known` that `word` was probably meant to be.

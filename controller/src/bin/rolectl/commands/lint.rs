@@ -189,10 +189,16 @@ fn sample_account(role: &Value) -> Option<AwsAccount> {
         .skip(1)
         .filter_map(|rest| rest.split_once(')').map(|(key, _)| (key, "label")))
         .collect();
+    // Without an account its partition is the one that the role names.
+    let partition = text
+        .split("\"arn:aws")
+        .skip(1)
+        .find_map(|rest| rest.split_once(':'))
+        .map_or_else(|| "aws".to_owned(), |(rest, _)| format!("aws{rest}"));
     serde_json::from_value(serde_json::json!({
         "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount",
         "metadata": {"name": "account", "labels": labels},
-        "spec": {"accountId": "000000000000"},
+        "spec": {"accountId": "000000000000", "partition": partition},
     }))
     .ok()
 }
