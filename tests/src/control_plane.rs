@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use anyhow::{Context as _, Result, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use serde_json::{Value, json};
 
 use crate::process::{Process, Spawn};
 use crate::tools::Tools;
@@ -107,7 +108,8 @@ impl ControlPlane {
         };
         for (user, _, token) in USERS {
             let name = user.rsplit(':').next().unwrap_or(user);
-            std::fs::write(plane.kubeconfig(name), kubeconfig(&plane.url, name, token))?;
+            let user = json!({"token": token});
+            std::fs::write(plane.kubeconfig(name), kubeconfig(&plane.url, name, &user))?;
         }
         plane.start_apiserver()?;
         plane.ready().await?;
@@ -175,6 +177,14 @@ impl ControlPlane {
         self.dir.join(format!("{user}.kubeconfig"))
     }
 
+    /// Writes the kubeconfig `name` of a user who is not in the token file: admin impersonates that user, so RBAC and admission
+    /// policies see the user's name and groups.
+    pub fn impersonate(&self, name: &str, user: &str, groups: &[&str]) -> Result<()> {
+        let user = json!({"token": "admin-token", "as": user, "as-groups": groups});
+        std::fs::write(self.kubeconfig(name), kubeconfig(&self.url, name, &user))?;
+        Ok(())
+    }
+
     /// A client of a user. Each test has its own patience: see [`crate::wait`].
     pub async fn client(&self, user: &str) -> Result<Client> {
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig(user))?;
@@ -187,10 +197,15 @@ impl ControlPlane {
 
     /// Runs kubectl as admin, with `stdin`.
     pub async fn kubectl_with(&self, args: &[&str], stdin: &str) -> Result<Output> {
+        self.kubectl_as("admin", args, stdin).await
+    }
+
+    /// Runs kubectl with the kubeconfig of `user`, with `stdin`.
+    pub async fn kubectl_as(&self, user: &str, args: &[&str], stdin: &str) -> Result<Output> {
         use tokio::io::AsyncWriteExt as _;
         let mut child = tokio::process::Command::new(&self.kubectl)
             .args(args)
-            .env("KUBECONFIG", self.kubeconfig("admin"))
+            .env("KUBECONFIG", self.kubeconfig(user))
             .env("HOME", &self.dir)
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
@@ -235,15 +250,15 @@ fn service_account_keys(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn kubeconfig(url: &str, user: &str, token: &str) -> String {
+fn kubeconfig(url: &str, name: &str, user: &Value) -> String {
     // The server's certificate is made anew at each start and signed by nobody.
-    serde_json::json!({
+    json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "test",
         "clusters": [{"name": "test", "cluster": {"server": url, "insecure-skip-tls-verify": true}}],
-        "users": [{"name": user, "user": {"token": token}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+        "users": [{"name": name, "user": user}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": name}}],
     })
     .to_string()
 }
