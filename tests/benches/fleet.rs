@@ -297,18 +297,19 @@ impl Bench {
             clients.push(bare.hands(n).await?);
         }
         let start = Instant::now();
+        let statuses = statuses(&bare).await?;
         let (api, bare, clients) = (bare.roles(), &bare, &clients);
         stream::iter(0..self.flags.roles)
             .map(anyhow::Ok)
             .try_for_each_concurrent(self.flags.in_flight, |n| {
-                let api = api.clone();
+                let (api, statuses) = (api.clone(), statuses.clone());
                 async move {
                     let role = bare.role(&name(n), spec(&json!({"names": ["x"]}), ""));
                     write_object(&api, &name(n), &role).await?;
                     for iam in self.of(clients, n) {
                         create_in_aws(iam, &name(n), bare).await?;
                     }
-                    write_status(&api, &name(n)).await
+                    write_status(&statuses, &name(n)).await
                 }
             })
             .await?;
@@ -509,10 +510,11 @@ impl Bench {
                 .await?;
         }
         let clients = &clients;
+        let statuses = statuses(&bare).await?;
         stream::iter(0..self.flags.roles)
             .map(anyhow::Ok)
             .try_for_each_concurrent(self.flags.in_flight, |n| {
-                let api = api.clone();
+                let statuses = statuses.clone();
                 async move {
                     for iam in self.of(clients, n) {
                         iam.update_role()
@@ -522,7 +524,7 @@ impl Bench {
                             .send()
                             .await?;
                     }
-                    write_status(&api, &name(n)).await
+                    write_status(&statuses, &name(n)).await
                 }
             })
             .await?;
@@ -683,6 +685,12 @@ async fn write_object(api: &Api<IamRole>, name: &str, role: &Value) -> Result<()
     api.patch(name, &PatchParams::default(), &Patch::Merge(&patch))
         .await?;
     Ok(())
+}
+
+/// The admission policy `rolectl-status` lets nobody but the controller write a status.
+async fn statuses(s: &Scenario<'_>) -> Result<Api<IamRole>> {
+    let client = s.world.plane.client("rolectl-controller").await?;
+    Ok(Api::namespaced(client, &s.name))
 }
 
 async fn write_status(api: &Api<IamRole>, name: &str) -> Result<()> {

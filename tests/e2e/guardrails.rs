@@ -329,7 +329,7 @@ async fn the_controllers_own_rights_change_no_spec() -> Result<()> {
         "it moved roles by a label"
     );
     // What it must be able to do.
-    let finalizer = Patch::Merge(json!({"metadata": {"finalizers": ["iam.rolectl.dev/test"]}}));
+    let finalizer = Patch::Merge(json!({"metadata": {"finalizers": [rolectl_crds::FINALIZER]}}));
     roles.patch("app", &params, &finalizer).await?;
     let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
     roles.patch("app", &params, &none).await?;

@@ -36,11 +36,14 @@ async fn world() -> Result<&'static World> {
     WORLD
         .get_or_try_init(|| async {
             let world = World::start("e2e").await?;
-            // The controller must enforce by itself what admission would refuse before it: only namespaces that a
-            // test labels are held to the admission policy.
+            // The controller must enforce by itself what admission would refuse before it, and must not believe a status that
+            // somebody has forged: only namespaces that a test labels are subject to these admission policies. Objects
+            // without a namespace always are.
             let only = serde_json::json!({"spec": {"matchResources": {"namespaceSelector": {"matchLabels": {"admission": "on"}}}}});
-            let binding = ["patch", "validatingadmissionpolicybinding", "rolectl-guardrails", "--type=merge", "-p"];
-            world.plane.kubectl(&[&binding[..], &[only.to_string().as_str()]].concat()).await?;
+            for policy in ["rolectl-guardrails", "rolectl-status"] {
+                let binding = ["patch", "validatingadmissionpolicybinding", policy, "--type=merge", "-p"];
+                world.plane.kubectl(&[&binding[..], &[only.to_string().as_str()]].concat()).await?;
+            }
             Ok(world)
         })
         .await
