@@ -93,6 +93,83 @@ async fn the_chart_and_the_kustomization_install_the_same() -> Result<()> {
     Ok(())
 }
 
+/// The expressions of the admission policies that name the controller's ServiceAccount.
+fn identities(objects: &BTreeMap<String, Value>) -> Vec<String> {
+    let policies = objects
+        .iter()
+        .filter(|(name, _)| name.starts_with("ValidatingAdmissionPolicy "));
+    let mut all = vec![];
+    for (_, policy) in policies {
+        for list in ["matchConditions", "validations"] {
+            let expressions = policy["spec"][list].as_array().into_iter().flatten();
+            let expressions = expressions.filter_map(|e| e["expression"].as_str());
+            all.extend(expressions.filter(|e| e.contains("userInfo")).map(str::to_owned));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn the_admission_policies_name_the_service_account_of_the_installation() -> Result<()> {
+    let says = |namespace: &str, name: &str| {
+        format!("request.userInfo.username == 'system:serviceaccount:' + '{namespace}' + ':' + '{name}'")
+    };
+    // The last `--namespace` counts.
+    let chart = async |args: &[&str]| -> Result<Vec<String>> {
+        let args = [&["--namespace", "iam", "--set", "crds.enabled=false"], args].concat();
+        Ok(identities(&objects(&template(&args).await?)?))
+    };
+    let default = says("iam", "rolectl-controller");
+    ensure!(chart(&[]).await? == [default.clone(), default.clone()]);
+    let named = says("iam", "keeper");
+    for own in [
+        "serviceAccount.name=keeper",
+        "serviceAccount.name=keeper,serviceAccount.create=false",
+    ] {
+        ensure!(
+            chart(&["--set", own]).await? == [named.clone(), named.clone()],
+            "{own}"
+        );
+    }
+    let other = "admissionPolicy.otherControllers={system:serviceaccount:b:c}";
+    let both = format!("{default} || request.userInfo.username == 'system:serviceaccount:b:c'");
+    ensure!(chart(&["--set", other]).await? == [both.clone(), both]);
+    // An overlay that moves the installation repeats the replacements.
+    let overlay = target().join("ship-overlay");
+    std::fs::create_dir_all(&overlay)?;
+    let default = std::fs::read_to_string(root().join("deploy/default/kustomization.yaml"))?;
+    let at = default.find("replacements:").context("no replacements")?;
+    let (_, replacements) = default.split_at(at);
+    let base = std::fs::canonicalize(root().join("deploy/default"))?;
+    let base = pathdiff(&base, &std::fs::canonicalize(&overlay)?);
+    let moved = format!("namespace: iam\nnameSuffix: -x\nresources: [{base}]\n{replacements}");
+    std::fs::write(overlay.join("kustomization.yaml"), moved)?;
+    let output = tokio::process::Command::new(Tools::kubectl()?)
+        .arg("kustomize")
+        .arg(&overlay)
+        .output()
+        .await?;
+    let moved = objects(&printed("kubectl kustomize", &output)?)?;
+    let suffixed = says("iam", "rolectl-controller-x");
+    ensure!(
+        identities(&moved) == [suffixed.clone(), suffixed],
+        "{:?}",
+        identities(&moved)
+    );
+    Ok(())
+}
+
+/// kustomize takes only relative paths of resources.
+fn pathdiff(to: &Path, from: &Path) -> String {
+    let up: String = from.components().skip(1).map(|_| "../").collect();
+    let down: Vec<_> = to
+        .components()
+        .skip(1)
+        .map(|c| c.as_os_str().to_string_lossy().into_owned())
+        .collect();
+    format!("{up}{}", down.join("/"))
+}
+
 #[tokio::test]
 async fn the_chart_lints_and_says_what_is_left_to_do() -> Result<()> {
     printed("helm lint", &helm_alone(&["lint", "--strict", &chart()]).await?)?;
@@ -132,6 +209,10 @@ async fn values_that_mean_nothing_are_refused() -> Result<()> {
         ("replicas=2,shards=0", "shards"),
         ("sessionSecretNames=null", "sessionSecretNames"),
         ("clusterName=a/b", "clusterName"),
+        (
+            "admissionPolicy.otherControllers={a' || true || 'b}",
+            "otherControllers",
+        ),
         ("terminationGracePeriodSeconds=5", "terminationGracePeriodSeconds"),
     ] {
         let output = helm_alone(&["template", "rolectl", &chart(), "--set", wrong]).await?;
@@ -227,5 +308,126 @@ async fn the_workflows_are_well_formed() -> Result<()> {
             ensure!(pinned && !version.is_empty(), "{}: {action}", file.display());
         }
     }
+    Ok(())
+}
+
+/// The jobs of a workflow with their steps.
+fn jobs(workflow: &Value) -> Vec<(&String, &Value, &Vec<Value>)> {
+    let jobs = workflow["jobs"].as_object().into_iter().flatten();
+    jobs.filter_map(|(name, job)| Some((name, job, job["steps"].as_array()?)))
+        .collect()
+}
+
+#[test]
+fn a_job_that_builds_can_publish_nothing_and_images_are_joined_by_digest() -> Result<()> {
+    for file in std::fs::read_dir(root().join(".github/workflows"))? {
+        let file = file?.path();
+        let text = std::fs::read_to_string(&file)?;
+        let workflow: Value = serde_saphyr::from_str(&text)?;
+        let file = file.display();
+        ensure!(
+            workflow["permissions"] == serde_json::json!({"contents": "read"}),
+            "{file}: more than reading is the default"
+        );
+        for (name, job, steps) in jobs(&workflow) {
+            let job_text = job.to_string();
+            // What runs code of ours or of a dependency.
+            let builds = ["cargo ", ".ci/run", "docker/build-push-action", "buildx build"];
+            let builds = builds.iter().any(|word| job_text.contains(word));
+            let writes = job["permissions"].to_string().contains("write");
+            ensure!(!(builds && writes), "{file}: {name} builds and may write");
+            ensure!(
+                !(builds && job_text.contains("secrets.")),
+                "{file}: {name} builds and has a secret"
+            );
+            for step in steps {
+                let uses = step["uses"].as_str().unwrap_or_default();
+                ensure!(
+                    !uses.starts_with("actions/checkout@") || step["with"]["persist-credentials"] == false,
+                    "{file}: {name} leaves a token in its checkout"
+                );
+                ensure!(
+                    !uses.starts_with("docker/build-push-action@") || step["with"]["push"].is_null(),
+                    "{file}: {name} pushes what it builds"
+                );
+            }
+        }
+    }
+    let release: Value = serde_saphyr::from_str(include_str!("../../.github/workflows/release.yml"))?;
+    let publish = &release["jobs"]["publish"]["steps"];
+    let script: String = publish
+        .as_array()
+        .context("no steps")?
+        .iter()
+        .filter_map(|step| step["run"].as_str())
+        .collect();
+    let join = script.lines().find(|line| line.contains("imagetools create"));
+    ensure!(
+        join.is_some_and(|line| line.contains("\"${digests[@]}\""))
+            && script.contains("digests+=(\"$IMAGE@$(cat digest)\")"),
+        "images are joined by something that can be moved"
+    );
+    let signs = script.lines().filter(|line| line.contains("cosign sign "));
+    ensure!(
+        signs.clone().count() == 2 && signs.clone().all(|line| line.contains('@')),
+        "a tag is signed"
+    );
+    let attested: Vec<&Value> = publish
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|step| {
+            step["uses"]
+                .as_str()
+                .is_some_and(|uses| uses.contains("attest-build-provenance@"))
+        })
+        .map(|step| &step["with"])
+        .collect();
+    ensure!(
+        attested.len() == 2
+            && attested
+                .iter()
+                .any(|with| with["subject-digest"] == "${{ steps.image.outputs.digest }}")
+            && attested
+                .iter()
+                .any(|with| with["subject-checksums"] == "dist/SHA256SUMS"),
+        "{attested:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn ci_checks_advisories_and_says_where_it_could_not() -> Result<()> {
+    let ci = include_str!("../../.ci/run");
+    let at = ci.find("step \"advisories\"").context("no such step")?;
+    let script = ci.get(at..).unwrap_or_default();
+    let run = |database: bool, github: bool| -> Result<(bool, String)> {
+        let deny = format!(
+            "deny() {{ echo \"deny $*\"; [ \"$1\" != fetch ] || {database}; }}\nstep() {{ :; }}\ndeny=deny\n"
+        );
+        let mut bash = std::process::Command::new("bash");
+        bash.args(["-euo", "pipefail", "-c", &format!("{deny}{script}")])
+            .env_remove("GITHUB_ACTIONS");
+        if github {
+            bash.env("GITHUB_ACTIONS", "true");
+        }
+        let output = bash.output()?;
+        Ok((
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        ))
+    };
+    let (passed, told) = run(true, true)?;
+    ensure!(
+        passed && told.contains("deny check --disable-fetch advisories") && !told.contains("SKIPPED"),
+        "{told}"
+    );
+    let (passed, told) = run(false, false)?;
+    ensure!(
+        passed && told.trim_end().ends_with("cannot be fetched here") && told.contains("SKIPPED"),
+        "{told}"
+    );
+    let (passed, told) = run(false, true)?;
+    ensure!(!passed && !told.contains("deny check"), "{told}");
     Ok(())
 }
