@@ -134,6 +134,12 @@ pub const TABLE: &[Described] = &[
         "Statuses written; none is written without a change",
     ),
     described(
+        "rolectl_accounts",
+        "gauge",
+        &[],
+        "AwsAccounts that the replicas look after together. More than the sum of `rolectl_accounts_held`: some have no replica",
+    ),
+    described(
         "rolectl_accounts_held",
         "gauge",
         &[],
@@ -200,6 +206,8 @@ pub struct Metrics {
     pub session_left: Family<OfSession, Number>,
     /// [`TABLE`]: `rolectl_queue_depth`.
     pub queue: Family<OfKind, Gauge>,
+    /// [`TABLE`]: `rolectl_accounts`.
+    pub accounts: Gauge,
     /// [`TABLE`]: `rolectl_accounts_held`.
     pub accounts_held: Gauge,
     look_up: OnceLock<LookUp>,
@@ -241,6 +249,7 @@ impl Default for Metrics {
             role_accounts: registered(&mut registry, "rolectl_role_accounts", Family::default()),
             session_left: registered(&mut registry, "rolectl_session_seconds_left", Family::default()),
             queue: registered(&mut registry, "rolectl_queue_depth", Family::default()),
+            accounts: registered(&mut registry, "rolectl_accounts", Gauge::default()),
             accounts_held: registered(&mut registry, "rolectl_accounts_held", Gauge::default()),
             look_up: OnceLock::new(),
             asked: Mutex::default(),

@@ -99,7 +99,7 @@ async fn every_call_is_counted_and_what_stands_is_shown() -> Result<()> {
     let left = get("rolectl_session_seconds_left{session=\"metrics\"}");
     ensure!(left > 0.0 && left <= 36.0 * 3600.0, "{left}");
     ensure!(get(&format!("rolectl_sweep_age_seconds{{account=\"{account}\"}}")) < 120.0);
-    ensure!(get("rolectl_accounts_held") == 1.0);
+    ensure!(get("rolectl_accounts_held") == 1.0 && get("rolectl_accounts") == 1.0);
     let text = scrape().await.map_err(anyhow::Error::msg)?;
     for metric in TABLE {
         ensure!(

@@ -74,6 +74,32 @@ fn the_alert_for_stalled_roles_knows_every_reason_that_stalls() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn every_alert_has_a_test_in_which_it_fires() -> Result<()> {
+    let alerts: Value = serde_saphyr::from_str(ALERTS)?;
+    let tests: Value = serde_saphyr::from_str(include_str!("../../deploy/monitoring/alerts_test.yaml"))?;
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let rules = list(&alerts["groups"])
+        .iter()
+        .flat_map(|group| list(&group["rules"]))
+        .collect::<Vec<_>>();
+    let names: BTreeSet<&str> = rules.iter().filter_map(|rule| rule["alert"].as_str()).collect();
+    let cases: Vec<Value> = list(&tests["tests"])
+        .iter()
+        .flat_map(|test| list(&test["alert_rule_test"]))
+        .collect();
+    let fires: BTreeSet<&str> = cases
+        .iter()
+        .filter(|case| !list(&case["exp_alerts"]).is_empty())
+        .filter_map(|case| case["alertname"].as_str())
+        .collect();
+    ensure!(
+        !names.is_empty() && names == fires,
+        "alerts {names:?}, tested {fires:?}"
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn promtool_takes_the_alerts_and_their_tests() -> Result<()> {
     // Debian's package prometheus has it.

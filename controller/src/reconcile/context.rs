@@ -372,6 +372,11 @@ impl Context {
             let labels = StateInAccount { account, state };
             metrics.role_accounts.get_or_create(&labels).set(count);
         }
+        let all = self.stores.accounts.state();
+        let served = all.iter().filter(|a| self.serves_session(&a.spec.session_ref));
+        metrics
+            .accounts
+            .set(i64::try_from(served.count()).unwrap_or(i64::MAX));
         let accounts: Vec<Arc<Account>> = self.live.read().values().cloned().collect();
         metrics.retain_accounts(&accounts.iter().map(|live| live.name.as_str()).collect());
         metrics.rate.clear();
