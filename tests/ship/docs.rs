@@ -26,7 +26,7 @@ const PAGES: [&str; 8] = [
 ];
 
 /// Programs that are not here; blocks of commands for them are `console`.
-const ELSEWHERE: [&str; 3] = ["aws", "terraform", "cosign"];
+const ELSEWHERE: [&str; 4] = ["aws", "terraform", "cosign", "gh"];
 
 /// A fenced block of a page.
 struct Block {
@@ -234,7 +234,7 @@ fn what_is_not_run_is_for_programs_that_are_not_here() -> Result<()> {
         }
         for block in blocks {
             ensure!(
-                ["sh", "yaml", "console"].contains(&block.kind.as_str()),
+                ["sh", "yaml", "json", "console"].contains(&block.kind.as_str()),
                 "docs/{name}.md: a block of {:?}",
                 block.kind
             );
@@ -266,6 +266,84 @@ fn troubleshooting_speaks_of_every_reason() -> Result<()> {
         .collect();
     let all: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     ensure!(spoken == all, "of {all:?} it speaks of {spoken:?}");
+    Ok(())
+}
+
+/// Text of all Rust files below a folder.
+fn rust_below(folder: &Path) -> Result<String> {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            // The double's own build folder lies below its sources.
+            if !path.ends_with("target") {
+                text += &rust_below(&path)?;
+            }
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            text += &std::fs::read_to_string(&path)?;
+        }
+    }
+    Ok(text)
+}
+
+#[test]
+fn every_test_that_the_security_page_names_is_there() -> Result<()> {
+    let page = page("security")?;
+    let code = rust_below(&root().join("tests"))? + &rust_below(&root().join("controller"))?;
+    let brackets = page.split('[').skip(1).filter_map(|rest| rest.split_once(']'));
+    let names: BTreeSet<&str> = brackets
+        // A link is no name of a test.
+        .filter(|(_, after)| !after.starts_with('('))
+        .flat_map(|(inside, _)| inside.split(','))
+        .map(str::trim)
+        .filter(|name| name.contains('_') && !name.contains(['"', ' ', '/']))
+        .collect();
+    ensure!(names.len() > 15, "only {names:?}");
+    let missing: Vec<&&str> = names
+        .iter()
+        .filter(|name| !code.contains(&format!("fn {name}()")))
+        .collect();
+    ensure!(missing.is_empty(), "no such tests: {missing:?}");
+    Ok(())
+}
+
+#[test]
+fn the_service_control_policy_of_the_security_page_covers_every_tag_of_ours() -> Result<()> {
+    let blocks = blocks(&page("security")?);
+    let text = &blocks
+        .iter()
+        .find(|b| b.kind == "json")
+        .context("no policy")?
+        .text;
+    let policy: Value = serde_json::from_str(text)?;
+    // Each tag key is a constant of the API crate.
+    let source = include_str!("../../crds/src/lib.rs");
+    let keys: BTreeSet<&str> = source
+        .split("_TAG: &str = \"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    ensure!(keys.contains(rolectl_crds::OWNER_TAG), "{keys:?}");
+    let [statement] = policy["Statement"]
+        .as_array()
+        .context("no statements")?
+        .as_slice()
+    else {
+        anyhow::bail!("more than one statement");
+    };
+    let denied = &statement["Condition"]["ForAnyValue:StringEqualsIgnoreCase"]["aws:TagKeys"];
+    let denied: BTreeSet<&str> = denied
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    ensure!(denied == keys, "denied {denied:?}, ours {keys:?}");
+    ensure!(
+        statement["Effect"] == "Deny" && statement["Resource"] == "*",
+        "{statement}"
+    );
+    ensure!(text.len() < 5120, "an SCP has at most 5,120 characters");
     Ok(())
 }
 
