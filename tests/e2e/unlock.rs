@@ -243,6 +243,24 @@ async fn each_failure_of_unlock_has_its_own_message_and_changes_nothing() -> Res
         "MfaSession unlock is of account",
     )
     .await?;
+
+    // The root user, and a session for another partition.
+    let root = s.world.double.root(&s.main).await?;
+    fails(
+        &s,
+        "operator",
+        &unlock("123456"),
+        &key_env(&root),
+        "the root user",
+    )
+    .await?;
+    let china = json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "MfaSession", "metadata": {"name": "unlock-cn"},
+        "spec": {"accountId": s.main, "region": "cn-north-1", "secretName": s.secret()}});
+    s.apply(&china).await?;
+    let other = ["unlock", "--mfa", "123456", "--session", "unlock-cn"];
+    fails(&s, "operator", &other, &[], "is of partition aws-cn").await?;
+    let mars = [("AWS_REGION", "us-mars-north-1")];
+    fails(&s, "operator", &unlock("123456"), &mars, "unknown AWS region").await?;
     Ok(())
 }
 

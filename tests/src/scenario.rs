@@ -388,7 +388,11 @@ impl<'a> Scenario<'a> {
         let secret = |verbs: &[&str]| json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": [self.secret()], "verbs": verbs});
         let leases = json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "list", "create", "update", "delete"]});
         let controller = "system:serviceaccount:rolectl-system:rolectl-controller";
-        objects.extend(role("session", controller, secret(&["get", "list", "watch"])));
+        objects.extend(role(
+            "session",
+            controller,
+            secret(&["get", "list", "watch", "delete"]),
+        ));
         objects.extend(role("leases", controller, leases));
         objects.extend(role("unlock", "operator", secret(&["create", "patch", "delete"])));
         objects

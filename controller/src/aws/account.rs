@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::future::ProvideCredentials as ProvidedCredentials;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures::future::BoxFuture;
@@ -126,8 +129,8 @@ pub enum AccountError {
     /// Another process looks after the account now, or may by now.
     #[error("another replica looks after the account now")]
     NotHeld,
-    /// The session was locked or is over.
-    #[error("the session ended meanwhile; goes on at the next unlock")]
+    /// The session was locked or replaced, or is over.
+    #[error("the session was locked, was replaced or has ended; work continues on the next session")]
     SessionEnded,
     /// What the call was based on has changed since. The call was not made.
     #[error("not called, because {0}")]
@@ -268,7 +271,11 @@ impl Account {
             return Ok(a.iam.clone());
         }
         let (credentials, expires_at) = self.assume(session, &session_name).await?;
-        let iam = iam_client(&self.surroundings.base, credentials, &self.spec.partition)?;
+        let bound = Bound {
+            credentials,
+            ended: session.ended.clone(),
+        };
+        let iam = iam_client(&self.surroundings.base, bound, &self.spec.partition)?;
         *assumed = Some(Assumed {
             iam: iam.clone(),
             expires_at,
@@ -393,16 +400,14 @@ impl Account {
             account: self,
             permit: None,
         };
-        let answer = pace
+        let began = Instant::now();
+        let answer = match pace
             .call(Lane::Change, "AssumeRole", Box::pin(request.send()))
-            .await;
-        let answer = answer.map_err(|error| match error {
-            // Of the session, not of the role: a denied role is AccessDenied.
-            AccountError::Aws(failure) if failure.class == Class::Expired => {
-                AccountError::SessionRefused(failure)
-            }
-            other => other,
-        })?;
+            .await
+        {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.judge(session, error, began).await),
+        };
         self.check_account(
             answer
                 .assumed_role_user
@@ -427,6 +432,62 @@ impl Account {
             "rolectl-assume-role",
         );
         Ok((credentials, expires_at))
+    }
+
+    /// Decides what it means that AWS refused the session's credentials in a call that began at `began`: one call may fail so for
+    /// many reasons, so AWS is asked about the session itself before all accounts are locked. Other errors are returned as they are.
+    pub async fn judge(&self, session: &OpenSession, error: AccountError, began: Instant) -> AccountError {
+        let failure = match error {
+            AccountError::Aws(failure) if failure.class == Class::Expired => failure,
+            other => return other,
+        };
+        let explained = |why: String| {
+            AccountError::Aws(AwsFailure {
+                message: format!("{} ({why})", failure.message),
+                class: Class::Transient,
+                ..failure.clone()
+            })
+        };
+        match self.check_session(session, began).await {
+            Ok(()) => explained("AWS accepts the session itself, so only this account is retried".to_owned()),
+            Err(AccountError::Aws(refusal)) if refusal.class == Class::Expired => {
+                AccountError::SessionRefused(refusal)
+            }
+            Err(AccountError::Aws(other)) => explained(format!(
+                "the session could not be checked: {other}; it is retried"
+            )),
+            Err(other) => other,
+        }
+    }
+
+    /// Asks AWS whose the session is. Callers share one request: an answer to a request that was sent after `began` is theirs, too.
+    async fn check_session(&self, session: &OpenSession, began: Instant) -> Result<(), AccountError> {
+        // Held across the call on purpose: who waits for it needs no call.
+        let mut checked = session.checked.lock().await;
+        if let Some((at, answer)) = &*checked
+            && *at >= began
+        {
+            return answer.clone().map_err(AccountError::from);
+        }
+        let at = Instant::now();
+        let pace = Pace {
+            bucket: &session.bucket,
+            ended: session.ended.clone(),
+            account: self,
+            permit: None,
+        };
+        let request = session.sts.get_caller_identity().send();
+        let answer = pace
+            .call(Lane::Change, "GetCallerIdentity", Box::pin(request))
+            .await
+            .map(|_| ());
+        match &answer {
+            Ok(()) => *checked = Some((at, Ok(()))),
+            Err(AccountError::Aws(failure)) => *checked = Some((at, Err(failure.clone()))),
+            // Says nothing of the session.
+            Err(_) => {}
+        }
+        answer
     }
 
     fn check_account(&self, actual: &str) -> Result<(), AccountError> {
@@ -492,6 +553,29 @@ impl Account {
                 Err(AccountError::Aws(failure)) => Err(failure),
                 Err(other) => Err(AwsFailure::not_made(operation, &other)),
             }
+        })
+    }
+}
+
+/// Credentials that are used only while the session lasts from which they come. A change that is under way when the session is
+/// locked or replaced keeps its client: its next call fails.
+#[derive(Debug)]
+struct Bound {
+    credentials: Credentials,
+    ended: CancellationToken,
+}
+
+impl ProvideCredentials for Bound {
+    fn provide_credentials<'a>(&'a self) -> ProvidedCredentials<'a>
+    where
+        Self: 'a,
+    {
+        ProvidedCredentials::ready(if self.ended.is_cancelled() {
+            Err(CredentialsError::provider_error(
+                AccountError::SessionEnded.to_string(),
+            ))
+        } else {
+            Ok(self.credentials.clone())
         })
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use jiff::civil;
+use jiff::tz::TimeZone;
 use rolectl_crds::Reason;
 
 /// What a failure means for us.
@@ -65,6 +67,9 @@ const CODES: &[(&str, Class)] = &[
     ("InternalError", Class::Transient),
     ("ServiceUnavailable", Class::Transient),
     ("RequestTimeout", Class::Transient),
+    ("RequestTimeTooSkewed", Class::Transient),
+    ("RequestExpired", Class::Transient),
+    ("RequestInTheFuture", Class::Transient),
     ("ConcurrentModification", Class::Conflict),
     ("ConcurrentModificationException", Class::Conflict),
     ("EntityTemporarilyUnmodifiable", Class::Conflict),
@@ -73,6 +78,7 @@ const CODES: &[(&str, Class)] = &[
     ("AccessDeniedException", Class::AccessDenied),
     ("UnauthorizedOperation", Class::AccessDenied),
     ("SignatureDoesNotMatch", Class::AccessDenied),
+    ("InvalidSignatureException", Class::AccessDenied),
     ("OptInRequired", Class::AccessDenied),
     ("RegionDisabledException", Class::AccessDenied),
     ("LimitExceeded", Class::Quota),
@@ -126,12 +132,16 @@ impl AwsFailure {
             };
         };
         let code = service.code().unwrap_or("Unknown").to_owned();
-        let message = service
+        let mut message = service
             .message()
             .unwrap_or("AWS gave no message")
             .trim()
             .to_owned();
         let class = classify(&code, &message);
+        if is_clock_skew(&code, &message) {
+            let advice = clock_advice(&message);
+            message = format!("{message}. {advice}");
+        }
         Self {
             operation,
             code: Some(code),
@@ -189,11 +199,46 @@ pub fn classify(code: &str, message: &str) -> Class {
     {
         return Class::Invalid;
     }
+    // The permissions may be right: only the time at which the request was signed is refused.
+    if is_clock_skew(code, message) {
+        return Class::Transient;
+    }
     // What is not in the table may pass; it is retried, with its code shown.
     CODES
         .iter()
         .find(|(known, _)| *known == code)
         .map_or(Class::Transient, |(_, class)| *class)
+}
+
+/// Returns true if AWS refused the request because this host's clock differs from AWS's.
+/// See [Signature expired](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html).
+fn is_clock_skew(code: &str, message: &str) -> bool {
+    let of_signature = matches!(code, "SignatureDoesNotMatch" | "InvalidSignatureException");
+    matches!(
+        code,
+        "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture"
+    ) || (of_signature
+        && (message.contains("Signature expired") || message.contains("Signature not yet current")))
+}
+
+/// Says by how much the clock of this host is wrong, as far as AWS's message tells: `Signature expired: 20140101T000000Z is now
+/// earlier than 20140101T000500Z (20140101T002000Z - 15 min.)`, where the first time is the signature's and the one in parentheses
+/// is AWS's.
+fn clock_advice(message: &str) -> String {
+    let time = |text: &str| {
+        let text = text.trim_start().get(..16)?;
+        let time = civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
+        time.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    };
+    let signed = message.split_once(": ").and_then(|(_, rest)| time(rest));
+    let aws = message.split_once('(').and_then(|(_, rest)| time(rest));
+    let skew = signed.zip(aws).map(|(signed, aws)| signed.duration_since(aws));
+    let differs = match skew {
+        Some(skew) if skew.is_negative() => format!("is {:#} behind AWS's", skew.abs()),
+        Some(skew) => format!("is {skew:#} ahead of AWS's"),
+        None => "differs from AWS's by more than 5 minutes".to_owned(),
+    };
+    format!("The clock of this host {differs}: correct the host's time (NTP)")
 }
 
 fn transport_message<E, R>(error: &SdkError<E, R>) -> String
@@ -243,6 +288,28 @@ mod tests {
         assert_eq!(codes.len(), CODES.len());
     }
 
+    const EXPIRED: &str = "Signature expired: 20140101T000000Z is now earlier than 20140101T000500Z (20140101T002000Z - 15 min.)";
+
+    #[test]
+    fn a_wrong_clock_is_named_with_its_skew() {
+        for (message, says) in [
+            (EXPIRED, "is 20m behind AWS's"),
+            (
+                "Signature not yet current: 20140101T001000Z is still later than 20140101T000500Z (20140101T000000Z + 5 min.)",
+                "is 10m ahead of AWS's",
+            ),
+            ("too large", "differs from AWS's"),
+            ("Signature expired: é (é", "differs from AWS's"),
+            ("Signature expired: 99999999T999999Z (", "differs from AWS's"),
+        ] {
+            let advice = clock_advice(message);
+            assert!(
+                advice.contains(says) && advice.contains("clock of this host"),
+                "{advice}"
+            );
+        }
+    }
+
     #[test]
     fn the_message_decides_where_the_code_does_not() {
         for (code, message, class) in [
@@ -272,6 +339,22 @@ mod tests {
                 Class::Invalid,
             ),
             ("BrandNewError", "", Class::Transient),
+            ("SignatureDoesNotMatch", EXPIRED, Class::Transient),
+            (
+                "InvalidSignatureException",
+                "Signature not yet current: 20140101T001000Z is still later than 20140101T000500Z (20140101T000000Z + 5 min.)",
+                Class::Transient,
+            ),
+            (
+                "SignatureDoesNotMatch",
+                "The request signature we calculated does not match the signature you provided.",
+                Class::AccessDenied,
+            ),
+            (
+                "RequestTimeTooSkewed",
+                "The difference between the request time and the current time is too large.",
+                Class::Transient,
+            ),
         ] {
             assert_eq!(classify(code, message), class, "{code} {message}");
         }

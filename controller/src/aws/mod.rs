@@ -18,6 +18,7 @@ pub mod tenure;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::identity::IdentityCache;
 use aws_config::meta::region::future::ProvideRegion as ProvidedRegion;
 use aws_config::meta::region::{ProvideRegion, RegionProviderChain};
 use aws_config::profile::ProfileFileRegionProvider;
@@ -25,6 +26,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::ProvideCredentials;
 pub use network::http_client;
 use rolectl_crds::{Partition, PartitionError};
 
@@ -181,18 +183,19 @@ pub fn sts_client(
     Ok(aws_sdk_sts::Client::from_conf(config))
 }
 
-/// An IAM client on given credentials. IAM is global within a partition and signed for one region of it.
+/// An IAM client on given credentials, which are asked for at each request. IAM is global within a partition and signed for one region of it.
 /// See [AWS service endpoints](https://docs.aws.amazon.com/general/latest/gr/iam-service.html).
 ///
 /// # Errors
 /// When the partition is unknown. No request may be made then.
 pub fn iam_client(
     base: &SdkConfig,
-    credentials: Credentials,
+    credentials: impl ProvideCredentials + 'static,
     partition: &str,
 ) -> Result<aws_sdk_iam::Client, PartitionError> {
     let config = aws_sdk_iam::config::Builder::from(base)
         .region(Region::from_static(Partition::named(partition)?.region))
+        .identity_cache(IdentityCache::no_cache())
         .credentials_provider(credentials)
         .build();
     Ok(aws_sdk_iam::Client::from_conf(config))

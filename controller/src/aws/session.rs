@@ -13,10 +13,12 @@ use parking_lot::RwLock;
 use rolectl_crds::MfaSessionSpec;
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroize as _};
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::arn_account;
 use super::bucket::Bucket;
+use super::error::AwsFailure;
+use super::{arn_account, arn_partition};
 
 /// `AssumeRole` per second and session. AWS lets an account make
 /// [600 such calls a second](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html) in each region,
@@ -35,6 +37,8 @@ pub mod keys {
     pub const EXPIRATION: &str = "expiration";
     /// ARN of the user.
     pub const PRINCIPAL_ARN: &str = "principalArn";
+    /// `true`: work under way on the session that this one replaces ends. Absent otherwise.
+    pub const REPLACE: &str = "replace";
 }
 
 /// A session as the Secret holds it. Its credentials never show in Debug output and are zeroed when dropped.
@@ -50,6 +54,8 @@ pub struct Material {
     pub expires_at: Timestamp,
     /// The user that the Secret names. AWS has the last word.
     pub principal_arn: String,
+    /// Work under way on the session that this one replaces ends (`rolectl unlock --replace`).
+    pub replace: bool,
 }
 
 impl fmt::Debug for Material {
@@ -67,6 +73,14 @@ pub enum MaterialError {
     /// A key is missing or is not text.
     #[error("Secret {secret} has no usable key {key}: run `rolectl unlock` again")]
     Missing {
+        /// Name of the Secret.
+        secret: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A key holds what no session has there.
+    #[error("Secret {secret}: the value of {key} is damaged: run `rolectl unlock` again")]
+    Damaged {
         /// Name of the Secret.
         secret: String,
         /// The key.
@@ -102,7 +116,23 @@ impl Material {
                 .parse()
                 .map_err(|_| MaterialError::Expiration { secret: name.clone() })?,
             principal_arn: text(keys::PRINCIPAL_ARN)?,
+            replace: text(keys::REPLACE).is_ok_and(|value| value == "true"),
         };
+        // Whatever else is wrong, AWS finds out.
+        let visible = |secret: &SecretString| secret.expose_secret().bytes().all(|b| b.is_ascii_graphic());
+        for (key, right) in [
+            (keys::ACCESS_KEY_ID, visible(&material.access_key_id)),
+            (keys::SECRET_ACCESS_KEY, visible(&material.secret_access_key)),
+            (keys::SESSION_TOKEN, visible(&material.session_token)),
+            (
+                keys::PRINCIPAL_ARN,
+                Principal::of(&material.principal_arn) != Principal::Other,
+            ),
+        ] {
+            if !right {
+                return Err(MaterialError::Damaged { secret: name, key });
+            }
+        }
         for ByteString(bytes) in data.values_mut() {
             bytes.zeroize();
         }
@@ -111,6 +141,7 @@ impl Material {
 
     /// The Secret's data.
     pub fn to_data(&self) -> BTreeMap<String, ByteString> {
+        let replace = self.replace.then(|| (keys::REPLACE, "true".to_owned()));
         [
             (keys::ACCESS_KEY_ID, self.access_key_id.expose_secret().to_owned()),
             (
@@ -121,8 +152,10 @@ impl Material {
             (keys::EXPIRATION, self.expires_at.to_string()),
             (keys::PRINCIPAL_ARN, self.principal_arn.clone()),
         ]
+        .into_iter()
+        .chain(replace)
         .map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes())))
-        .into()
+        .collect()
     }
 
     /// The credentials, for the SDK (which redacts them in Debug output and zeroes them too).
@@ -136,13 +169,76 @@ impl Material {
         )
     }
 
-    /// Tells one session from another without holding either.
+    /// Tells one session from another without holding either. It covers every value that AWS or we rely on, so that a Secret of
+    /// which any of them was changed is checked again.
     pub fn fingerprint(&self) -> [u8; 32] {
-        Sha256::new()
-            .chain_update(self.session_token.expose_secret())
-            .chain_update(self.expires_at.to_string())
-            .finalize()
-            .into()
+        let expires_at = self.expires_at.to_string();
+        let mut digest = Sha256::new();
+        for value in [
+            self.access_key_id.expose_secret(),
+            self.secret_access_key.expose_secret(),
+            self.session_token.expose_secret(),
+            &expires_at,
+            &self.principal_arn,
+        ] {
+            // The length keeps the values apart.
+            digest.update(value.len().to_be_bytes());
+            digest.update(value);
+        }
+        digest.finalize().into()
+    }
+}
+
+/// What an ARN of a caller names, by
+/// [IAM identifiers](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Principal<'a> {
+    /// An IAM user.
+    User,
+    /// The session of a role of this name.
+    AssumedRole(&'a str),
+    /// The root user of an account.
+    Root,
+    /// A federated user (`GetFederationToken`).
+    FederatedUser,
+    /// Anything else, and what is no ARN.
+    Other,
+}
+
+impl<'a> Principal<'a> {
+    /// Reads the ARN of a caller.
+    pub fn of(arn: &'a str) -> Self {
+        let mut parts = arn.splitn(6, ':');
+        let mut next = || parts.next().unwrap_or_default();
+        let (prefix, partition, service, region, account, resource) =
+            (next(), next(), next(), next(), next(), next());
+        let is_id = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+        if prefix != "arn" || partition.is_empty() || !region.is_empty() || !is_id || arn.len() > 2048 {
+            return Self::Other;
+        }
+        let mut path = resource.split('/');
+        let (kind, name, end) = (path.next(), path.next().unwrap_or_default(), path.next_back());
+        match (service, kind) {
+            ("iam", Some("root")) if resource == "root" => Self::Root,
+            ("iam", Some("user")) if !resource.ends_with('/') && !name.is_empty() => Self::User,
+            ("sts", Some("assumed-role")) if !name.is_empty() && end.is_some_and(|end| !end.is_empty()) => {
+                Self::AssumedRole(name)
+            }
+            ("sts", Some("federated-user")) if !name.is_empty() => Self::FederatedUser,
+            _ => Self::Other,
+        }
+    }
+
+    /// Why no session of this principal may be used, whatever the object says.
+    pub const fn refusal(self) -> Option<&'static str> {
+        match self {
+            Self::User | Self::AssumedRole(_) => None,
+            Self::Root => Some("the root user, which no policy limits: use an IAM user with an MFA device"),
+            Self::FederatedUser => {
+                Some("a federated user, whose session cannot call IAM: use an IAM user with an MFA device")
+            }
+            Self::Other => Some("neither an IAM user nor a role: use an IAM user with an MFA device"),
+        }
     }
 }
 
@@ -163,7 +259,9 @@ pub struct OpenSession {
     pub material: Material,
     /// `AssumeRole` counts against the session's account.
     pub bucket: Bucket,
-    /// Cancelled when the session is locked, refused or over: what waits for its turn is not called any more.
+    /// The last time that AWS was asked whether it still accepts the session, and its answer.
+    pub checked: tokio::sync::Mutex<Option<(Instant, Result<(), AwsFailure>)>>,
+    /// Cancelled when the session is locked, refused, replaced or over: what waits for its turn is not called any more.
     pub ended: CancellationToken,
 }
 
@@ -179,19 +277,33 @@ impl OpenSession {
     }
 }
 
-/// Is this the account, and the user or role, that the object asks for?
+/// Checks that a caller is of the account, and is the user or role, that the object asks for.
+///
+/// # Errors
+/// Says what differs. Sessions of root and of federated users are never right.
 pub fn fits(spec: &MfaSessionSpec, principal: &str) -> Result<(), String> {
+    let kind = Principal::of(principal);
+    if let Some(why) = kind.refusal() {
+        return Err(format!("the session is of {principal}, {why}"));
+    }
+    let partition = spec.partition().map_err(|error| format!("spec: {error}"))?;
+    if let Some(partition) = partition.filter(|partition| partition.name != arn_partition(principal)) {
+        return Err(format!(
+            "the session is of {principal}, the MfaSession is of partition {}: unlock with a key of that partition",
+            partition.name
+        ));
+    }
     if let Some(role) = &spec.role_arn {
         let name = role.rsplit('/').next().unwrap_or_default();
         let is_role = arn_account(principal) == arn_account(role)
-            && principal.contains(&format!(":assumed-role/{name}/"));
+            && matches!(kind, Principal::AssumedRole(of) if of == name);
         return if is_role {
             Ok(())
         } else {
             Err(format!("the session is of {principal}, spec.roleArn is {role}"))
         };
     }
-    if principal.contains(":assumed-role/") {
+    if matches!(kind, Principal::AssumedRole(_)) {
         return Err(format!(
             "the session is of {principal}, and a role's session needs spec.roleArn"
         ));
@@ -254,7 +366,7 @@ impl Sessions {
         }
     }
 
-    /// Takes up a session that AWS has confirmed.
+    /// Takes up a session that AWS has confirmed. Where it says so, work under way on the one that it replaces ends.
     pub fn open(
         &self,
         name: &str,
@@ -265,6 +377,7 @@ impl Sessions {
     ) -> Arc<OpenSession> {
         let mut inner = self.0.write();
         inner.opened += 1;
+        let replaces = material.replace;
         let open = Arc::new(OpenSession {
             number: inner.opened,
             expires_at: material.expires_at,
@@ -273,11 +386,15 @@ impl Sessions {
             sts,
             material,
             bucket: Bucket::new(ASSUME_ROLE_RATE, ASSUME_ROLE_RATE),
+            checked: tokio::sync::Mutex::default(),
             ended: CancellationToken::new(),
         });
-        inner
+        let before = inner
             .states
             .insert(name.to_owned(), SessionState::Open(open.clone()));
+        if let Some(SessionState::Open(before)) = before.filter(|_| replaces) {
+            before.ended.cancel();
+        }
         open
     }
 
@@ -366,6 +483,136 @@ mod tests {
             assert!(!debug.contains(canary));
         }
         assert!(debug.contains("user/op"));
+    }
+
+    fn material(changes: &[(&'static str, &str)]) -> Result<Material, MaterialError> {
+        let mut all: BTreeMap<&str, &str> = FULL.iter().copied().collect();
+        all.extend(changes.iter().copied());
+        Material::from_secret(secret(&all.into_iter().collect::<Vec<_>>()))
+    }
+
+    #[test]
+    fn a_damaged_value_is_named_and_every_change_is_noticed() {
+        for (key, value) in [
+            (keys::ACCESS_KEY_ID, "ASIA CANARY"),
+            (keys::SECRET_ACCESS_KEY, "secret-canary\n"),
+            (keys::SESSION_TOKEN, "token\0canary"),
+            (keys::PRINCIPAL_ARN, "operator"),
+            (keys::PRINCIPAL_ARN, "arn:aws:iam::1:user/op"),
+        ] {
+            let error = material(&[(key, value)]).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("damaged"), "{error}");
+            assert!(!error.contains("canary"), "{error}");
+        }
+        let whole = material(&[]).unwrap().fingerprint();
+        for (key, value) in [
+            (keys::ACCESS_KEY_ID, "ASIAOTHER"),
+            (keys::SECRET_ACCESS_KEY, "other"),
+            (keys::SESSION_TOKEN, "other"),
+            (keys::EXPIRATION, "2030-01-01T00:00:01Z"),
+            (keys::PRINCIPAL_ARN, "arn:aws:iam::111111111111:user/other"),
+        ] {
+            assert_ne!(material(&[(key, value)]).unwrap().fingerprint(), whole, "{key}");
+        }
+        assert_eq!(material(&[(keys::REPLACE, "true")]).unwrap().fingerprint(), whole);
+    }
+
+    #[test]
+    fn a_session_survives_its_secret() {
+        for replace in [false, true] {
+            let before = Material {
+                replace,
+                ..material(&[]).unwrap()
+            };
+            let data = Some(before.to_data());
+            let after = Material::from_secret(Secret {
+                data,
+                ..Secret::default()
+            });
+            let after = after.unwrap();
+            assert_eq!(
+                (after.fingerprint(), after.replace),
+                (before.fingerprint(), replace)
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_user_or_role_that_the_object_names_may_unlock_and_never_root_or_a_federated_user() {
+        let of_account = MfaSessionSpec::of_account("111111111111");
+        let of_user = MfaSessionSpec {
+            user_arn: Some("arn:aws:iam::111111111111:user/team/op".to_owned()),
+            ..of_account.clone()
+        };
+        let of_role = MfaSessionSpec {
+            role_arn: Some("arn:aws:iam::222222222222:role/path/admin".to_owned()),
+            ..of_account.clone()
+        };
+        let of_china = MfaSessionSpec {
+            region: Some("cn-north-1".to_owned()),
+            ..of_account.clone()
+        };
+        for (spec, principal, fit) in [
+            (&of_account, "arn:aws:iam::111111111111:user/op", true),
+            (&of_account, "arn:aws:iam::222222222222:user/op", false),
+            (&of_account, "arn:aws:iam::111111111111:root", false),
+            (&of_account, "arn:aws:sts::111111111111:federated-user/op", false),
+            (
+                &of_account,
+                "arn:aws:sts::111111111111:assumed-role/admin/op",
+                false,
+            ),
+            (&of_account, "arn:aws:iam::111111111111:group/op", false),
+            (&of_account, "111111111111", false),
+            (&of_user, "arn:aws:iam::111111111111:user/team/op", true),
+            (&of_user, "arn:aws:iam::111111111111:user/op", false),
+            (&of_user, "arn:aws:iam::111111111111:root", false),
+            (&of_role, "arn:aws:sts::222222222222:assumed-role/admin/op", true),
+            (&of_role, "arn:aws:sts::222222222222:assumed-role/other/op", false),
+            (&of_role, "arn:aws:sts::111111111111:assumed-role/admin/op", false),
+            (
+                &of_role,
+                "arn:aws:iam::222222222222:user/:assumed-role/admin/",
+                false,
+            ),
+            (
+                &of_role,
+                "arn:aws-cn:sts::222222222222:assumed-role/admin/op",
+                false,
+            ),
+            (&of_role, "arn:aws:iam::222222222222:root", false),
+            (&of_china, "arn:aws-cn:iam::111111111111:user/op", true),
+            (&of_china, "arn:aws:iam::111111111111:user/op", false),
+        ] {
+            let found = fits(spec, principal);
+            assert_eq!(found.is_ok(), fit, "{principal}: {found:?}");
+        }
+        for (principal, says) in [
+            ("arn:aws:iam::111111111111:root", "root user"),
+            ("arn:aws:sts::111111111111:federated-user/op", "federated user"),
+        ] {
+            let why = fits(&of_account, principal).unwrap_err();
+            assert!(why.contains(says) && why.contains("use an IAM user"), "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_an_unlock_that_asks_for_it_ends_the_work_on_the_session_before() {
+        let base = crate::aws::base_config().await;
+        let sessions = Sessions::default();
+        let open = |replace: bool| {
+            let material = Material {
+                replace,
+                ..material(&[]).unwrap()
+            };
+            let sts = crate::aws::sts_client(&base, material.credentials(), "aws", None).unwrap();
+            sessions.open("default", material, "arn".to_owned(), sts, Timestamp::now())
+        };
+        let first = open(true);
+        let second = open(false);
+        assert!(!first.ended.is_cancelled(), "a plain unlock leaves no gap");
+        let third = open(true);
+        assert!(second.ended.is_cancelled() && !third.ended.is_cancelled());
     }
 
     #[test]

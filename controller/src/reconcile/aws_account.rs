@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::context::{Context, Others, backoff, entry_in, stands_in};
 use super::{Error, Shared, events};
 use crate::aws::account::{Account, AccountError};
-use crate::aws::error::{AwsFailure, Class};
+use crate::aws::error::Class;
 use crate::aws::session::{OpenSession, SessionState};
 use crate::aws::snapshot::Lookup;
 use crate::aws::sweep::{quotas, sweep};
@@ -223,17 +223,18 @@ async fn sweep_failed(
     if context.shutdown.is_cancelled() || matches!(error, AccountError::NotHeld) || !live.is_held() {
         return Ok(Action::await_change());
     }
-    // Where an account is used directly, a refused call is a refused session.
+    // Where an account is used directly, a refused call may be a refused session.
     let direct = object.spec.assume_role.is_none();
+    let error = if direct {
+        live.judge(session, error, Instant::now()).await
+    } else {
+        error
+    };
     match &error {
         AccountError::Aws(failure) if failure.class == Class::Expired && !direct => {
             live.drop_credentials();
         }
-        AccountError::SessionRefused(_)
-        | AccountError::Aws(AwsFailure {
-            class: Class::Expired,
-            ..
-        }) => {
+        AccountError::SessionRefused(_) => {
             context.refuse_session(&object.spec.session_ref, session, &error);
             return Ok(Action::requeue(PENDING));
         }

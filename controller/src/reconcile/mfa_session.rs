@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{DeleteParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
@@ -18,7 +19,7 @@ use rolectl_crds::{MfaSession, MfaSessionStatus, Phase, Reason, SESSION_SECRET_T
 
 use super::context::{Context, Others};
 use super::resume::resume;
-use super::{Error, Shared, events};
+use super::{Error, Shared, error_chain, events};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{Material, OpenSession, fits};
 use crate::aws::{arn_partition, sts_client};
@@ -73,12 +74,81 @@ pub async fn reconcile(session: Arc<MfaSession>, context: Shared) -> Result<Acti
     Ok(standing.again.map_or_else(Action::await_change, Action::requeue))
 }
 
-/// A session whose object is gone is locked for good.
-pub fn forget_if_gone(context: &Context, key: &ObjectRef<MfaSession>) {
+/// A session whose object is gone is locked for good, and its Secret is deleted.
+pub fn forget_if_gone(context: &Shared, key: &ObjectRef<MfaSession>) {
     if context.stores.sessions.get(key).is_none() {
-        context.secret_watches.lock().remove(&key.name);
+        let secret = context.secret_watches.lock().remove(&key.name);
         context.sessions.remove(&key.name);
         wake_accounts(&key.name, context);
+        if let Some(secret) = secret {
+            tokio::spawn(remove_secret(context.clone(), key.name.clone(), secret));
+        }
+    }
+}
+
+/// How often the Secret of a deleted session is tried.
+const TRIES: u32 = 5;
+
+/// Deletes the Secret of a session that was deleted, so that nobody finds credentials there that no object speaks of. `rolectl unlock`
+/// also makes the `MfaSession` the Secret's owner, for the case that no controller runs at that time.
+async fn remove_secret(context: Shared, session: String, secret: String) {
+    for attempt in 0..TRIES {
+        match try_remove_secret(&context, &session, &secret).await {
+            Ok(()) => return,
+            Err(error) if attempt + 1 == TRIES => {
+                let namespace = &context.options.namespace;
+                tracing::warn!(session, secret, error = %error_chain(&error),
+                    "the MfaSession was deleted and its Secret could not be: run kubectl delete secret -n {namespace} {secret}");
+            }
+            Err(_) => tokio::select! {
+                () = context.shutdown.cancelled() => return,
+                () = tokio::time::sleep(Duration::from_secs(1 << attempt)) => {}
+            },
+        }
+    }
+}
+
+async fn try_remove_secret(context: &Context, session: &str, secret: &str) -> Result<(), kube::Error> {
+    // The cache may have missed an object that cannot be read, or one that was made again.
+    let sessions: Api<MfaSession> = Api::all(context.client.clone());
+    let is_wanted = |session: &MfaSession| session.secret_name() == secret;
+    if sessions.get_metadata_opt(session).await?.is_some()
+        || context
+            .stores
+            .sessions
+            .state()
+            .iter()
+            .any(|session| is_wanted(session))
+    {
+        return Ok(());
+    }
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &context.options.namespace);
+    let Some(found) = api.get_opt(secret).await? else {
+        return Ok(());
+    };
+    if found.type_.as_deref() != Some(SESSION_SECRET_TYPE) {
+        tracing::warn!(
+            session,
+            secret,
+            "the Secret is not of type {SESSION_SECRET_TYPE}, so it is not deleted"
+        );
+        return Ok(());
+    }
+    // Another object may have been unlocked into it meanwhile.
+    let seen = Preconditions {
+        uid: found.metadata.uid,
+        resource_version: found.metadata.resource_version,
+    };
+    match api
+        .delete(secret, &DeleteParams::default().preconditions(seen))
+        .await
+    {
+        Ok(_) => {
+            tracing::info!(session, secret, "deleted the Secret of a deleted MfaSession");
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -182,6 +252,17 @@ async fn confirm(
         Ok(identity) => identity,
         Err(error) => {
             let failure = AwsFailure::new("GetCallerIdentity", &error);
+            // AWS found the access key id and no match: one value of the Secret was changed. Asking again does not help.
+            if failure.class == Class::AccessDenied && is_signature(&failure) {
+                let why = format!(
+                    "AWS does not accept the session's signature ({failure}): the value of secretAccessKey in Secret {} is damaged",
+                    session.secret_name()
+                );
+                return Err(Standing::closed(
+                    Phase::Locked,
+                    format!("{why}: run `rolectl unlock` again"),
+                ));
+            }
             // Only AWS's word that it knows no such session counts: a wrong clock, say, can be mended.
             if failure.class == Class::Expired {
                 let why = format!("AWS does not accept the session ({failure})");
@@ -204,9 +285,24 @@ async fn confirm(
     };
     let principal = identity.arn.unwrap_or_default();
     fits(&session.spec, &principal).map_err(|message| Standing::closed(Phase::Locked, message))?;
+    if principal != material.principal_arn {
+        let message = format!(
+            "the session is of {principal}, Secret {} has another principalArn: it is damaged, run `rolectl unlock` again",
+            session.secret_name()
+        );
+        return Err(Standing::closed(Phase::Locked, message));
+    }
     Ok(context
         .sessions
         .open(&name, material, principal, sts, Timestamp::now()))
+}
+
+/// Returns true if AWS refused the signature and not the caller.
+fn is_signature(failure: &AwsFailure) -> bool {
+    matches!(
+        failure.code.as_deref(),
+        Some("SignatureDoesNotMatch" | "InvalidSignatureException")
+    )
 }
 
 /// STS for the session. Credentials are of one partition, so the one that the object names and the Secret's must agree.
@@ -293,11 +389,15 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
     };
     let open = standing.open.as_deref();
     let expires_at = open.map(|o| Time(o.expires_at));
-    let same_session = |p: &&MfaSessionStatus| p.expires_at.is_some() && p.expires_at == expires_at;
+    let unlocked_by = open.map(|o| o.principal_arn.clone());
+    let same_session = |p: &&MfaSessionStatus| {
+        p.expires_at.is_some() && p.expires_at == expires_at && p.unlocked_by == unlocked_by
+    };
+    let is_new = open.is_some() && !prior.as_ref().is_some_and(same_session);
     let status = MfaSessionStatus {
         observed_generation: generation,
         phase: standing.phase,
-        unlocked_by: open.map(|o| o.principal_arn.clone()),
+        unlocked_by: unlocked_by.clone(),
         // A restart takes the same session up again; it was unlocked when it was unlocked.
         unlocked_at: open.map(|o| {
             prior
@@ -318,7 +418,23 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
     let written = context
         .patch_status(&api, session, prior, &status, Others::Keep)
         .await?;
-    if written.is_written() && prior.map(|p| p.phase) != Some(standing.phase) {
+    if !written.is_written() {
+        return Ok(());
+    }
+    if let Some(open) = open.filter(|_| is_new) {
+        let message = unlocked(open, prior, Timestamp::now());
+        tracing::info!(session = session.name_any(), message, "session unlocked");
+        events::publish(
+            context,
+            session,
+            EventType::Normal,
+            "Unlocked",
+            "Session",
+            &message,
+        );
+    }
+    let is_told = is_new && standing.phase == Phase::Unlocked;
+    if !is_told && prior.map(|p| p.phase) != Some(standing.phase) {
         let (type_, reason) = match standing.phase {
             Phase::Unlocked => (EventType::Normal, "Unlocked"),
             Phase::Expiring => (EventType::Warning, "Expiring"),
@@ -334,4 +450,17 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
         events::publish(context, session, type_, reason, "Session", &standing.message);
     }
     Ok(())
+}
+
+/// Who unlocked, until when, and what that did to the session before.
+fn unlocked(open: &OpenSession, prior: Option<&MfaSessionStatus>, now: Timestamp) -> String {
+    let mut message = format!("unlocked by {} until {}", open.principal_arn, open.expires_at);
+    let before = prior.filter(|p| p.expires_at.as_ref().is_some_and(|end| end.0 > now));
+    if let Some(by) = before.and_then(|p| p.unlocked_by.as_ref()) {
+        message = format!("{message}, in place of the session of {by}");
+        if open.material.replace {
+            message.push_str("; the work under way on that one was ended");
+        }
+    }
+    message
 }

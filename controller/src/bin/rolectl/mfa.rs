@@ -12,7 +12,7 @@ use clap::Args;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use rolectl::aws::error::{AwsFailure, Class};
-use rolectl::aws::session::Material;
+use rolectl::aws::session::{Material, Principal};
 use rolectl::aws::{
     arn_account, arn_partition, base_config_of, configured_partition, iam_client, sts_client,
 };
@@ -277,6 +277,23 @@ impl Buyer {
     /// Whether this user may open the session.
     pub fn fits(&self, session: &MfaSession) -> Result<(), Failure> {
         let (name, principal) = (session.name_any(), &self.principal);
+        // No policy limits the root user, and a federated user may not call IAM.
+        if let Some(why) = Principal::of(principal).refusal() {
+            return Err(Failure::new(
+                format!("your key is of {principal}, {why}"),
+                "use the key of an IAM user with an MFA device (--profile)",
+            ));
+        }
+        let partition = session.spec.partition()?;
+        if let Some(partition) = partition.filter(|partition| partition.name != arn_partition(principal)) {
+            return Err(Failure::new(
+                format!(
+                    "your key is of {principal}, MfaSession {name} is of partition {}",
+                    partition.name
+                ),
+                "use a key of that partition (--profile), or name another session with --session",
+            ));
+        }
         if arn_account(principal) != session.spec.account_id {
             return Err(Failure::new(
                 format!(
@@ -462,6 +479,7 @@ fn material(c: aws_sdk_sts::types::Credentials, principal_arn: String) -> Materi
         session_token: c.session_token.into(),
         expires_at: Timestamp::from_second(c.expiration.secs()).unwrap_or_default(),
         principal_arn,
+        replace: false,
     }
 }
 

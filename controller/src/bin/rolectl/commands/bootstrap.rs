@@ -16,7 +16,7 @@ use crate::output::agreed;
 /// What a new target account needs: the role that rolectl assumes there
 ///
 /// Its trust is on the operator's account (or user) under MFA, its permissions are the calls that the controller makes and
-/// no more, and it may not change itself. Printed for a CloudFormation StackSet, for Terraform, or as calls of the aws CLI;
+/// no more, and it may not change itself: the statement `NotItself` denies it. Printed for a CloudFormation StackSet, for Terraform, or as calls of the aws CLI;
 /// with --apply made with your present AWS credentials, which must be an administrator's of the target account.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -102,6 +102,11 @@ impl Bootstrap {
             Form::Terraform => println!("{}", self.terraform(&trust, &permissions)),
             Form::Aws => println!("{}", self.aws(&trust, &permissions)),
         }
+        // A comment in all three languages.
+        println!("\n# Then, for each account:");
+        for line in self.account("ACCOUNT_ID").lines() {
+            println!("# {line}");
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -144,10 +149,41 @@ impl Bootstrap {
              "Resource": [arn("role", &below), arn("instance-profile", &below)]},
             // To put a role into a profile is to pass it to EC2.
             {"Sid": "Pass", "Effect": "Allow", "Action": "iam:PassRole", "Resource": arn("role", &below),
-             "Condition": {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}},
+             "Condition": {"StringEquals": {"iam:PassedToService": self.ec2()}}},
+            // Below a path, too, should the template be changed to make it there: names are unique in an account.
             {"Sid": "NotItself", "Effect": "Deny", "NotAction": ["iam:Get*", "iam:List*"],
-             "Resource": arn("role", &format!("/{}", self.role_name))},
+             "Resource": [arn("role", &format!("/{}", self.role_name)), arn("role", &format!("/*/{}", self.role_name))]},
         ]})
+    }
+
+    /// EC2's service principals in the partition: some name the partition's domain, some do not.
+    fn ec2(&self) -> Value {
+        let global = "ec2.amazonaws.com".to_owned();
+        let suffix =
+            Partition::named(&self.partition).map_or("amazonaws.com", |partition| partition.dns_suffix);
+        let own = format!("ec2.{suffix}");
+        if own == global {
+            json!(global)
+        } else {
+            json!([global, own])
+        }
+    }
+
+    /// The object for an account with this role. It says what its default is, too: whether roles that exist may be taken over.
+    fn account(&self, id: &str) -> String {
+        let mut assume = json!({"name": self.role_name});
+        if let (Some(external_id), Some(map)) = (&self.external_id, assume.as_object_mut()) {
+            map.insert("externalId".to_owned(), json!(external_id));
+        }
+        let mut guardrails = json!({"adoption": "Never"});
+        if let Some(map) = guardrails.as_object_mut().filter(|_| self.role_path != "/") {
+            map.insert("pathPattern".to_owned(), json!(format!("{}*", self.role_path)));
+        }
+        format!(
+            "apiVersion: iam.rolectl.dev/v1alpha1\nkind: AwsAccount\nmetadata: {{name: NAME}}\nspec:\n  accountId: {}\n  partition: {}\n  assumeRole: {assume}\n  guardrails: {guardrails}",
+            json!(id),
+            self.partition,
+        )
     }
 
     fn cloudformation(&self) -> Result<String, Failure> {
@@ -282,10 +318,7 @@ impl Bootstrap {
             }
             return Err(failed(AwsFailure::new("PutRolePolicy", &error)));
         }
-        println!(
-            "\nkind: AwsAccount\napiVersion: iam.rolectl.dev/v1alpha1\nmetadata: {{name: NAME}}\nspec:\n  accountId: \"{account}\"\n  assumeRole: {{name: {}}}",
-            self.role_name
-        );
+        println!("\n{}", self.account(account));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -293,4 +326,88 @@ impl Bootstrap {
 /// For a shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use rolectl_crds::PARTITIONS;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        bootstrap: Bootstrap,
+    }
+
+    fn bootstrap(args: &[&str]) -> Bootstrap {
+        let line = ["rolectl", "--main-account", "111111111111"];
+        Line::parse_from(line.iter().chain(args)).bootstrap
+    }
+
+    #[test]
+    fn the_role_may_make_no_change_to_itself() {
+        for partition in PARTITIONS {
+            let bootstrap = bootstrap(&["--role-name", "keeper", "--partition", partition.name]);
+            let policy = bootstrap.permissions("*");
+            let denied = policy["Statement"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|statement| statement["Effect"] == "Deny")
+                .unwrap();
+            // Everything but what reads.
+            assert_eq!(denied["NotAction"], json!(["iam:Get*", "iam:List*"]));
+            assert!(denied.get("Condition").is_none());
+            let own = format!("arn:{}:iam::*:role/keeper", partition.name);
+            assert!(
+                denied["Resource"].as_array().unwrap().contains(&json!(own)),
+                "{denied}"
+            );
+            assert!(!policy.to_string().contains("arn:aws:") || partition.name == "aws");
+            for form in [
+                bootstrap.cloudformation().unwrap(),
+                bootstrap.terraform(&bootstrap.trust(), &policy),
+                bootstrap.aws(&bootstrap.trust(), &policy),
+            ] {
+                assert!(form.contains("NotItself") && form.contains(&own), "{form}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_account_says_that_nothing_is_taken_over_and_is_read_as_it_is_meant() {
+        let printed = bootstrap(&[
+            "--role-name",
+            "a,b",
+            "--external-id",
+            "x:1",
+            "--role-path",
+            "/apps/",
+        ])
+        .account("012345678901");
+        let account: rolectl_crds::AwsAccount = serde_saphyr::from_str(&printed).unwrap();
+        assert_eq!(account.spec.account_id, "012345678901");
+        let role = account.spec.assume_role.unwrap();
+        assert_eq!(
+            (role.name.as_deref(), role.external_id.as_deref()),
+            (Some("a,b"), Some("x:1"))
+        );
+        let guardrails = account.spec.guardrails.unwrap();
+        assert_eq!(guardrails.adoption, Some(rolectl_crds::Adoption::Never));
+        assert_eq!(guardrails.path_pattern.as_deref(), Some("/apps/*"));
+    }
+
+    #[test]
+    fn an_unknown_partition_is_wrong_usage() {
+        let line = [
+            "rolectl",
+            "--main-account",
+            "111111111111",
+            "--partition",
+            "aws-mars",
+        ];
+        assert!(Line::try_parse_from(line).is_err());
+    }
 }

@@ -9,8 +9,9 @@ use clap::Args;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource as _, ResourceExt};
 use rolectl::aws::account::{Account, Surroundings};
 use rolectl::aws::session::{Material, OpenSession, Sessions};
 use rolectl::aws::tenure::Tenure;
@@ -34,6 +35,7 @@ use crate::output::{moment, table};
   rolectl unlock                                       asks for the code
   rolectl unlock --mfa 123456 --profile main --duration 8h
   rolectl unlock --mfa-process 'op item get aws --otp' --wait
+  rolectl unlock --replace                             takes over from another operator
   rolectl unlock --session dev --assume-role arn:aws:iam::222222222222:role/admin --mfa 123456
 
 Exit codes: 0 the session is stored, whatever the accounts answer, 1 nothing is stored, or with --wait the controller has
@@ -56,6 +58,12 @@ pub struct Unlock {
     /// Length of the session, 15m to 36h. Default: the MfaSession's durationSeconds; of a role what AWS gives, 1h
     #[arg(long, value_parser = mfa::duration_seconds)]
     duration: Option<i32>,
+    /// End the work under way on the session that this one replaces
+    ///
+    /// Without it a change that has begun is finished on the session before, and everything else moves to the new one. Use it to
+    /// take over from another operator: no further call is made on their session. What was ended is done again on yours.
+    #[arg(long)]
+    replace: bool,
     /// Return once the controller has taken the session up
     #[arg(long)]
     wait: bool,
@@ -115,12 +123,13 @@ impl Unlock {
             }
         }
         let region = first.spec.region.clone();
-        let material = buyer.session_of(first, self.duration).await?;
+        let mut material = buyer.session_of(first, self.duration).await?;
+        material.replace = self.replace;
 
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &flags.controller_namespace);
         let now = Timestamp::now();
         for session in &sessions {
-            store(&secrets, &session.secret_name(), &material).await?;
+            store(&secrets, session, &material).await?;
             println!("Unlocked session {} as {}", session.name_any(), principal);
         }
         println!("Ends at {}", moment(material.expires_at, now));
@@ -235,11 +244,14 @@ async fn show_accounts(
     Ok(())
 }
 
-async fn store(secrets: &Api<Secret>, name: &str, material: &Material) -> Result<(), Failure> {
+async fn store(secrets: &Api<Secret>, session: &MfaSession, material: &Material) -> Result<(), Failure> {
+    let name = &session.secret_name();
+    // Kubernetes deletes the Secret with its MfaSession.
+    let owners: Vec<OwnerReference> = session.owner_ref(&()).into_iter().collect();
     let secret = json!({
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": name},
+        "metadata": {"name": name, "ownerReferences": owners},
         "type": SESSION_SECRET_TYPE,
         "data": material.to_data(),
     });
