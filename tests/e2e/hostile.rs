@@ -1,6 +1,7 @@
 //! Attacks: a tenant who has nothing but the ClusterRole `rolectl-edit` in one namespace, an outsider in an account, a stolen
 //! token. One module for each area.
 
+mod access;
 mod bounds;
 mod cli;
 mod deploy;

@@ -1,7 +1,9 @@
 //! Ways to AWS that are not direct: proxies and private certificate authorities.
 
 use anyhow::{Result, ensure};
-use rolectl_crds::Phase;
+use kube::Api;
+use kube::api::PostParams;
+use rolectl_crds::{AwsAccount, MfaSession, MfaSessionSpec, PARTITIONS, Phase};
 use rolectl_tests::corporate::{Corporate, HOST, PASSWORD};
 use rolectl_tests::scenario::Scenario;
 use serde_json::json;
@@ -102,6 +104,14 @@ async fn what_the_network_is_set_to_is_never_bypassed() -> Result<()> {
         );
         ensure!(!error.contains("canary"), "a password shows: {error}");
     }
+    // The client of the API server reads the variable, too.
+    let socks = [("HTTPS_PROXY", "socks5://user:proxy-canary@127.0.0.1:1")];
+    let output = s.rolectl_as("operator", &["get", "accounts"], &socks).await?;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(
+        !output.status.success() && error.contains("HTTPS_PROXY") && !error.contains("canary"),
+        "{error}"
+    );
     // Without its CA the host is not trusted.
     let output = s
         .rolectl_as(
@@ -120,5 +130,51 @@ async fn what_the_network_is_set_to_is_never_bypassed() -> Result<()> {
         "{error}"
     );
     ensure!(!error.contains(PASSWORD), "a password shows: {error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_api_server_takes_a_region_with_its_own_partition_only() -> Result<()> {
+    let client = crate::world().await?.plane.client("admin").await?;
+    let accounts: Api<AwsAccount> = Api::all(client.clone());
+    let sessions: Api<MfaSession> = Api::all(client);
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let account = |partition: &str, region: &str| -> Result<AwsAccount> {
+        Ok(serde_json::from_value(json!({
+            "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount", "metadata": {"name": "region"},
+            "spec": {"accountId": "123456789012", "partition": partition, "region": region}}))?)
+    };
+    for partition in PARTITIONS {
+        for other in PARTITIONS {
+            let taken = accounts
+                .create(&dry, &account(partition.name, other.region)?)
+                .await;
+            ensure!(
+                taken.is_ok() == (partition == other),
+                "{} in {}: {taken:?}",
+                other.region,
+                partition.name
+            );
+        }
+    }
+    for (partition, region) in [
+        ("aws-mars", "us-east-1"),
+        ("aws", "us-east-1.evil.example"),
+        ("aws", "US-EAST-1"),
+    ] {
+        let taken = accounts.create(&dry, &account(partition, region)?).await;
+        ensure!(taken.is_err(), "{region} in {partition}");
+    }
+    let session = MfaSession::new(
+        "region",
+        MfaSessionSpec {
+            region: Some("evil.example".to_owned()),
+            ..MfaSessionSpec::of_account("123456789012")
+        },
+    );
+    ensure!(sessions.create(&dry, &session).await.is_err());
     Ok(())
 }

@@ -560,9 +560,11 @@ impl Account {
 /// Credentials that are used only while the session lasts from which they come. A change that is under way when the session is
 /// locked or replaced keeps its client: its next call fails.
 #[derive(Debug)]
-struct Bound {
-    credentials: Credentials,
-    ended: CancellationToken,
+pub(super) struct Bound {
+    /// Of the role that was assumed on the session, or the session's own.
+    pub(super) credentials: Credentials,
+    /// The session's.
+    pub(super) ended: CancellationToken,
 }
 
 impl ProvideCredentials for Bound {

@@ -166,6 +166,16 @@ fn sts_region(base: &SdkConfig, partition: &str, region: Option<&str>) -> Result
         .unwrap_or_else(|| Region::from_static(partition.region)))
 }
 
+/// Returns true if an STS client calls the region that a partition and an object ask for.
+pub fn is_in_region(
+    sts: &aws_sdk_sts::Client,
+    base: &SdkConfig,
+    partition: &str,
+    region: Option<&str>,
+) -> bool {
+    sts_region(base, partition, region).is_ok_and(|wanted| sts.config().region() == Some(&wanted))
+}
+
 /// An STS client on given credentials, for a partition and the region that an object asks for.
 ///
 /// # Errors
@@ -225,7 +235,11 @@ mod tests {
     use parking_lot::Mutex;
     use rolectl_crds::PARTITIONS;
 
-    use super::{configured_partition, iam_client, sts_client};
+    use tokio_util::sync::CancellationToken;
+
+    use super::account::Bound;
+    use super::error::{AwsFailure, Class};
+    use super::{configured_partition, iam_client, is_in_region, sts_client};
 
     /// Keeps the host and the signing scope of each request, and answers none.
     #[derive(Clone, Debug, Default)]
@@ -303,11 +317,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_client_of_a_session_that_has_ended_sends_nothing() {
+        let wire = Wire::default();
+        let base = wire.base(None).await;
+        let ended = CancellationToken::new();
+        let credentials = Bound {
+            credentials: key(),
+            ended: ended.clone(),
+        };
+        let iam = iam_client(&base, credentials, "aws").unwrap();
+        let _ = iam.list_roles().send().await;
+        assert_eq!(wire.sent().len(), 1);
+        ended.cancel();
+        let error = iam.list_roles().send().await.unwrap_err();
+        assert!(wire.sent().is_empty());
+        let failure = AwsFailure::new("ListRoles", &error);
+        assert_eq!(failure.class, Class::Transient);
+        assert!(failure.message.contains("was replaced"), "{failure}");
+    }
+
+    #[tokio::test]
     async fn the_region_of_an_object_wins_and_must_be_in_its_partition() {
         let wire = Wire::default();
         let base = wire.base(Some("eu-west-1")).await;
         let client = |partition: &str, region| sts_client(&base, key(), partition, region);
         let sts = client("aws", Some("ap-south-1")).unwrap();
+        assert!(is_in_region(&sts, &base, "aws", Some("ap-south-1")));
+        assert!(!is_in_region(&sts, &base, "aws", None) && !is_in_region(&sts, &base, "aws-new", None));
         let _ = sts.get_caller_identity().send().await;
         assert_eq!(
             wire.sent(),

@@ -54,8 +54,16 @@ fn environment(name: &str) -> Option<String> {
 /// # Errors
 /// Names the variable and what is wrong with it.
 pub fn check() -> Result<(), NetworkError> {
-    check_proxies(environment)?;
+    check_proxy()?;
     trust_store().map(|_| ())
+}
+
+/// Checks the proxy variables alone, which the client of the API server reads, too.
+///
+/// # Errors
+/// Names the variable and what is wrong with it.
+pub fn check_proxy() -> Result<(), NetworkError> {
+    check_proxies(environment)
 }
 
 /// The HTTP client for all requests to AWS, with rustls on ring: no second TLS stack, and static binaries stay easy.

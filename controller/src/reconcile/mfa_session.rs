@@ -22,7 +22,7 @@ use super::resume::resume;
 use super::{Error, Shared, error_chain, events};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{Material, OpenSession, fits};
-use crate::aws::{arn_partition, sts_client};
+use crate::aws::{arn_partition, is_in_region, sts_client};
 use crate::conditions::{Truth, Verdict, conditions};
 
 /// Where a session turned out to stand.
@@ -222,11 +222,9 @@ async fn stand(session: &MfaSession, context: &Context) -> Result<Standing, Erro
             format!("{why}: run `rolectl unlock`"),
         ));
     }
-    let open = match context
-        .sessions
-        .current(&name)
-        .filter(|o| o.material.fingerprint() == material.fingerprint())
-    {
+    let open = match context.sessions.current(&name).filter(|o| {
+        o.material.fingerprint() == material.fingerprint() && is_where_it_belongs(session, context, o)
+    }) {
         Some(open) => match fits(&session.spec, &open.principal_arn) {
             Ok(()) => open,
             Err(message) => return Ok(Standing::closed(Phase::Locked, message)),
@@ -295,6 +293,16 @@ async fn confirm(
     Ok(context
         .sessions
         .open(&name, material, principal, sts, Timestamp::now()))
+}
+
+/// Returns false if `spec.region` has changed since the session was taken up.
+fn is_where_it_belongs(session: &MfaSession, context: &Context, open: &OpenSession) -> bool {
+    is_in_region(
+        &open.sts,
+        &context.base,
+        arn_partition(&open.principal_arn),
+        session.spec.region.as_deref(),
+    )
 }
 
 /// Returns true if AWS refused the signature and not the caller.

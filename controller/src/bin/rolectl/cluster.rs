@@ -10,6 +10,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use rolectl::aws::network;
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 
 use crate::failure::Failure;
@@ -65,10 +66,17 @@ impl Flags {
 
     /// A client that fails fast: a person waits.
     pub async fn client(&self) -> Result<Client, Failure> {
-        Client::try_from(self.config().await?).map_err(|e| no_config(&e.to_string()))
+        Client::try_from(self.config().await?).map_err(|e| match e {
+            kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
+                no_config("proxy-url of the kubeconfig must begin with http:// or https://")
+            }
+            other => no_config(&other.to_string()),
+        })
     }
 
     async fn config(&self) -> Result<Config, Failure> {
+        // kube would quote the URL of a proxy that it cannot use, password and all.
+        network::check_proxy().map_err(|e| no_config(&e.to_string()))?;
         let mut config = if self.kubeconfig.is_none() && self.context.is_none() {
             Config::infer().await.map_err(|e| no_config(&e.to_string()))?
         } else {
