@@ -104,6 +104,12 @@ pub const TABLE: &[Described] = &[
         "Roles in each account by their state there",
     ),
     described(
+        "rolectl_restricted_roles",
+        "gauge",
+        &["account"],
+        "Roles in sync that somebody has restricted from outside: by a policy that only denies, or by a permissions boundary",
+    ),
+    described(
         "rolectl_session_seconds_left",
         "gauge",
         &["session"],
@@ -202,6 +208,8 @@ pub struct Metrics {
     pub roles: Family<OfReason, Gauge>,
     /// [`TABLE`]: `rolectl_role_accounts`.
     pub role_accounts: Family<StateInAccount, Gauge>,
+    /// [`TABLE`]: `rolectl_restricted_roles`.
+    pub restricted: Family<OfAccount, Gauge>,
     /// [`TABLE`]: `rolectl_session_seconds_left`.
     pub session_left: Family<OfSession, Number>,
     /// [`TABLE`]: `rolectl_queue_depth`.
@@ -247,6 +255,7 @@ impl Default for Metrics {
             sweep_overdue: registered(&mut registry, "rolectl_sweep_overdue_seconds", Family::default()),
             roles: registered(&mut registry, "rolectl_roles", Family::default()),
             role_accounts: registered(&mut registry, "rolectl_role_accounts", Family::default()),
+            restricted: registered(&mut registry, "rolectl_restricted_roles", Family::default()),
             session_left: registered(&mut registry, "rolectl_session_seconds_left", Family::default()),
             queue: registered(&mut registry, "rolectl_queue_depth", Family::default()),
             accounts: registered(&mut registry, "rolectl_accounts", Gauge::default()),
@@ -379,6 +388,7 @@ mod tests {
             ] {
                 family.get_or_create(&of_account).set(1.0);
             }
+            metrics.restricted.get_or_create(&of_account).set(1);
             metrics
                 .session_left
                 .get_or_create(&OfSession { session })

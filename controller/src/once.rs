@@ -17,7 +17,7 @@ use crate::aws::apply::{Applied, apply, verify};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::OpenSession;
 use crate::aws::sweep::{quotas, sweep};
-use crate::role::decide::{decide, wanted};
+use crate::role::decide::{decide, deletion_policy, enforce, wanted};
 use crate::role::desired::{full_name, name_in_aws, owner};
 use crate::role::plan::is_ours;
 use crate::role::selection::{admits, selector_error};
@@ -205,7 +205,8 @@ impl Inventory {
             return refuse(Reason::InvalidSpec, format!("spec.accounts.selector: {problem}"));
         }
         if goal == Goal::Remove {
-            return Ok(plan_removal(observed, &owner, &known, role.spec.deletion_policy));
+            let policy = deletion_policy(role, account, observed)?;
+            return Ok(plan_removal(observed, &owner, &known, policy));
         }
         let labels = self
             .namespaces
@@ -233,7 +234,15 @@ impl Inventory {
             return refuse(Reason::Duplicate, message);
         }
         let session = self.session_of(account).map(|session| &session.spec);
-        let desired = wanted(role, &owner, account, session)?;
+        let desired = match wanted(role, &owner, account, session) {
+            Ok(desired) => desired,
+            Err(refusal) => {
+                let refused = refusal.reason == Reason::GuardrailViolated;
+                let enforced = observed.filter(|_| refused);
+                let enforced = enforced.and_then(|there| enforce(account, &owner, there, &known));
+                return enforced.ok_or(refusal);
+            }
+        };
         decide(account, &desired, observed, &known)
     }
 }

@@ -1,11 +1,13 @@
 //! `AwsAccount`: a target account, how to reach it, and who may use it for what.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
 use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::iam_role::Adoption;
+use crate::iam_role::{Adoption, DeletionPolicy, deletion_policies};
 use crate::partition::{PARTITION_PATTERN, REGION_PATTERN};
 use crate::schema;
 
@@ -79,10 +81,15 @@ pub struct AwsAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guardrails: Option<Guardrails>,
     /// Tag keys on roles that somebody else looks after, such as an organisation's. Patterns as in `guardrails`. Such a
-    /// tag is never removed; one that an `IamRole` lists is set all the same.
+    /// tag is neither set nor removed; an `IamRole` that lists one is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub ignore_tags: Vec<String>,
+    /// Managed policies (ARNs) and inline policies (names) on roles that somebody else looks after. Patterns as in `guardrails`;
+    /// one without `arn:` is compared with the names of both. Such a policy is never removed from a role.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "policy_patterns")]
+    pub ignore_policies: Vec<String>,
     /// How often the account is swept for drift, as `5m` or `1h30m`.
     #[serde(default = "default_drift_interval")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')")
@@ -121,6 +128,22 @@ const fn default_burst() -> u32 {
 /// A duration in the notation of Kubernetes (`30s`, `5m`, `1h30m`), with a bound that keeps CEL's cost low.
 pub(crate) fn duration(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"type": "string", "maxLength": 32, "pattern": r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"})
+}
+
+fn policy_patterns(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schema::name_set(50, 2048, r"^\S+$")
+}
+
+fn inline_choices(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "string", "enum": ["Allow", "Forbid"]})
+}
+
+fn required_tags(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 49,
+        "additionalProperties": {"type": "string", "maxLength": 256},
+    })
 }
 
 fn adoptions(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -215,7 +238,8 @@ pub enum NamespacesFrom {
     Names,
 }
 
-/// Limits on roles in an account. Patterns are IAM's own: `*` is any run of characters, `?` is one.
+/// Limits on roles in an account. Patterns are IAM's own: `*` is any run of characters, `?` is one. Patterns for policies and tag
+/// keys ignore case, as IAM does.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Guardrails {
@@ -231,18 +255,59 @@ pub struct Guardrails {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::policy_refs")]
     pub require_permissions_boundary: Vec<String>,
-    /// Managed policies that no role may carry (names, ARNs or patterns).
+    /// Managed policies that no role may carry: patterns of ARNs, or of names (with or without path) of policies of any owner. One
+    /// that is attached to a role of ours is detached, whoever attached it. Without `requirePermissionsBoundary` and with
+    /// inline policies allowed this is no wall: an inline policy can grant the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 2048)), extend("x-kubernetes-list-type" = "set"))]
     pub denied_managed_policies: Vec<String>,
+    /// The only managed policies that a role may carry: patterns of ARNs, or of names (with or without path) of AWS's own
+    /// policies. A policy of the account is allowed by its ARN only. Default: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 2048)), extend("x-kubernetes-list-type" = "set"))]
+    pub allowed_managed_policies: Vec<String>,
+    /// Whether roles may have inline policies. Default: `Allow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "inline_choices")]
+    pub inline_policies: Option<InlinePolicies>,
     /// Most roles that rolectl may manage in the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10000))]
     pub max_roles: Option<u32>,
-    /// The most that `adoption` can do in this account: with Never no role is taken over that is not ours yet. Default: Always.
+    /// The most that `adoption` can do in this account: with `Never` no role is taken over that is not ours yet. Default: `Never`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "adoptions")]
     pub adoption: Option<Adoption>,
+    /// The only `deletionPolicy` that roles may have here. `Delete`: no role is left behind, where `maxRoles` would not count it.
+    /// `Retain`: no role is deleted. Default: either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "deletion_policies")]
+    pub deletion_policy: Option<DeletionPolicy>,
+    /// The only principals that trust policies may name: account ids (the account with all its roles and users), patterns of ARNs
+    /// of roles, users and identity providers, patterns of service names (`*.amazonaws.com`), and ids of organisations
+    /// (`o-...`), which allow statements with a condition that `aws:PrincipalOrgID` equals that id. An identity provider has to be
+    /// named, and `*` allows everybody. Default: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 2048)), extend("x-kubernetes-list-type" = "set"))]
+    pub trusted_principals: Vec<String>,
+    /// Tags that every role must have: keys, with a pattern of the value (`*` for any).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "required_tags")]
+    pub required_tags: BTreeMap<String, String>,
+    /// Patterns of the only tag keys that `IamRole`s may set. Default: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
+    pub allowed_tag_keys: Vec<String>,
+}
+
+/// Whether roles may have inline policies.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InlinePolicies {
+    /// They may.
+    #[default]
+    Allow,
+    /// They may not.
+    Forbid,
 }
 
 /// What is known of the account.

@@ -93,9 +93,11 @@ pub struct IamRoleSpec {
     /// What to do with a role of this name that exists already and is not ours.
     #[serde(default)]
     pub adoption: Adoption,
-    /// What happens to the role in AWS when this object goes, or when an account leaves `accounts`.
-    #[serde(default)]
-    pub deletion_policy: DeletionPolicy,
+    /// What happens to the role in AWS when this object is deleted, or when an account leaves `accounts`. Default: `Delete` for a
+    /// role that rolectl made, `Retain` for one that it took over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "deletion_policies")]
+    pub deletion_policy: Option<DeletionPolicy>,
     /// Whether a difference is mended or only shown. `Report` never writes, not even when this object is deleted.
     #[serde(default)]
     pub drift: DriftPolicy,
@@ -162,6 +164,28 @@ pub struct Exclusive {
     /// Remove tags that are not listed. Reserved `aws:` tags and the account's `ignoreTags` stay.
     #[serde(default = "yes")]
     pub tags: bool,
+    /// What to do with policies that are not listed and only deny: inline policies that hold nothing but Deny statements, and
+    /// AWS's `AWSDenyAll` and `AWSCompromisedKeyQuarantine*`. Incident response puts them on a role, so they stay by default.
+    #[serde(default)]
+    pub denies: Denies,
+    /// Remove a permissions boundary where `permissionsBoundary` is absent. By default it stays, because it restricts the role.
+    #[serde(default)]
+    pub boundary: bool,
+}
+
+/// What to do with policies that only deny and are not listed.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Denies {
+    /// They stay on the role, and the status names them.
+    #[default]
+    Keep,
+    /// They are removed like every other policy that is not listed.
+    Remove,
+}
+
+/// A choice that may be absent, without the `null` that the derive would allow.
+pub(crate) fn deletion_policies(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "string", "enum": ["Delete", "Retain"]})
 }
 
 const fn yes() -> bool {
@@ -174,6 +198,8 @@ impl Default for Exclusive {
             managed_policies: true,
             inline_policies: true,
             tags: true,
+            denies: Denies::Keep,
+            boundary: false,
         }
     }
 }

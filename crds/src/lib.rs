@@ -16,12 +16,12 @@ mod reason;
 mod schema;
 
 pub use aws_account::{
-    AllowedNamespaces, AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus, Guardrails, NamespacesFrom,
-    Quotas, RoleCounts,
+    AllowedNamespaces, AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus, Guardrails, InlinePolicies,
+    NamespacesFrom, Quotas, RoleCounts,
 };
 pub use iam_role::{
-    AccountSelection, AccountStatus, Adoption, DeletionPolicy, DriftPolicy, Ensure, Exclusive, IamRole,
-    IamRoleSpec, IamRoleStatus, InstanceProfile,
+    AccountSelection, AccountStatus, Adoption, DeletionPolicy, Denies, DriftPolicy, Ensure, Exclusive,
+    IamRole, IamRoleSpec, IamRoleStatus, InstanceProfile,
 };
 pub use mfa_session::{MfaSession, MfaSessionSpec, MfaSessionStatus, Phase};
 pub use partition::{PARTITIONS, Partition, PartitionError};
@@ -37,6 +37,10 @@ pub const GROUP: &str = "iam.rolectl.dev";
 pub const FINALIZER: &str = "iam.rolectl.dev/finalizer";
 /// Tag on every role in AWS that is ours. Its value names the cluster, the namespace and the `IamRole`.
 pub const OWNER_TAG: &str = "iam.rolectl.dev/owner";
+/// Tag on a role in AWS that rolectl took over. Such a role is retained at the end unless its spec says otherwise.
+pub const ADOPTED_TAG: &str = "iam.rolectl.dev/adopted";
+/// What the keys of rolectl's own tags begin with.
+pub const TAG_PREFIX: &str = "iam.rolectl.dev/";
 /// Annotation that asks for a fresh look at AWS, whatever its value.
 pub const RECONCILE_ANNOTATION: &str = "iam.rolectl.dev/reconcile";
 /// Type of the Secret that holds a session.

@@ -83,9 +83,9 @@ reasons! {
     /// The role breaks a guardrail of the account.
     GuardrailViolated => "Change the role to what the message asks for, or have the account's owner change `spec.guardrails`.",
     /// The role in AWS carries another owner's tag.
-    OwnedByOther => "Delete the role there, choose another `roleName`, or take it over with `adoption: Always`.",
+    OwnedByOther => "Delete the role there, choose another `roleName`, or take it over with `adoption: Always`, which `guardrails.adoption` of the AwsAccount must allow.",
     /// The role exists in AWS and `adoption` does not let us take it.
-    AlreadyExists => "Take the role with `adoption: IfUnowned`, or choose another `roleName`. AWS's own roles cannot be taken.",
+    AlreadyExists => "Take the role with `adoption: IfUnowned`, which `guardrails.adoption` of the AwsAccount must allow, or choose another `roleName`. AWS's own roles cannot be taken.",
     /// An older `IamRole` already manages this role in this account.
     Duplicate => "Delete one of the two IamRoles. The other goes on by itself.",
     /// AWS denies a call.

@@ -113,10 +113,15 @@ async fn denied_policies_are_attached_to_no_role() -> Result<()> {
 
 #[tokio::test]
 async fn adoption_is_no_way_around_a_denied_policy() -> Result<()> {
-    let s = guarded("smuggled", |a| {
-        a["spec"]["guardrails"] = json!({"deniedManagedPolicies": ["Administrator*"]})
-    })
-    .await?;
+    let s =
+        guarded(
+            "smuggled",
+            |a| {
+                a["spec"]["guardrails"] =
+                    json!({"deniedManagedPolicies": ["Administrator*"], "adoption": "IfUnowned"})
+            },
+        )
+        .await?;
     let iam = s.hands(0).await?;
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":"ec2.amazonaws.com"}}]}"#;
     iam.create_role()

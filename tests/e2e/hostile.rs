@@ -5,6 +5,7 @@ mod access;
 mod bounds;
 mod cli;
 mod deploy;
+mod plan;
 
 use std::process::Output;
 

@@ -83,7 +83,7 @@ async fn an_applied_role_stands_in_both_accounts_with_every_property() -> Result
     // A change in the spec is a change in AWS.
     s.apply(&s.role(
         "app",
-        json!({"path": "/team/", "description": "other", "managedPolicies": ["ReadOnlyAccess"]}),
+        json!({"path": "/team/", "description": "other", "managedPolicies": ["ReadOnlyAccess"], "exclusive": {"boundary": true}}),
     ))
     .await?;
     s.role_is("app", "True", "InSync").await?;
@@ -131,7 +131,7 @@ async fn every_hand_made_change_is_mended_within_the_drift_interval() -> Result<
     s.unlock().await?;
     s.apply(&s.role(
         "app",
-        json!({"managedPolicies": ["AdministratorAccess"], "tags": {"team": "x"}}),
+        json!({"managedPolicies": ["AdministratorAccess"], "tags": {"team": "x"}, "exclusive": {"boundary": true}}),
     ))
     .await?;
     s.role_is("app", "True", "InSync").await?;

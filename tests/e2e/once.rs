@@ -22,7 +22,8 @@ pub fn write_files(s: &Scenario<'_>, roles: &[Value]) -> Result<String> {
     let session = json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "MfaSession", "metadata": {"name": "main"}, "spec": {"accountId": s.main}});
     let accounts = s.targets.iter().map(|(name, id)| json!({
         "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount", "metadata": {"name": name},
-        "spec": {"accountId": id, "sessionRef": "main", "assumeRole": {"name": "rolectl"}, "allowedNamespaces": {"from": "All"}}}));
+        "spec": {"accountId": id, "sessionRef": "main", "assumeRole": {"name": "rolectl"}, "allowedNamespaces": {"from": "All"},
+            "guardrails": {"adoption": "IfUnowned"}}}));
     for object in [session].into_iter().chain(accounts).chain(roles.iter().cloned()) {
         writeln!(text, "---\n{object}")?;
     }
@@ -352,6 +353,7 @@ async fn an_account_that_was_bootstrapped_lets_rolectl_do_all_its_work_with_the_
     changed["tags"] = json!({"c": "d"});
     changed["description"] = json!("e");
     changed["maxSessionDuration"] = json!(7200);
+    changed["exclusive"] = json!({"boundary": true});
     for gone in ["permissionsBoundary", "inlinePolicies", "instanceProfile"] {
         changed.as_object_mut().and_then(|spec| spec.remove(gone));
     }
@@ -432,9 +434,8 @@ async fn roles_that_exist_are_imported_and_taken_over_without_any_other_change()
         .collect::<Vec<_>>();
     ensure!(
         changes.len() == 3
-            && changes
-                .iter()
-                .all(|line| line.contains("+ tags iam.rolectl.dev/owner=files/import/")),
+            && changes.iter().all(|line| line
+                .contains("+ tags iam.rolectl.dev/adopted=true, iam.rolectl.dev/owner=files/import/")),
         "{plan}"
     );
     ends(&s, &[&["apply", "--yes"][..], &f].concat(), 0).await?;
@@ -790,8 +791,8 @@ async fn roles_that_are_taken_over_count_against_the_accounts_limit() -> Result<
     std::fs::write(
         &all,
         text.replace(
-            "\"sessionRef\":\"main\"",
-            "\"sessionRef\":\"main\",\"guardrails\":{\"maxRoles\":1}",
+            "\"guardrails\":{\"adoption\"",
+            "\"guardrails\":{\"maxRoles\":1,\"adoption\"",
         ),
     )?;
     let code = s.operator.code().await?;

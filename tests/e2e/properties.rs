@@ -267,7 +267,10 @@ async fn a_permissions_boundary_is_put_changed_and_removed() -> Result<()> {
     ensure!(boundary().await?.as_deref() == Some(READ_ONLY));
     apply(&s, "bound", json!({"permissionsBoundary": ADMIN})).await?;
     ensure!(boundary().await?.as_deref() == Some(ADMIN));
+    // It restricts the role, so it stays until the spec says otherwise.
     apply(&s, "bound", json!({})).await?;
+    ensure!(boundary().await?.as_deref() == Some(ADMIN));
+    apply(&s, "bound", json!({"exclusive": {"boundary": true}})).await?;
     ensure!(boundary().await?.is_none());
     Ok(())
 }

@@ -358,6 +358,8 @@ impl<'a> Scenario<'a> {
                 "spec": {
                     "accountId": id, "sessionRef": name, "assumeRole": {"name": "rolectl"},
                     "allowedNamespaces": {"from": "Names", "names": [name]},
+                    // Tests of adoption need it, and without it no role is taken over.
+                    "guardrails": {"adoption": "Always"},
                     "requestsPerSecond": 200, "burst": 200,
                 },
             });

@@ -22,6 +22,7 @@ use crate::aws::snapshot::Lookup;
 use crate::aws::sweep::{quotas, sweep};
 use crate::conditions::{Truth, Verdict, conditions, ready_reason};
 use crate::role::desired::{full_name, name_in_aws};
+use crate::role::guardrails::warnings;
 use crate::role::selection::may_admit;
 use crate::role::status::truth;
 use crate::role::targets;
@@ -424,6 +425,25 @@ fn in_use(object: &AwsAccount, context: &Context) -> String {
     )
 }
 
+/// Publishes what the account's owner may not have meant by the guardrails, once for each generation.
+fn warn_of_guardrails(object: &AwsAccount, context: &Context) {
+    let guardrails = object.spec.guardrails.as_ref();
+    let warnings = guardrails
+        .map(|g| warnings(g, &object.spec.partition))
+        .unwrap_or_default();
+    if !warnings.is_empty() {
+        let note = warnings.join("; ");
+        events::publish(
+            context,
+            object,
+            EventType::Warning,
+            "WeakGuardrails",
+            "Check",
+            &note,
+        );
+    }
+}
+
 async fn report(
     object: &AwsAccount,
     context: &Context,
@@ -449,6 +469,9 @@ async fn report(
         reason,
         message,
     };
+    if prior.and_then(|p| p.observed_generation) != generation {
+        warn_of_guardrails(object, context);
+    }
     let now = Timestamp::now();
     let mut status = AwsAccountStatus {
         observed_generation: generation,

@@ -34,6 +34,7 @@ use crate::aws::session::{OpenSession, Sessions};
 use crate::conditions::ready_reason;
 use crate::metrics::{Metrics, OfAccount, OfKind, OfReason, OfSession, StateInAccount};
 use crate::role::desired::{self, full_name};
+use crate::role::plan::RESTRICTED;
 use crate::role::targets;
 
 /// Asks for nothing but an object's [metadata](https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches).
@@ -348,7 +349,7 @@ impl Context {
     /// What stands, for the metrics. Of what several replicas see, each shows its part, so that sums are right.
     pub fn look_up(&self, metrics: &Metrics) {
         let view = self.shards.view();
-        let (mut by_reason, mut by_state) = (HashMap::new(), HashMap::new());
+        let (mut by_reason, mut by_state, mut restricted) = (HashMap::new(), HashMap::new(), HashMap::new());
         for role in self.stores.roles.state() {
             let Some(status) = &role.status else { continue };
             // Of several controllers that have a role in common, the first account's counts it.
@@ -361,11 +362,21 @@ impl Context {
             for entry in status.accounts.iter().filter(ours) {
                 let at = (entry.name.clone(), entry.state.as_str());
                 *by_state.entry(at).or_insert(0_i64) += 1;
+                let message = entry.message.as_deref().unwrap_or_default();
+                let is_restricted = entry.state == Reason::InSync && message.starts_with(RESTRICTED);
+                *restricted.entry(entry.name.clone()).or_insert(0_i64) += i64::from(is_restricted);
             }
         }
         metrics.roles.clear();
         for (reason, count) in by_reason {
             metrics.roles.get_or_create(&OfReason { reason }).set(count);
+        }
+        metrics.restricted.clear();
+        for (account, count) in restricted {
+            metrics
+                .restricted
+                .get_or_create(&OfAccount { account })
+                .set(count);
         }
         metrics.role_accounts.clear();
         for ((account, state), count) in by_state {

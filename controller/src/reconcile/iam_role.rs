@@ -33,10 +33,10 @@ use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{OpenSession, SessionState};
 use crate::aws::snapshot::Lookup;
 use crate::conditions::ready_reason;
-use crate::role::decide::{decide, wanted};
+use crate::role::decide::{decide, deletion_policy, enforce, wanted};
 use crate::role::desired::{full_name, name_in_aws};
 use crate::role::managed_policy::suggestion;
-use crate::role::plan::is_ours;
+use crate::role::plan::{Kept, is_ours};
 use crate::role::selection::{may_admit, selector_error, targets};
 use crate::role::status::{SHOWN_CHANGES, status, without_accounts};
 use crate::role::{Change, DesiredRole, Known, ObservedRole, Plan, Refusal, plan_removal};
@@ -448,7 +448,7 @@ impl<'a> Work<'a> {
         }
         let desired = match self.wanted(account) {
             Ok(desired) => desired,
-            Err(Refusal { reason, message }) => return Ok(self.outcome(account, reason, message)),
+            Err(refusal) => return self.refused(account, refusal).await,
         };
         self.warn(&desired.warnings);
         let (live, session) = match self.reach(account) {
@@ -488,7 +488,7 @@ impl<'a> Work<'a> {
             if observed.is_some() {
                 self.hold_object().await?;
             }
-            return Ok(self.in_sync(account, observed.as_ref()));
+            return Ok(self.in_sync(account, observed.as_ref(), &plan.kept));
         }
         if desired.drift == DriftPolicy::Report {
             let mut outcome = self.settle(
@@ -515,6 +515,7 @@ impl<'a> Work<'a> {
             }
         };
         self.hold().await?;
+        let kept = plan.kept.clone();
         let applied = Box::pin(self.carry_out(
             account,
             &live,
@@ -524,7 +525,36 @@ impl<'a> Work<'a> {
             (observed, seen),
         ))
         .await;
-        Ok(self.applied(account, &live, &session, applied))
+        Ok(self.applied(account, &live, &session, applied, &kept))
+    }
+
+    /// The spec cannot be carried out, so the role stays as it is. Managed policies that the account denies are detached all the
+    /// same: a guardrail that was tightened holds for roles that are there.
+    async fn refused(&self, account: &AwsAccount, refusal: Refusal) -> Result<Outcome, Error> {
+        let Refusal { reason, message } = refusal;
+        let may_write = reason == Reason::GuardrailViolated && self.role.spec.drift != DriftPolicy::Report;
+        if may_write
+            && let Ok((live, session)) = self.reach(account)
+            && let Ok((Some(observed), seen)) = self.observe(account, &live)
+            && let Some(plan) = enforce(account, &self.owner, &observed, &self.known(&live))
+        {
+            self.hold_object().await?;
+            let name = observed.name.clone();
+            let observed = (Some(observed), seen);
+            let applied = self.carry_out(account, &live, &session, (&name, true), plan, observed);
+            let applied = Box::pin(applied).await;
+            let outcome = self.applied(account, &live, &session, applied, &Kept::default());
+            let is_done = outcome.status.as_ref().is_some_and(|s| s.state == Reason::InSync);
+            if !is_done {
+                return Ok(outcome);
+            }
+            let refused = self.outcome(account, reason, message);
+            return Ok(Outcome {
+                done: outcome.done,
+                ..refused
+            });
+        }
+        Ok(self.outcome(account, reason, message))
     }
 
     /// What was said of the account, where the role was left in sync and neither the spec nor AWS has changed since. A role in
@@ -595,6 +625,29 @@ impl<'a> Work<'a> {
         );
     }
 
+    /// Publishes an event when somebody has restricted the role from outside.
+    fn tell_restricted(&self, entry: &AccountStatus, kept: &Kept) {
+        let Some(message) = entry.message.as_ref().filter(|_| !kept.restrictions.is_empty()) else {
+            return;
+        };
+        if self.prior(&entry.name).and_then(|prior| prior.message.as_ref()) == Some(message) {
+            return;
+        }
+        let note = format!("{}: {message}", entry.name);
+        let action = format!("Keep:{}", entry.name)
+            .chars()
+            .take(128)
+            .collect::<String>();
+        events::publish(
+            self.context,
+            self.role,
+            EventType::Warning,
+            "Restricted",
+            &action,
+            &note,
+        );
+    }
+
     fn tell_left_as_it_is(&self, account: &str) {
         let note = format!(
             "{account}: drift: Report never writes, so role {} stays there as it is",
@@ -641,12 +694,11 @@ impl<'a> Work<'a> {
                 return Ok(*outcome);
             }
         };
-        let plan = plan_removal(
-            observed.as_ref(),
-            &self.owner,
-            &self.known(&live),
-            self.role.spec.deletion_policy,
-        );
+        let policy = match deletion_policy(self.role, account, observed.as_ref()) {
+            Ok(policy) => policy,
+            Err(Refusal { reason, message }) => return Ok(self.outcome(account, reason, message)),
+        };
+        let plan = plan_removal(observed.as_ref(), &self.owner, &self.known(&live), policy);
         if plan.is_empty() {
             return Ok(Outcome::NOTHING);
         }
@@ -658,7 +710,7 @@ impl<'a> Work<'a> {
             Box::pin(self.carry_out(account, &live, &session, (&name, false), plan, (observed, seen))).await;
         // Nothing done and nothing failed is a role that changed under us: look again before letting go of it.
         let made = matches!(&applied, Ok(Applied { failed: None, done, .. }) if !done.is_empty());
-        let mut outcome = self.applied(account, &live, &session, applied);
+        let mut outcome = self.applied(account, &live, &session, applied, &Kept::default());
         if made {
             self.unsettle(account);
             outcome.status = None;
@@ -902,6 +954,7 @@ impl<'a> Work<'a> {
         live: &Account,
         session: &OpenSession,
         result: Result<Applied, AccountError>,
+        kept: &Kept,
     ) -> Outcome {
         let applied = match result {
             Ok(applied) => applied,
@@ -917,7 +970,7 @@ impl<'a> Work<'a> {
                 Reason::Progressing,
                 "the role in AWS is not the one that was there; looking again",
             ),
-            None => self.in_sync(account, applied.role.as_ref()),
+            None => self.in_sync(account, applied.role.as_ref(), kept),
             Some((_, failure)) if failure.class == Class::Expired => {
                 live.drop_credentials();
                 self.outcome(account, Reason::Progressing, failure.to_string())
@@ -979,8 +1032,9 @@ impl<'a> Work<'a> {
         )
     }
 
-    fn in_sync(&self, account: &AwsAccount, observed: Option<&ObservedRole>) -> Outcome {
-        let mut status = self.entry(account, Reason::InSync, None);
+    fn in_sync(&self, account: &AwsAccount, observed: Option<&ObservedRole>, kept: &Kept) -> Outcome {
+        let mut status = self.entry(account, Reason::InSync, kept.message());
+        self.tell_restricted(&status, kept);
         status.arn = observed.map(|o| o.arn.clone());
         status.role_id = observed.map(|o| o.role_id.clone());
         status.instance_profiles = self.wanted_profile().into_iter().collect();
@@ -1074,7 +1128,7 @@ impl<'a> Work<'a> {
         let mut left: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
         left.retain(|entry| entry.state != Reason::Removed);
         let may_go = self.role.spec.drift == DriftPolicy::Report;
-        if self.role.spec.deletion_policy == DeletionPolicy::Delete && !may_go {
+        if self.role.spec.deletion_policy != Some(DeletionPolicy::Retain) && !may_go {
             left.extend(self.lost(&[]).into_iter().filter_map(|o| o.status));
         }
         if left.is_empty() {

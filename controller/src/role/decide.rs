@@ -1,8 +1,11 @@
 //! What is to be done about one role in one account. The controller asks here, and `rolectl plan` asks the same.
 
 use kube::ResourceExt as _;
-use rolectl_crds::{AwsAccount, IamRole, MfaSessionSpec, Reason};
+use rolectl_crds::{
+    ADOPTED_TAG, AwsAccount, DeletionPolicy, Ensure, IamRole, MfaSessionSpec, OWNER_TAG, Reason,
+};
 
+use super::change::Change;
 use super::desired::{AccountContext, DesiredRole, desired};
 use super::guardrails;
 use super::observed::ObservedRole;
@@ -29,7 +32,11 @@ pub fn wanted(
         );
         return Err(Refusal::new(Reason::GuardrailViolated, message));
     }
-    check_guardrails(account, &desired, None)?;
+    let guardrails = account.spec.guardrails.as_ref();
+    if let Some(message) = guardrails::forbids_deletion_policy(guardrails, role.spec.deletion_policy) {
+        return Err(Refusal::new(Reason::GuardrailViolated, message));
+    }
+    check_guardrails(account, &desired, None, false)?;
     Ok(desired)
 }
 
@@ -44,6 +51,7 @@ pub fn context(account: &AwsAccount, session: Option<&MfaSessionSpec>) -> Accoun
             .map(|session| session.account_id.clone())
             .unwrap_or_default(),
         ignore_tags: account.spec.ignore_tags.clone(),
+        ignore_policies: account.spec.ignore_policies.clone(),
     }
 }
 
@@ -62,24 +70,94 @@ pub fn decide(
     observed: Option<&ObservedRole>,
     known: &Known<'_>,
 ) -> Result<Plan, Refusal> {
-    check_guardrails(account, desired, observed)?;
-    let foreign = observed.filter(|observed| !is_ours(observed, &desired.owner, known.role_id));
-    if let (Some(guardrails), Some(foreign)) = (&account.spec.guardrails, foreign)
-        && let Some(message) = guardrails::forbids_adoption(guardrails, desired, foreign)
+    let ours = observed.is_some_and(|observed| is_ours(observed, &desired.owner, known.role_id));
+    check_guardrails(account, desired, observed, ours)?;
+    if let Some(foreign) = observed.filter(|_| !ours)
+        && let Some(message) =
+            guardrails::forbids_adoption(account.spec.guardrails.as_ref(), desired, foreign)
     {
         return Err(Refusal::new(Reason::GuardrailViolated, message));
     }
-    plan(desired, observed, known)
+    let mut plan = plan(desired, observed, known)?;
+    let retains =
+        account.spec.guardrails.as_ref().and_then(|g| g.deletion_policy) == Some(DeletionPolicy::Retain);
+    if retains && plan.changes.contains(&Change::DeleteRole) {
+        let message = "the account wants deletionPolicy: Retain, so no role is deleted there, and ensure is Absent: delete the IamRole instead";
+        return Err(Refusal::new(Reason::GuardrailViolated, message));
+    }
+    if desired.ensure == Ensure::Present
+        && let Some(observed) = observed
+    {
+        detach_first(&mut plan.changes, denied_on(account, observed));
+    }
+    Ok(plan)
+}
+
+/// What is done about a role of ours whose spec is refused for a guardrail: managed policies that the account denies are
+/// detached, and nothing else changes. `None` where there is nothing of that kind.
+pub fn enforce(
+    account: &AwsAccount,
+    owner: &str,
+    observed: &ObservedRole,
+    known: &Known<'_>,
+) -> Option<Plan> {
+    let denied = denied_on(account, observed);
+    let may = is_ours(observed, owner, known.role_id) && !observed.is_reserved();
+    (may && !denied.is_empty()).then(|| Plan {
+        changes: denied.into_iter().map(Change::DetachPolicy).collect(),
+        ..Plan::default()
+    })
+}
+
+fn denied_on(account: &AwsAccount, observed: &ObservedRole) -> Vec<String> {
+    let guardrails = account.spec.guardrails.as_ref();
+    let denied = guardrails.map(|g| guardrails::denied_on(g, &account.spec.ignore_policies, observed));
+    denied.into_iter().flatten().collect()
+}
+
+/// Puts the detaching of policies that the account denies before every other change but the owner tag of a role that is taken
+/// over. The changes after it are made only once they are off.
+fn detach_first(changes: &mut Vec<Change>, denied: Vec<String>) {
+    let is_denied = |change: &Change| matches!(change, Change::DetachPolicy(arn) if denied.contains(arn));
+    changes.retain(|change| !is_denied(change));
+    let claims = |change: &Change| matches!(change, Change::Tag(tags) if tags.contains_key(OWNER_TAG));
+    let claimed = changes.iter().position(claims);
+    let at = claimed.map_or(0, |at| at + 1);
+    changes.splice(at..at, denied.into_iter().map(Change::DetachPolicy));
+}
+
+/// What happens to a role at the end, or why nothing may be done.
+///
+/// Without a word in the spec a role that was taken over stays, as it was there before. Where an account wants roles to be deleted
+/// and the spec retains this one, neither is done: one of the two has to change.
+pub fn deletion_policy(
+    role: &IamRole,
+    account: &AwsAccount,
+    observed: Option<&ObservedRole>,
+) -> Result<DeletionPolicy, Refusal> {
+    let guardrails = account.spec.guardrails.as_ref();
+    let only = guardrails.and_then(|g| g.deletion_policy);
+    let adopted = observed.is_some_and(|role| role.tags.contains_key(ADOPTED_TAG));
+    match (only, role.spec.deletion_policy) {
+        (Some(DeletionPolicy::Retain), _) => Ok(DeletionPolicy::Retain),
+        (_, None) if adopted => Ok(DeletionPolicy::Retain),
+        (_, None) => Ok(DeletionPolicy::Delete),
+        (_, Some(policy)) => match guardrails::forbids_deletion_policy(guardrails, Some(policy)) {
+            Some(message) => Err(Refusal::new(Reason::GuardrailViolated, message)),
+            None => Ok(policy),
+        },
+    }
 }
 
 fn check_guardrails(
     account: &AwsAccount,
     desired: &DesiredRole,
     observed: Option<&ObservedRole>,
+    is_ours: bool,
 ) -> Result<(), Refusal> {
     let guardrails = account.spec.guardrails.as_ref();
-    let broken =
-        guardrails.and_then(|g| guardrails::violation(g, desired, observed, &account.spec.partition));
+    let partition = &account.spec.partition;
+    let broken = guardrails.and_then(|g| guardrails::violation(g, desired, observed, is_ours, partition));
     broken.map_or(Ok(()), |message| {
         Err(Refusal::new(Reason::GuardrailViolated, message))
     })
@@ -87,7 +165,7 @@ fn check_guardrails(
 
 #[cfg(test)]
 mod tests {
-    use rolectl_crds::{Adoption, OWNER_TAG};
+    use rolectl_crds::Adoption;
     use serde_json::json;
 
     use super::super::fixtures::{observed, spec, wanted as fixture};
@@ -122,6 +200,87 @@ mod tests {
             let refused = decided.err().map(|refusal| refusal.reason);
             let expected = (!allowed).then_some(Reason::GuardrailViolated);
             assert_eq!(refused, expected, "{most} {there:?}");
+        }
+    }
+
+    #[test]
+    fn a_denied_policy_is_detached_before_anything_else_whoever_attached_it() {
+        let guarded = account(
+            &json!({"deniedManagedPolicies": ["Administrator*"], "adoption": "IfUnowned"}),
+            Some("rolectl"),
+        );
+        let lines = |plan: &Plan| -> Vec<String> {
+            let lines = plan.changes.iter().map(ToString::to_string);
+            lines
+                .map(|line| line.replace("managed policy arn:aws:iam::aws:policy/", ""))
+                .collect()
+        };
+        let mut s = spec();
+        s.managed_policies = vec!["NotThere".into()];
+        let mut there = observed(&fixture(&spec()));
+        there.trust = super::super::observed::ObservedDocument::read("{}");
+        there.managed_policies = ["AdministratorAccess", "AWSDenyAll"]
+            .map(|name| format!("arn:aws:iam::aws:policy/{name}"))
+            .into();
+        let mut unowned = there.clone();
+        unowned.tags.remove(OWNER_TAG);
+        for exclusive in [true, false] {
+            s.exclusive.managed_policies = exclusive;
+            let desired = DesiredRole {
+                adoption: Adoption::IfUnowned,
+                ..fixture(&s)
+            };
+            let ours = decide(&guarded, &desired, Some(&there), &Known::default()).unwrap();
+            assert_eq!(
+                lines(&ours),
+                ["- AdministratorAccess", "+ NotThere", "~ trust policy"]
+            );
+            let adopted = decide(&guarded, &desired, Some(&unowned), &Known::default());
+            if exclusive {
+                let adopted = lines(&adopted.unwrap());
+                assert!(adopted[0].starts_with("+ tags "), "{adopted:?}");
+                assert_eq!(
+                    adopted[1..],
+                    ["- AdministratorAccess", "+ NotThere", "~ trust policy"]
+                );
+            } else {
+                assert_eq!(adopted.unwrap_err().reason, Reason::GuardrailViolated);
+            }
+        }
+        // The spec itself names it: it is refused, and the policy does not stay on the role for that.
+        let owner = &fixture(&spec()).owner;
+        let enforced = enforce(&guarded, owner, &there, &Known::default()).unwrap();
+        assert_eq!(lines(&enforced), ["- AdministratorAccess"]);
+        assert_eq!(enforce(&guarded, owner, &unowned, &Known::default()), None);
+        let lenient = account(&json!({}), None);
+        assert_eq!(enforce(&lenient, owner, &there, &Known::default()), None);
+    }
+
+    #[test]
+    fn a_role_that_was_taken_over_is_retained_unless_the_spec_says_delete() {
+        use DeletionPolicy::{Delete, Retain};
+        let ours = observed(&fixture(&spec()));
+        let mut adopted = ours.clone();
+        adopted.tags.insert(ADOPTED_TAG.into(), "true".into());
+        for (only, asked, there, ends) in [
+            (None, None, &ours, Some(Delete)),
+            (None, None, &adopted, Some(Retain)),
+            (None, Some(Delete), &adopted, Some(Delete)),
+            (None, Some(Retain), &ours, Some(Retain)),
+            (Some("Delete"), None, &ours, Some(Delete)),
+            (Some("Delete"), None, &adopted, Some(Retain)),
+            (Some("Delete"), Some(Retain), &ours, None),
+            (Some("Retain"), None, &ours, Some(Retain)),
+            (Some("Retain"), Some(Delete), &ours, Some(Retain)),
+        ] {
+            let guardrails = only.map_or(json!({}), |only| json!({"deletionPolicy": only}));
+            let account = account(&guardrails, None);
+            let mut role = IamRole::new("app", spec());
+            role.spec.deletion_policy = asked;
+            let end = deletion_policy(&role, &account, Some(there)).ok();
+            assert_eq!(end, ends, "{only:?} {asked:?}");
+            let refused = wanted(&role, "c/ns/app", &account, None).is_err();
+            assert_eq!(refused, only.is_some() && asked.is_some(), "{only:?} {asked:?}");
         }
     }
 

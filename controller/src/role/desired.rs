@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use rolectl_crds::{
-    Adoption, DriftPolicy, Ensure, Exclusive, IamRole, IamRoleSpec, OWNER_TAG, PolicyJson, Reason,
+    Adoption, DriftPolicy, Ensure, Exclusive, IamRole, IamRoleSpec, OWNER_TAG, PolicyJson, Reason, TAG_PREFIX,
 };
 use sha2::{Digest as _, Sha256};
 
 use super::bounded;
-use super::managed_policy::policy_arn;
+use super::guardrails::matches;
+use super::managed_policy::{arn_problem, is_same_policy, policy_arn};
 use super::observed::is_reserved_path;
-use super::plan::same_key;
+use super::plan::{is_reserved_tag, same_key};
 use super::policy_document::lint::{Finding, Place, Severity, read};
 use super::policy_document::{Document, PolicyError, check_size};
 use super::variables::Variables;
@@ -31,6 +32,8 @@ pub struct AccountContext {
     pub session_account_id: String,
     /// Patterns of tag keys that somebody else looks after.
     pub ignore_tags: Vec<String>,
+    /// Patterns of policies that somebody else looks after.
+    pub ignore_policies: Vec<String>,
 }
 
 /// The role as it should be in one account.
@@ -64,8 +67,10 @@ pub struct DesiredRole {
     pub adoption: Adoption,
     /// Whether to write at all.
     pub drift: DriftPolicy,
-    /// Patterns of tag keys that stay as they are, unless they are in `tags`.
+    /// Patterns of tag keys that stay as they are.
     pub ignore_tags: Vec<String>,
+    /// Patterns of policies that stay as they are, unless they are listed above.
+    pub ignore_policies: Vec<String>,
     /// Value of the owner tag.
     pub owner: String,
     /// What the author may not have meant. Stops nothing.
@@ -275,7 +280,11 @@ pub fn desired(
         }
     };
     let policy = |field: &str, reference: &str| {
-        Ok::<_, SpecError>(policy_arn(&fill(field, reference)?, &context.partition))
+        let arn = policy_arn(&fill(field, reference)?, &context.partition);
+        match arn_problem(&arn, &context.partition) {
+            Some(problem) => Err(SpecError::new(field, problem)),
+            None => Ok(arn),
+        }
     };
 
     let trust = assume_role_policy
@@ -288,21 +297,16 @@ pub fn desired(
             "is missing: a role needs a trust policy",
         ));
     }
-    let mut tags: BTreeMap<String, String> = tags
+    let filled_tags: Vec<(String, String)> = tags
         .iter()
         .map(|(key, value)| Ok((fill("tags", key)?, fill(&format!("tags.{key}"), value)?)))
         .collect::<Result<_, SpecError>>()?;
+    check_tag_keys(&filled_tags, &context.ignore_tags)?;
+    let mut tags: BTreeMap<String, String> = filled_tags.into_iter().collect();
     if let Some((key, _)) = tags.iter().find(|(_, value)| value.chars().count() > 256) {
         return Err(SpecError::new(
             format!("tags.{key}"),
             "is longer than 256 characters once its variables are filled in",
-        ));
-    }
-    let twice = |key: &&String| tags.keys().any(|other| other != *key && same_key(other, key));
-    if let Some(key) = tags.keys().find(twice) {
-        return Err(SpecError::new(
-            format!("tags.{key}"),
-            "stands there twice in different case, and IAM takes both for one: remove one",
         ));
     }
     tags.insert(OWNER_TAG.to_owned(), owner.to_owned());
@@ -328,16 +332,27 @@ pub fn desired(
         warnings.push(format!("{more} more {noun}: run rolectl lint to see all of them"));
     }
 
+    let managed_policies: BTreeSet<String> = managed_policies
+        .iter()
+        .map(|p| policy("managedPolicies", p))
+        .collect::<Result<_, _>>()?;
+    let is_twice = |arn: &&String| {
+        let mut others = managed_policies.iter().filter(|other| other != arn);
+        others.any(|other| is_same_policy(other, arn))
+    };
+    if let Some(arn) = managed_policies.iter().find(is_twice) {
+        let problem =
+            format!("{arn} is listed twice in different case, and IAM takes both for one: remove one");
+        return Err(SpecError::new("managedPolicies", problem));
+    }
+
     Ok(DesiredRole {
         path: path.clone(),
         ensure: *ensure,
         description,
         max_session_duration: *max_session_duration,
         trust,
-        managed_policies: managed_policies
-            .iter()
-            .map(|p| policy("managedPolicies", p))
-            .collect::<Result<_, _>>()?,
+        managed_policies,
         inline_policies,
         permissions_boundary: permissions_boundary
             .as_deref()
@@ -351,10 +366,35 @@ pub fn desired(
         adoption: *adoption,
         drift: *drift,
         ignore_tags: context.ignore_tags.clone(),
+        ignore_policies: context.ignore_policies.clone(),
         owner: owner.to_owned(),
         warnings,
         name,
     })
+}
+
+/// Tag keys as they are once their variables are filled in: the schema has seen them only before that.
+fn check_tag_keys(tags: &[(String, String)], ignored: &[String]) -> Result<(), SpecError> {
+    for (n, (key, _)) in tags.iter().enumerate() {
+        let folded = key.to_lowercase();
+        let problem = if folded.starts_with(TAG_PREFIX) {
+            format!("begins with {TAG_PREFIX}, and such tags are rolectl's own: choose another key")
+        } else if is_reserved_tag(key) {
+            "begins with aws:, and such tags are AWS's own: choose another key".to_owned()
+        } else if key.is_empty() || key.chars().count() > 128 {
+            "has to have 1 to 128 characters once its variables are filled in".to_owned()
+        } else if tags.iter().skip(n + 1).any(|(other, _)| same_key(other, key)) {
+            "is listed twice, and IAM takes keys that differ only in case for one: remove one".to_owned()
+        } else if let Some(pattern) = ignored.iter().find(|p| matches(&p.to_lowercase(), &folded)) {
+            format!(
+                "matches {pattern} of the AwsAccount's ignoreTags, so somebody else looks after this tag: remove it"
+            )
+        } else {
+            continue;
+        };
+        return Err(SpecError::new(format!("tags.{key}"), problem));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -559,11 +599,61 @@ mod tests {
         ]
         .into_iter()
         .collect();
-        assert!(
-            of(&s)
-                .unwrap_err()
-                .contains("stands there twice in different case")
+        assert!(of(&s).unwrap_err().contains("is listed twice"));
+    }
+
+    #[test]
+    fn tag_keys_are_checked_once_their_variables_are_filled_in() {
+        for (key, says) in [
+            ("$(account.labels.prefix):x", "spec.tags.aws:x: begins with aws:"),
+            ("iam.rolectl.dev/$(account.name)", "begins with iam.rolectl.dev/"),
+            ("IAM.rolectl.dev/owner", "begins with iam.rolectl.dev/"),
+            ("$(account.labels.empty)", "1 to 128 characters"),
+            ("org:cost-centre", "matches org:* of the AwsAccount's ignoreTags"),
+            ("ORG:$(account.name)", "ignoreTags"),
+            ("$(account.name)", "is listed twice"),
+        ] {
+            let mut s = spec();
+            s.tags = [
+                (key.to_owned(), "a".to_owned()),
+                ("DEV".to_owned(), "b".to_owned()),
+            ]
+            .into_iter()
+            .collect();
+            let labels = [("prefix", "AWS"), ("empty", "")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+            let context = AccountContext {
+                labels: labels.into(),
+                ..context()
+            };
+            let error = desired(&s, "app", "c/ns/app", &context).unwrap_err().to_string();
+            assert!(
+                error.to_lowercase().contains(&says.to_lowercase()),
+                "{key}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_managed_policy_has_one_spelling() {
+        let with = |policies: &[&str]| {
+            let mut s = spec();
+            s.managed_policies = policies.iter().map(|p| (*p).to_owned()).collect();
+            of(&s).map(|d| d.managed_policies.len())
+        };
+        assert_eq!(
+            with(&["administratoraccess"]).unwrap_err(),
+            "spec.managedPolicies: AWS has no managed policy administratoraccess: did you mean AdministratorAccess?"
         );
+        assert!(
+            with(&["arn:aws-cn:iam::aws:policy/X"])
+                .unwrap_err()
+                .contains("is of partition aws-cn")
+        );
+        let own = "arn:aws:iam::222222222222:policy/";
+        let twice = [format!("{own}mine"), format!("{own}Mine")];
+        let twice: Vec<&str> = twice.iter().map(String::as_str).collect();
+        assert!(with(&twice).unwrap_err().contains("is listed twice"));
+        assert_eq!(with(&twice[..1]), Ok(1));
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub fn context() -> AccountContext {
         labels: BTreeMap::new(),
         session_account_id: "111111111111".into(),
         ignore_tags: vec!["org:*".into()],
+        ignore_policies: vec!["org-*".into()],
     }
 }
 

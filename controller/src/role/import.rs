@@ -1,6 +1,6 @@
 //! A role that exists, written as the `IamRole` that keeps it so.
 
-use rolectl_crds::{GROUP, OWNER_TAG};
+use rolectl_crds::{GROUP, TAG_PREFIX};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -82,7 +82,7 @@ pub fn import(role: &ObservedRole, account: &str, namespace: &str) -> Result<Val
     }
     let kept = tags
         .iter()
-        .filter(|(key, _)| *key != OWNER_TAG && !is_reserved_tag(key));
+        .filter(|(key, _)| !key.starts_with(TAG_PREFIX) && !is_reserved_tag(key));
     let kept: Map<String, Value> = kept.map(|(key, value)| (key.clone(), json!(value))).collect();
     if !kept.is_empty() {
         put("tags", Value::Object(kept));
@@ -190,7 +190,7 @@ mod tests {
         s.tags = [("team".to_owned(), "a".to_owned())].into_iter().collect();
         let mut role = observed(&wanted(&s));
         role.name = "My_Role".into();
-        role.tags.remove(OWNER_TAG);
+        role.tags.remove(rolectl_crds::OWNER_TAG);
         role.instance_profiles = ["profile".to_owned()].into();
         let object: IamRole = serde_json::from_value(import(&role, "dev", "ns").unwrap()).unwrap();
         assert_eq!(object.spec.role_name.as_deref(), Some("My_Role"));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::guardrails::matches;
 use super::policy_document::nearest;
 
 /// AWS's own policies: name to `path/name`. Their names are unique.
@@ -11,6 +12,14 @@ static CATALOGUE: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|full| (full.rsplit('/').next().unwrap_or(full), full))
+        .collect()
+});
+
+/// The catalogue by names in lower case.
+static FOLDED: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
+    CATALOGUE
+        .iter()
+        .map(|(name, full)| (name.to_ascii_lowercase(), *full))
         .collect()
 });
 
@@ -28,6 +37,65 @@ pub fn arn_as_written(reference: &str, partition: &str) -> String {
     } else {
         format!("arn:{partition}:iam::aws:policy/{reference}")
     }
+}
+
+/// Whether IAM takes two ARNs for one policy.
+pub fn is_same_policy(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
+/// What is wrong with the ARN of a managed policy in an account of this partition, and what to write instead.
+///
+/// IAM resolves such an ARN without regard to its case and, as reported, to its partition. Another spelling would pass by
+/// guardrails, and differ from what AWS shows at every sweep.
+pub fn arn_problem(arn: &str, partition: &str) -> Option<String> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let [_, of, service, "", owner, resource] = parts[..] else {
+        return Some(format!(
+            "{arn} is not the ARN of a managed policy: write arn:{partition}:iam::ACCOUNT:policy/NAME"
+        ));
+    };
+    if of != partition {
+        return Some(format!(
+            "{arn} is of partition {of}, and the account is in {partition}: write arn:{partition}:{service}::{owner}:{resource}"
+        ));
+    }
+    let is_owner = owner == "aws" || (owner.len() == 12 && owner.bytes().all(|b| b.is_ascii_digit()));
+    if service != "iam" || !is_owner || !resource.starts_with("policy/") {
+        let folded = arn.to_ascii_lowercase();
+        let meant = if folded.starts_with(&format!("arn:{partition}:iam::aws:policy/")) {
+            format!("arn:{partition}:iam::aws:policy/")
+        } else {
+            format!("arn:{partition}:iam::ACCOUNT:policy/NAME")
+        };
+        return Some(format!(
+            "{arn} is not the ARN of a managed policy: it begins with {meant}"
+        ));
+    }
+    let name = aws_owned_name(arn)?;
+    let spelled = FOLDED.get(name.to_ascii_lowercase().as_str())?;
+    let known = spelled.rsplit('/').next().unwrap_or(spelled);
+    (known != name).then(|| format!("AWS has no managed policy {name}: did you mean {spelled}?"))
+}
+
+/// Whether the ARN of a managed policy matches a pattern of a guardrail, without regard to case. A pattern that is no ARN is
+/// compared with the policy's name, with and without its path, whoever owns the policy.
+pub fn matches_policy(pattern: &str, arn: &str) -> bool {
+    let (pattern, arn) = (pattern.to_ascii_lowercase(), arn.to_ascii_lowercase());
+    let reference = arn.split_once(":policy/").map_or("", |(_, reference)| reference);
+    let name = reference.rsplit('/').next().unwrap_or(reference);
+    [arn.as_str(), reference, name]
+        .iter()
+        .any(|text| matches(&pattern, text))
+}
+
+/// What is wrong with a pattern for managed policies in an account of this partition.
+pub fn pattern_problem(pattern: &str, partition: &str) -> Option<String> {
+    let folded = pattern.to_ascii_lowercase();
+    let of = folded.strip_prefix("arn:")?.split(':').next().unwrap_or_default();
+    (!matches(of, partition)).then(|| {
+        format!("{pattern} is of partition {of}, and the account is in {partition}: it never matches")
+    })
 }
 
 /// Whether a managed policy is one of AWS's own.
@@ -94,6 +162,86 @@ mod tests {
             policy_arn("ReadOnlyAccess", "aws-cn"),
             "arn:aws-cn:iam::aws:policy/ReadOnlyAccess"
         );
+    }
+
+    #[test]
+    fn an_arn_that_iam_would_take_for_another_policy_is_an_error_with_the_right_spelling() {
+        for (arn, partition, says) in [
+            ("arn:aws:iam::aws:policy/AdministratorAccess", "aws", None),
+            ("arn:aws:iam::aws:policy/BrandNew", "aws", None),
+            (
+                "arn:aws:iam::111111111111:policy/administratoraccess",
+                "aws",
+                None,
+            ),
+            (
+                "arn:aws:iam::aws:policy/administratoraccess",
+                "aws",
+                Some("did you mean AdministratorAccess?"),
+            ),
+            (
+                "arn:aws:iam::aws:policy/job-function/billing",
+                "aws",
+                Some("did you mean job-function/Billing?"),
+            ),
+            (
+                "arn:aws:iam::aws:policy/AdministratorAccess",
+                "aws-us-gov",
+                Some("write arn:aws-us-gov:iam::aws:policy/AdministratorAccess"),
+            ),
+            ("arn:AWS:iam::aws:policy/X", "aws", Some("partition AWS")),
+            (
+                "arn:aws:IAM::aws:policy/X",
+                "aws",
+                Some("begins with arn:aws:iam::aws:policy/"),
+            ),
+            (
+                "arn:aws:iam::AWS:policy/X",
+                "aws",
+                Some("begins with arn:aws:iam::aws:policy/"),
+            ),
+            ("arn:aws:iam::aws:role/X", "aws", Some("is not the ARN")),
+            ("arn:aws:iam", "aws", Some("is not the ARN")),
+        ] {
+            let problem = arn_problem(arn, partition);
+            let as_expected = match says {
+                None => problem.is_none(),
+                Some(says) => problem.as_ref().is_some_and(|p| p.contains(says)),
+            };
+            assert!(as_expected, "{arn}: {problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_bare_pattern_matches_any_policy_of_any_owner_in_any_case() {
+        for (pattern, arn, matched) in [
+            ("*", "arn:aws:iam::111111111111:policy/mine", true),
+            ("admin*", "arn:aws:iam::aws:policy/AdministratorAccess", true),
+            ("Admin*", "arn:aws:iam::111111111111:policy/team/Admin", true),
+            ("Billing", "arn:aws:iam::aws:policy/job-function/Billing", true),
+            (
+                "job-function/*",
+                "arn:aws:iam::aws:policy/job-function/Billing",
+                true,
+            ),
+            ("Billing", "arn:aws:iam::aws:policy/BillingReadOnly", false),
+            (
+                "arn:aws:iam::aws:policy/*",
+                "arn:aws:iam::111111111111:policy/mine",
+                false,
+            ),
+            (
+                "ARN:aws:iam::aws:policy/ADMIN*",
+                "arn:aws:iam::aws:policy/AdministratorAccess",
+                true,
+            ),
+        ] {
+            assert_eq!(matches_policy(pattern, arn), matched, "{pattern} {arn}");
+        }
+        assert_eq!(pattern_problem("arn:aws:iam::aws:policy/*", "aws"), None);
+        assert_eq!(pattern_problem("arn:*:iam::aws:policy/*", "aws-cn"), None);
+        assert_eq!(pattern_problem("Admin*", "aws-cn"), None);
+        assert!(pattern_problem("arn:aws:iam::aws:policy/*", "aws-cn").is_some());
     }
 
     #[test]

@@ -3,12 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rolectl_crds::{Adoption, DeletionPolicy, Ensure, OWNER_TAG, Quotas, Reason};
+use rolectl_crds::{
+    ADOPTED_TAG, Adoption, DeletionPolicy, Denies, Ensure, OWNER_TAG, Quotas, Reason, TAG_PREFIX,
+};
 
+use super::access::{is_only_deny, may_deny};
 use super::change::{Change, DocumentDiff};
 use super::desired::DesiredRole;
 use super::guardrails::matches;
-use super::observed::ObservedRole;
+use super::managed_policy::{is_aws_owned, is_same_policy, matches_policy, only_denies};
+use super::observed::{ObservedDocument, ObservedRole};
 use super::order::{Claim, arrange};
 use super::policy_document::Document;
 
@@ -20,6 +24,108 @@ const TAGS_PER_ROLE: usize = 50;
 pub struct Plan {
     /// The changes.
     pub changes: Vec<Change>,
+    /// What is left on the role although the spec does not list it.
+    pub kept: Kept,
+}
+
+/// What stays on a role although the spec does not list it. Entries are for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Policies that only deny, and a permissions boundary: somebody has restricted the role.
+    pub restrictions: Vec<String>,
+    /// Policies that the account's `ignorePolicies` leave to somebody else.
+    pub ignored: Vec<String>,
+}
+
+/// What the message of a restricted role begins with.
+pub const RESTRICTED: &str = "restricted from outside by ";
+
+impl Kept {
+    /// One sentence for a status and for a plan. `None` where nothing is kept.
+    pub fn message(&self) -> Option<String> {
+        let part = |what: &str, entries: &[String]| {
+            (!entries.is_empty()).then(|| format!("{what}{}", first_few(entries)))
+        };
+        let parts = [
+            part(RESTRICTED, &self.restrictions),
+            part("left to others by ignorePolicies: ", &self.ignored),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
+/// The first entries of a list, and how many more there are.
+fn first_few(entries: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = entries.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match entries.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        Some(more) => format!("{shown} and {more} more"),
+        None => shown,
+    }
+}
+
+/// What of `observed` stays on the role although `desired` does not list it.
+pub fn what_stays(desired: &DesiredRole, observed: &ObservedRole) -> Kept {
+    let mut kept = Kept::default();
+    for arn in unlisted_policies(desired, observed) {
+        let line = format!("managed policy {arn}");
+        if is_ignored_policy(desired, arn) {
+            kept.ignored.push(line);
+        } else if only_denies(arn) && keeps_policy(desired, arn) {
+            kept.restrictions.push(line);
+        }
+    }
+    for (name, document) in &observed.inline_policies {
+        let line = format!("inline policy {name}");
+        if desired.inline_policies.contains_key(name) {
+            continue;
+        } else if is_ignored_inline(desired, name) {
+            kept.ignored.push(line);
+        } else if is_only_deny(document) && keeps_inline(desired, name, document) {
+            kept.restrictions.push(line);
+        }
+    }
+    if let Some(boundary) = &observed.permissions_boundary
+        && desired.permissions_boundary.is_none()
+        && !desired.exclusive.boundary
+    {
+        kept.restrictions.push(format!("permissions boundary {boundary}"));
+    }
+    kept
+}
+
+fn unlisted_policies<'a>(
+    desired: &'a DesiredRole,
+    observed: &'a ObservedRole,
+) -> impl Iterator<Item = &'a String> {
+    let listed = |arn: &String| desired.managed_policies.iter().any(|d| is_same_policy(d, arn));
+    observed.managed_policies.iter().filter(move |arn| !listed(arn))
+}
+
+fn is_ignored_policy(desired: &DesiredRole, arn: &str) -> bool {
+    desired
+        .ignore_policies
+        .iter()
+        .any(|pattern| matches_policy(pattern, arn))
+}
+
+fn is_ignored_inline(desired: &DesiredRole, name: &str) -> bool {
+    let name = name.to_lowercase();
+    let mut patterns = desired.ignore_policies.iter();
+    patterns.any(|pattern| matches(&pattern.to_lowercase(), &name))
+}
+
+/// Whether an attached policy that the spec does not list stays on the role.
+fn keeps_policy(desired: &DesiredRole, arn: &str) -> bool {
+    let restricts = desired.exclusive.denies == Denies::Keep && only_denies(arn);
+    !desired.exclusive.managed_policies || restricts || is_ignored_policy(desired, arn)
+}
+
+/// Whether an inline policy that the spec does not list stays on the role.
+fn keeps_inline(desired: &DesiredRole, name: &str, document: &ObservedDocument) -> bool {
+    let restricts = desired.exclusive.denies == Denies::Keep && is_only_deny(document);
+    !desired.exclusive.inline_policies || restricts || is_ignored_inline(desired, name)
 }
 
 impl Plan {
@@ -120,7 +226,11 @@ pub fn plan(
         .position(|c| *c == Change::DeleteRole)
         .unwrap_or(changes.len());
     changes.splice(at..at, old);
-    Ok(Plan { changes })
+    let kept = observed
+        .filter(|_| desired.ensure == Ensure::Present)
+        .map(|observed| what_stays(desired, observed))
+        .unwrap_or_default();
+    Ok(Plan { changes, kept })
 }
 
 /// What ends our care for `observed`: nothing at all when it is not ours.
@@ -139,6 +249,7 @@ pub fn plan_removal(
         };
         return Plan {
             changes: profiles.map(change).collect(),
+            ..Plan::default()
         };
     };
     if !is_ours(observed, owner, known.role_id) || observed.is_reserved() {
@@ -162,12 +273,19 @@ pub fn plan_removal(
                 .map(|name| Change::ReleaseInstanceProfile(name, owner.to_owned()))
                 .collect();
             if observed.tags.contains_key(OWNER_TAG) {
-                changes.push(Change::Untag(BTreeSet::from([OWNER_TAG.to_owned()])));
+                let ours = [OWNER_TAG, ADOPTED_TAG].into_iter();
+                let ours = ours
+                    .filter(|key| observed.tags.contains_key(*key))
+                    .map(str::to_owned);
+                changes.push(Change::Untag(ours.collect()));
             }
             changes
         }
     };
-    Plan { changes }
+    Plan {
+        changes,
+        ..Plan::default()
+    }
 }
 
 /// May we touch this role?
@@ -249,7 +367,7 @@ fn check_quotas(
     };
     let exclusive = desired.exclusive;
     let kept_tags = observed.iter().flat_map(|o| o.tags.keys()).filter(|key| {
-        let stays = !exclusive.tags || is_ignored(desired, key);
+        let stays = !exclusive.tags || is_ignored(desired, key) || key.starts_with(TAG_PREFIX);
         !desired.tags.contains_key(*key) && stays && !is_reserved_tag(key)
     });
     let tags = desired.tags.len() + kept_tags.count();
@@ -275,14 +393,9 @@ fn check_quotas(
     let attached = limit(quotas.attached_policies_per_role);
     let kept = observed
         .iter()
-        .flat_map(|o| &o.managed_policies)
-        .filter(|_| !exclusive.managed_policies);
-    let policies = desired
-        .managed_policies
-        .iter()
-        .chain(kept)
-        .collect::<BTreeSet<_>>()
-        .len();
+        .flat_map(|o| unlisted_policies(desired, o))
+        .filter(|arn| keeps_policy(desired, arn));
+    let policies = desired.managed_policies.len() + kept.count();
     if policies > attached {
         let cure = "remove some from spec.managedPolicies or merge them, or have the quota raised";
         return exceeded(
@@ -303,7 +416,7 @@ fn check_quotas(
     let kept = observed
         .iter()
         .flat_map(|o| &o.inline_policies)
-        .filter(|(name, _)| !exclusive.inline_policies && !desired.inline_policies.contains_key(*name));
+        .filter(|(name, d)| keeps_inline(desired, name, d) && !desired.inline_policies.contains_key(*name));
     let size: usize = desired
         .inline_policies
         .values()
@@ -355,15 +468,20 @@ fn difference(
         permissions_boundary,
         tags: _,
         instance_profile,
-        exclusive: _,
+        exclusive,
         adoption: _,
         drift: _,
         ignore_tags: _,
+        ignore_policies: _,
         owner,
         warnings: _,
     } = desired;
     let mut changes = vec![];
-    let (tag, mut untag) = tag_changes(desired, observed);
+    let (mut tag, mut untag) = tag_changes(desired, observed);
+    if claim == Claim::Adopted {
+        let adopted = (ADOPTED_TAG.to_owned(), "true".to_owned());
+        tag.get_or_insert_default().extend([adopted]);
+    }
     let mut first = vec![];
     if let Some(tag) = tag {
         // Full with tags that go: they make room.
@@ -374,9 +492,10 @@ fn difference(
         }
         first.push(Change::Tag(tag));
     }
+    let there = observed.permissions_boundary.as_ref();
     if let Some(boundary) = permissions_boundary
         .as_ref()
-        .filter(|b| observed.permissions_boundary.as_ref() != Some(b))
+        .filter(|b| !there.is_some_and(|there| is_same_policy(there, b)))
     {
         changes.push(Change::PutBoundary(boundary.clone()));
     }
@@ -406,7 +525,7 @@ fn difference(
     }
     changes.extend(managed_policy_changes(desired, observed));
     changes.extend(inline_policy_changes(desired, observed));
-    if permissions_boundary.is_none() && observed.permissions_boundary.is_some() {
+    if permissions_boundary.is_none() && there.is_some() && exclusive.boundary {
         changes.push(Change::DeleteBoundary);
     }
     changes.extend(untag.map(Change::Untag));
@@ -431,7 +550,9 @@ pub fn same_key(one: &str, other: &str) -> bool {
 }
 
 fn is_ignored(desired: &DesiredRole, key: &str) -> bool {
-    desired.ignore_tags.iter().any(|pattern| matches(pattern, key))
+    let key = key.to_lowercase();
+    let mut patterns = desired.ignore_tags.iter();
+    patterns.any(|pattern| matches(&pattern.to_lowercase(), &key))
 }
 
 /// Tags to set, and keys to remove.
@@ -451,6 +572,7 @@ fn tag_changes(
         desired.exclusive.tags
             && !desired.tags.keys().any(|k| same_key(k, key))
             && !is_reserved_tag(key)
+            && !key.starts_with(TAG_PREFIX)
             && !is_ignored(desired, key)
     };
     let remove: BTreeSet<String> = observed.tags.keys().filter(unwanted).cloned().collect();
@@ -462,9 +584,12 @@ fn tag_changes(
 
 /// Policies to attach, and policies to detach.
 fn managed_policy_changes(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Change> {
-    let missing = desired.managed_policies.difference(&observed.managed_policies);
-    let extra = observed.managed_policies.difference(&desired.managed_policies);
-    let extra = extra.filter(|_| desired.exclusive.managed_policies);
+    // IAM resolves ARNs without regard to case: another spelling of an attached policy is that policy.
+    let missing = desired.managed_policies.iter().filter(|arn| {
+        let mut attached = observed.managed_policies.iter();
+        !attached.any(|there| is_same_policy(there, arn))
+    });
+    let extra = unlisted_policies(desired, observed).filter(|arn| !keeps_policy(desired, arn));
     let attach = missing.cloned().map(Change::AttachPolicy);
     attach.chain(extra.cloned().map(Change::DetachPolicy)).collect()
 }
@@ -480,45 +605,48 @@ fn inline_policy_changes(desired: &DesiredRole, observed: &ObservedRole) -> Vec<
         };
         changes.push(Change::PutInlinePolicy(name.clone(), document.clone(), diff));
     }
-    let extra = observed.inline_policies.keys();
-    let extra = extra
-        .filter(|name| desired.exclusive.inline_policies && !desired.inline_policies.contains_key(*name));
-    changes.extend(extra.cloned().map(Change::DeleteInlinePolicy));
+    let extra = observed.inline_policies.iter().filter(|(name, document)| {
+        !keeps_inline(desired, name, document) && !desired.inline_policies.contains_key(*name)
+    });
+    changes.extend(extra.map(|(name, _)| Change::DeleteInlinePolicy(name.clone())));
     changes
 }
 
-/// In the order in which IAM lets a role go.
+/// Everything on a role, and the role itself, in an order that IAM accepts. What denies goes after what it may deny, so that a
+/// role that was restricted stays so if a call fails.
 fn removal(observed: &ObservedRole, owner: &str) -> Vec<Change> {
-    let mut changes = vec![];
-    changes.extend(
-        observed
-            .inline_policies
-            .keys()
-            .cloned()
-            .map(Change::DeleteInlinePolicy),
-    );
-    changes.extend(
-        observed
-            .managed_policies
-            .iter()
-            .cloned()
-            .map(Change::DetachPolicy),
-    );
-    changes.extend(
-        observed
-            .instance_profiles
-            .iter()
-            .map(|p| Change::RemoveInstanceProfile(p.clone(), owner.to_owned())),
-    );
-    changes.push(Change::DeleteRole);
+    let inline = observed.inline_policies.iter().map(|(name, document)| {
+        let rank = match (is_only_deny(document), may_deny(document)) {
+            (true, _) => 3,
+            (false, denies) => u8::from(denies),
+        };
+        (rank, Change::DeleteInlinePolicy(name.clone()))
+    });
+    let managed = observed.managed_policies.iter().map(|arn| {
+        let rank = match (only_denies(arn), is_aws_owned(arn)) {
+            (true, _) => 3,
+            (false, aws) => u8::from(!aws),
+        };
+        (rank, Change::DetachPolicy(arn.clone()))
+    });
+    let profiles = observed.instance_profiles.iter().map(|profile| {
+        let change = Change::RemoveInstanceProfile(profile.clone(), owner.to_owned());
+        (2, change)
+    });
+    let mut changes: Vec<(u8, Change)> = inline.chain(managed).chain(profiles).collect();
+    // Stable: otherwise as listed.
+    changes.sort_by_key(|(rank, _)| *rank);
     changes
+        .into_iter()
+        .map(|(_, change)| change)
+        .chain([Change::DeleteRole])
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::change::Identity;
     use super::super::fixtures::{spec, wanted};
-    use super::super::observed::ObservedDocument;
     use super::*;
     use proptest::prelude::*;
     use rolectl_crds::IamRoleSpec;
@@ -730,10 +858,6 @@ mod tests {
             ["~ max session duration 7200s -> 3600s"]
         );
         assert_eq!(
-            broken(|r| r.permissions_boundary = Some("arn:b".into())),
-            ["- permissions boundary"]
-        );
-        assert_eq!(
             broken(|r| {
                 r.tags.insert("extra".into(), "1".into());
                 r.tags.insert("aws:x".into(), "1".into());
@@ -843,7 +967,7 @@ mod tests {
 
     #[test]
     fn tags_that_somebody_else_looks_after_stay_unless_they_are_listed() {
-        let mut s = spec();
+        let s = spec();
         let mut observed = made(&wanted(&s));
         observed.tags.insert("org:cost-centre".into(), "1".into());
         observed.tags.insert("orgless".into(), "1".into());
@@ -852,10 +976,152 @@ mod tests {
             plan.changes.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(lines(&s), ["- tags orgless"]);
-        s.tags = [("org:cost-centre".to_owned(), "2".to_owned())]
-            .into_iter()
-            .collect();
-        assert_eq!(lines(&s), ["+ tags org:cost-centre=2", "- tags orgless"]);
+    }
+
+    /// A role with everything on it that incident response and an organisation put there.
+    fn restricted(desired: &DesiredRole) -> ObservedRole {
+        let deny = r#"{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}"#;
+        let mut observed = made(desired);
+        for name in ["AWSDenyAll", "AWSCompromisedKeyQuarantineV3", "ReadOnlyAccess"] {
+            observed
+                .managed_policies
+                .insert(format!("arn:aws:iam::aws:policy/{name}"));
+        }
+        let own = "arn:aws:iam::222222222222:policy/";
+        observed
+            .managed_policies
+            .extend(["Org-Baseline", "AWSDenyAll"].map(|name| format!("{own}{name}")));
+        for name in ["AWSRevokeOlderSessions", "org-audit", "other"] {
+            let text = if name == "AWSRevokeOlderSessions" {
+                deny
+            } else {
+                &deny.replace("Deny", "Allow")
+            };
+            observed
+                .inline_policies
+                .insert(name.to_owned(), ObservedDocument::read(text));
+        }
+        observed.permissions_boundary = Some("arn:aws:iam::aws:policy/ReadOnlyAccess".to_owned());
+        observed
+    }
+
+    #[test]
+    fn a_restriction_from_outside_stays_until_the_spec_says_otherwise() {
+        let mut s = spec();
+        let lines = |s: &IamRoleSpec| {
+            let desired = wanted(s);
+            let plan = plan(&desired, Some(&restricted(&desired)), &Known::default()).unwrap();
+            let lines = plan
+                .changes
+                .iter()
+                .map(|c| c.to_string().replace("managed policy arn:aws:iam::", ""));
+            (lines.collect::<Vec<_>>(), plan.kept.message().unwrap_or_default())
+        };
+        let others = [
+            "- aws:policy/ReadOnlyAccess",
+            "- inline policy other",
+            "- 222222222222:policy/AWSDenyAll",
+        ];
+        let ignored = "left to others by ignorePolicies: managed policy arn:aws:iam::222222222222:policy/Org-Baseline, inline policy org-audit";
+        assert_eq!(
+            lines(&s),
+            (
+                others.map(str::to_owned).to_vec(),
+                format!(
+                    "restricted from outside by managed policy arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3, managed policy arn:aws:iam::aws:policy/AWSDenyAll, inline policy AWSRevokeOlderSessions and 1 more; {ignored}"
+                )
+            )
+        );
+        s.exclusive.denies = Denies::Remove;
+        s.exclusive.boundary = true;
+        let (changes, message) = lines(&s);
+        assert_eq!(message, ignored);
+        for change in [
+            "- aws:policy/AWSDenyAll",
+            "- aws:policy/AWSCompromisedKeyQuarantineV3",
+            "- inline policy AWSRevokeOlderSessions",
+            "- permissions boundary",
+        ] {
+            assert!(changes.contains(&change.to_owned()), "{changes:?}");
+        }
+        // Another boundary that the spec names is put, and takes the place of this one.
+        s.exclusive.boundary = false;
+        s.permissions_boundary = Some("PowerUserAccess".into());
+        assert!(
+            lines(&s)
+                .0
+                .contains(&"~ permissions boundary arn:aws:iam::aws:policy/PowerUserAccess".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_stays_on_a_role_counts_against_its_quotas_and_goes_with_the_role() {
+        let mut s = full_of(0);
+        s.managed_policies = vec!["A".into()];
+        let desired = wanted(&s);
+        let refused = plan(&desired, Some(&restricted(&desired)), &quotas(3)).unwrap_err();
+        assert!(refused.message.contains("the role wants 4"), "{refused}");
+        let gone = plan_removal(
+            Some(&restricted(&desired)),
+            &desired.owner,
+            &Known::default(),
+            DeletionPolicy::Delete,
+        );
+        let lines: Vec<String> = gone.changes.iter().map(ToString::to_string).collect();
+        let at = |line: &str| lines.iter().position(|l| l.contains(line)).unwrap();
+        // What denies last, so that a call that fails does not free a role that was stopped.
+        for denies in ["aws:policy/AWSDenyAll", "AWSRevokeOlderSessions"] {
+            for allows in [
+                "ReadOnlyAccess",
+                "inline policy other",
+                "Org-Baseline",
+                "inline policy org-audit",
+            ] {
+                assert!(at(allows) < at(denies), "{lines:?}");
+            }
+        }
+        assert_eq!(gone.changes.last(), Some(&Change::DeleteRole));
+    }
+
+    #[test]
+    fn another_spelling_of_an_attached_policy_is_that_policy() {
+        let mut s = spec();
+        s.managed_policies = vec!["arn:aws:iam::222222222222:policy/Mine".into()];
+        s.permissions_boundary = Some("arn:aws:iam::222222222222:policy/Bound".into());
+        let desired = wanted(&s);
+        let mut observed = made(&desired);
+        observed.managed_policies = [String::from("arn:aws:iam::222222222222:policy/mine")].into();
+        observed.permissions_boundary = Some("arn:aws:iam::222222222222:policy/bound".into());
+        assert!(
+            plan(&desired, Some(&observed), &Known::default())
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_role_that_was_taken_over_is_marked_so_until_it_is_retained() {
+        let mut s = spec();
+        s.adoption = Adoption::IfUnowned;
+        let desired = wanted(&s);
+        let mut unowned = made(&desired);
+        unowned.tags.remove(OWNER_TAG);
+        let taking = plan(&desired, Some(&unowned), &Known::default()).unwrap();
+        let adopted = run(&taking, Some(unowned)).unwrap();
+        assert_eq!(adopted.tags.get(ADOPTED_TAG).map(String::as_str), Some("true"));
+        assert!(
+            plan(&desired, Some(&adopted), &Known::default())
+                .unwrap()
+                .is_empty()
+        );
+        let left = plan_removal(
+            Some(&adopted),
+            &desired.owner,
+            &Known::default(),
+            DeletionPolicy::Retain,
+        );
+        let tags = [OWNER_TAG, ADOPTED_TAG].map(str::to_owned).into();
+        assert_eq!(left.changes, [Change::Untag(tags)]);
     }
 
     #[test]
@@ -995,7 +1261,7 @@ mod tests {
             s.managed_policies = want.iter().cloned().collect();
             s.inline_policies = want.iter().map(|n| (n.clone(), doc(n).into())).collect();
             s.tags = want.iter().map(|n| (n.clone(), "1".to_owned())).collect();
-            s.exclusive = rolectl_crds::Exclusive { managed_policies: exclusive, inline_policies: exclusive, tags: exclusive };
+            s.exclusive = rolectl_crds::Exclusive { managed_policies: exclusive, inline_policies: exclusive, tags: exclusive, ..s.exclusive };
             s.ensure = if absent { Ensure::Absent } else { Ensure::Present };
             let desired = wanted(&s);
             let observed = exists.then(|| {

@@ -74,8 +74,7 @@ fn verdict(accounts: &[(Reason, &AccountStatus)]) -> Verdict {
         };
     };
     let message = match worst {
-        Reason::InSync if accounts.len() == 1 => "in sync in 1 account".to_owned(),
-        Reason::InSync => format!("in sync in {} accounts", accounts.len()),
+        Reason::InSync => in_sync(accounts),
         _ => {
             let lines: Vec<String> = accounts
                 .iter()
@@ -91,6 +90,24 @@ fn verdict(accounts: &[(Reason, &AccountStatus)]) -> Verdict {
         reason: worst,
         message,
     }
+}
+
+/// In how many accounts the role is in sync, and in which of them something is left on it that the spec does not list.
+fn in_sync(accounts: &[(Reason, &AccountStatus)]) -> String {
+    const SHOWN: usize = 3;
+    let mut message = match accounts.len() {
+        1 => "in sync in 1 account".to_owned(),
+        n => format!("in sync in {n} accounts"),
+    };
+    let noted: Vec<String> = accounts
+        .iter()
+        .filter_map(|(_, a)| Some(format!("; {}: {}", a.name, a.message.as_deref()?)))
+        .collect();
+    message.extend(noted.iter().take(SHOWN).cloned());
+    if let Some(more) = noted.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        message.push_str(&format!("; and {more} more"));
+    }
+    message
 }
 
 /// What a reason says of `Ready`. `None`: as it was.

@@ -859,6 +859,9 @@ pub struct RoleLine {
     pub reason: Option<Reason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What is left on the role although the spec does not list it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
 }
 
 /// One change, for programs.
@@ -977,6 +980,11 @@ fn role_line(proposal: &Proposal) -> RoleLine {
         changes,
         reason: refusal.map(|r| r.reason),
         message: refusal.map(|r| r.message.clone()),
+        kept: proposal
+            .verdict
+            .as_ref()
+            .ok()
+            .and_then(|plan| plan.kept.message()),
     }
 }
 
@@ -1012,7 +1020,7 @@ impl Overview {
     pub fn text(&self, paint: Paint) -> String {
         let mut text = String::new();
         for account in &self.accounts {
-            let quiet = account.failure.is_none() && account.roles.iter().all(|r| r.action == Action::None);
+            let quiet = account.failure.is_none() && account.roles.iter().all(RoleLine::is_quiet);
             if quiet {
                 continue;
             }
@@ -1024,7 +1032,7 @@ impl Overview {
             if let Some(failure) = &account.failure {
                 let _ = writeln!(text, "  {}", paint.red(&format!("! not read: {failure}")));
             }
-            for role in account.roles.iter().filter(|role| role.action != Action::None) {
+            for role in account.roles.iter().filter(|role| !role.is_quiet()) {
                 role.write(&mut text, paint);
             }
             text.push('\n');
@@ -1034,6 +1042,10 @@ impl Overview {
 }
 
 impl RoleLine {
+    fn is_quiet(&self) -> bool {
+        self.action == Action::None && self.kept.is_none()
+    }
+
     fn write(&self, text: &mut String, paint: Paint) {
         let (sign, what) = match self.action {
             Action::Create => ('+', "is to be created"),
@@ -1053,6 +1065,9 @@ impl RoleLine {
         let _ = writeln!(text, "  {}", paint.by_sign(&line));
         if let (Some(reason), Some(message)) = (self.reason, &self.message) {
             let _ = writeln!(text, "      {reason}: {message}");
+        }
+        if let Some(kept) = &self.kept {
+            let _ = writeln!(text, "      {kept}");
         }
         for change in &self.changes {
             let _ = writeln!(text, "      {}", paint.by_sign(&change.change));

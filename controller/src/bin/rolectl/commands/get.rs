@@ -248,8 +248,11 @@ fn print(role: &IamRole, paint: Paint) {
         spec.permissions_boundary.as_deref().unwrap_or("-")
     );
     println!(
-        "Policy       drift: {:?}, adoption: {:?}, deletionPolicy: {:?}",
-        spec.drift, spec.adoption, spec.deletion_policy
+        "Policy       drift: {:?}, adoption: {:?}, deletionPolicy: {}",
+        spec.drift,
+        spec.adoption,
+        spec.deletion_policy
+            .map_or_else(|| "by default".to_owned(), |policy| format!("{policy:?}"))
     );
     let Some(status) = &role.status else {
         println!("\nThe controller has not looked yet.");

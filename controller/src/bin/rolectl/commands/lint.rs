@@ -8,6 +8,7 @@ use clap::Args;
 use kube::ResourceExt as _;
 use rolectl::role::decide::{context, wanted};
 use rolectl::role::desired::document_findings;
+use rolectl::role::guardrails::warnings;
 use rolectl::role::policy_document::lint::{Finding, Place, Severity, lint_value};
 use rolectl_crds::{AwsAccount, IamRole, MfaSessionSpec, Reason};
 use serde::Serialize;
@@ -113,10 +114,17 @@ fn about(found: &Found, accounts: &[AwsAccount]) -> Option<Vec<Line>> {
         "AwsAccount" if text("/apiVersion").starts_with(rolectl_crds::GROUP) => {
             let object = format!("AwsAccount {}", text("/metadata/name"));
             let parsed: Result<AwsAccount, _> = serde_json::from_value(value.clone());
-            let errors = parsed
-                .err()
-                .map(|error| line(&object, Severity::Error, error.to_string()));
-            Some(errors.into_iter().collect())
+            Some(match parsed {
+                Err(error) => vec![line(&object, Severity::Error, error.to_string())],
+                Ok(account) => {
+                    let guardrails = account.spec.guardrails.as_ref();
+                    let warnings = guardrails.map(|g| warnings(g, &account.spec.partition));
+                    let warnings = warnings.into_iter().flatten();
+                    warnings
+                        .map(|text| line(&object, Severity::Warning, format!("spec.{text}")))
+                        .collect()
+                }
+            })
         }
         "" if value.get("Statement").is_some() => {
             let has_principal = value.to_string().contains("Principal\":");
