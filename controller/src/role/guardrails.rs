@@ -238,7 +238,8 @@ fn untrusted_in(trusted: &[String], statement: &Statement) -> Option<String> {
         .flat_map(|(kind, names)| names.iter().map(move |name| (kind, name)));
     let mut refused = all.filter(|(kind, name)| {
         let is_aws = *kind == "AWS";
-        !(is_aws && in_organisation) && !trusted.iter().any(|pattern| is_trusted(pattern, is_aws, name))
+        let is_named = trusted.iter().any(|pattern| is_trusted(pattern, is_aws, name));
+        !(is_named || (is_aws && in_organisation))
     });
     refused.next().map(|(kind, name)| format!("{kind} {name}"))
 }

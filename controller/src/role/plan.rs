@@ -80,7 +80,8 @@ pub fn what_stays(desired: &DesiredRole, observed: &ObservedRole) -> Kept {
         let line = format!("inline policy {name}");
         if desired.inline_policies.contains_key(name) {
             continue;
-        } else if is_ignored_inline(desired, name) {
+        }
+        if is_ignored_inline(desired, name) {
             kept.ignored.push(line);
         } else if is_only_deny(document) && keeps_inline(desired, name, document) {
             kept.restrictions.push(line);

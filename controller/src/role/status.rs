@@ -73,17 +73,16 @@ fn verdict(accounts: &[(Reason, &AccountStatus)]) -> Verdict {
             message: "no account matches spec.accounts".to_owned(),
         };
     };
-    let message = match worst {
-        Reason::InSync => in_sync(accounts),
-        _ => {
-            let lines: Vec<String> = accounts
-                .iter()
-                .filter(|(state, _)| *state != Reason::InSync)
-                .take(10)
-                .map(|(state, a)| format!("{}: {}", a.name, a.message.as_deref().unwrap_or(state.as_str())))
-                .collect();
-            lines.join("; ")
-        }
+    let message = if worst == Reason::InSync {
+        in_sync(accounts)
+    } else {
+        let lines: Vec<String> = accounts
+            .iter()
+            .filter(|(state, _)| *state != Reason::InSync)
+            .take(10)
+            .map(|(state, a)| format!("{}: {}", a.name, a.message.as_deref().unwrap_or(state.as_str())))
+            .collect();
+        lines.join("; ")
     };
     Verdict {
         ready: truth(worst),
@@ -104,9 +103,8 @@ fn in_sync(accounts: &[(Reason, &AccountStatus)]) -> String {
         .filter_map(|(_, a)| Some(format!("; {}: {}", a.name, a.message.as_deref()?)))
         .collect();
     message.extend(noted.iter().take(SHOWN).cloned());
-    if let Some(more) = noted.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        message.push_str(&format!("; and {more} more"));
-    }
+    let more = noted.len().checked_sub(SHOWN).filter(|more| *more > 0);
+    message.extend(more.map(|more| format!("; and {more} more")));
     message
 }
 
