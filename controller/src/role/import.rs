@@ -198,7 +198,10 @@ mod tests {
         let desired = desired(&object.spec, &name, "c/ns/x", &context()).unwrap();
         let changes = plan(&desired, Some(&role), &Known::default()).unwrap().changes;
         let lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
-        assert_eq!(lines, ["+ tags iam.rolectl.dev/owner=c/ns/x"]);
+        assert_eq!(
+            lines,
+            ["+ tags iam.rolectl.dev/adopted=true, iam.rolectl.dev/owner=c/ns/x"]
+        );
     }
 
     #[test]
