@@ -81,11 +81,9 @@ async fn a_role_of_an_administrator_that_is_taken_over_has_no_rights_left_when_i
         .policy_arn(ADMIN)
         .send()
         .await?;
-    as_tenant(
-        &s,
-        &s.role("boss", json!({"managedPolicies": ["AdministratorAccess"]})),
-    )
-    .await?;
+    tenant
+        .apply(&s.role("boss", json!({"managedPolicies": ["AdministratorAccess"]})))
+        .await?;
     s.role_is("boss", "False", "GuardrailViolated").await?;
     s.look_again("boss").await?;
     until("the denied policy to be detached from a refused role", || async {
