@@ -20,12 +20,15 @@ use std::hash::{Hash, Hasher};
 use serde_json::Value;
 
 pub use diff::{DiffLine, Sign};
+use parse::check_limit;
 pub(super) use parse::nearest;
 pub use parse::{PolicyError, Problem, check_size};
 pub use trust::TrustedPrincipal;
 
-/// Largest document that is parsed, in bytes. AWS allows 10,240 characters or less, white space not counted.
+/// Largest document of an author that is parsed, in bytes. AWS allows 10,240 characters or less, white space not counted.
 pub const MAX_BYTES: usize = 64 * 1024;
+/// Largest document from AWS that is parsed, in bytes. Some policies that AWS manages have more than 64 KiB.
+const MAX_OBSERVED_BYTES: usize = 1024 * 1024;
 /// Deepest nesting of a document that is parsed. The grammar needs 6: a value in a list of a condition.
 pub const MAX_DEPTH: usize = 16;
 
@@ -41,13 +44,13 @@ impl Document {
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let text = text.trim();
         // A byte takes up to three when it is URL-encoded.
-        check_size(text.len() / 3)?;
+        check_limit(text.len() / 3, MAX_OBSERVED_BYTES)?;
         let decoded = if text.starts_with("%7B") || text.starts_with("%7b") {
             percent_encoding::percent_decode_str(text).decode_utf8_lossy()
         } else {
             text.into()
         };
-        check_size(decoded.len())?;
+        check_limit(decoded.len(), MAX_OBSERVED_BYTES)?;
         let value: Value =
             serde_json::from_str(&decoded).map_err(|e| PolicyError::of("", format!("is not JSON: {e}")))?;
         Self::from_value(&value)

@@ -6,7 +6,9 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::condition::{base, canonical_value};
-use super::{Caseless, Effect, MAX_BYTES, MAX_DEPTH, PolicyDocument, Principals, Scope, Statement};
+use super::{
+    Caseless, Effect, MAX_BYTES, MAX_DEPTH, MAX_OBSERVED_BYTES, PolicyDocument, Principals, Scope, Statement,
+};
 use crate::role::bounded;
 
 /// One thing that is wrong with a document, and where.
@@ -98,21 +100,29 @@ impl From<Ordered> for PolicyDocument {
     }
 }
 
-/// Refuses text that is too large for a document, before anything else looks at it.
+/// Refuses an author's text that is too large for a document, before anything else looks at it.
 pub fn check_size(bytes: usize) -> Result<(), PolicyError> {
-    if bytes <= MAX_BYTES {
+    check_limit(bytes, MAX_BYTES)
+}
+
+pub(super) fn check_limit(bytes: usize, limit: usize) -> Result<(), PolicyError> {
+    if bytes <= limit {
         return Ok(());
     }
     let what = format!(
         "is larger than {} KiB: AWS allows 10240 characters at most, so split or shorten it",
-        MAX_BYTES / 1024
+        limit / 1024
     );
     Err(PolicyError::of("", what))
 }
 
 /// Refuses a value that is too large or nested too deeply. Does not recurse and stops at the limit, because the value
 /// may be of any shape.
-fn check_bounds(value: &Value) -> Result<(), PolicyError> {
+fn check_bounds(value: &Value, source: Source) -> Result<(), PolicyError> {
+    let limit = match source {
+        Source::Author => MAX_BYTES,
+        Source::Any => MAX_OBSERVED_BYTES,
+    };
     let mut todo = vec![(value, 1_usize)];
     let mut bytes = 0_usize;
     while let Some((value, depth)) = todo.pop() {
@@ -125,7 +135,7 @@ fn check_bounds(value: &Value) -> Result<(), PolicyError> {
             Value::Object(map) => map.keys().map(|key| key.len().saturating_add(3)).sum(),
             _ => 1,
         });
-        check_size(bytes)?;
+        check_limit(bytes, limit)?;
         match value {
             Value::Array(items) => todo.extend(items.iter().map(|item| (item, depth + 1))),
             Value::Object(map) => todo.extend(map.values().map(|item| (item, depth + 1))),
@@ -137,7 +147,7 @@ fn check_bounds(value: &Value) -> Result<(), PolicyError> {
 
 /// Reads a document in the author's order.
 pub(super) fn ordered(value: &Value, source: Source) -> Result<Ordered, PolicyError> {
-    check_bounds(value)?;
+    check_bounds(value, source)?;
     let Some(map) = value.as_object() else {
         return Err(PolicyError::of("", "is not a JSON object"));
     };
