@@ -11,6 +11,7 @@
 //! - [`role`]: pure. What a role should be, what it is, and the changes between them.
 //! - [`aws`]: the only home of the AWS SDK. Sessions, accounts, sweeps, applying plans.
 //! - [`reconcile`]: the only home of kube's runtime. One module a kind.
+//! - [`objects`]: objects of the API server, each parsed alone.
 //! - [`once`]: the same once and without a cluster, for `rolectl plan`, `apply` and `destroy`.
 //! - [`reference`]: the pages of `docs/reference`, made from the code. Pure.
 //! - [`conditions`]: kstatus conditions, for all kinds. Pure.
@@ -23,6 +24,7 @@ pub mod aws;
 pub mod conditions;
 pub mod health;
 pub mod metrics;
+pub mod objects;
 pub mod once;
 pub mod reconcile;
 pub mod reference;

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -18,6 +19,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
+
+use crate::health::KINDS;
 
 /// One metric, as the reference shows it.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +149,18 @@ pub const TABLE: &[Described] = &[
         "AwsAccounts that the replicas look after together. More than the sum of `rolectl_accounts_held`: some have no replica",
     ),
     described(
+        "rolectl_unreadable_objects",
+        "gauge",
+        &["kind"],
+        "Objects that the controller cannot read: nested too deeply, too large, or not of its version of the CRDs. Their roles stay as they are in AWS",
+    ),
+    described(
+        "rolectl_watch_failing_seconds",
+        "gauge",
+        &["kind"],
+        "How long the list or the watch of a kind has been failing; 0 while it works. From 60 on /readyz fails",
+    ),
+    described(
         "rolectl_accounts_held",
         "gauge",
         &[],
@@ -216,6 +231,9 @@ pub struct Metrics {
     pub queue: Family<OfKind, Gauge>,
     /// [`TABLE`]: `rolectl_accounts`.
     pub accounts: Gauge,
+    /// [`TABLE`]: `rolectl_unreadable_objects`.
+    pub unreadable: Family<OfKind, Gauge>,
+    watch_failing: Family<OfKind, Number>,
     /// [`TABLE`]: `rolectl_accounts_held`.
     pub accounts_held: Gauge,
     look_up: OnceLock<LookUp>,
@@ -259,6 +277,8 @@ impl Default for Metrics {
             session_left: registered(&mut registry, "rolectl_session_seconds_left", Family::default()),
             queue: registered(&mut registry, "rolectl_queue_depth", Family::default()),
             accounts: registered(&mut registry, "rolectl_accounts", Gauge::default()),
+            unreadable: registered(&mut registry, "rolectl_unreadable_objects", Family::default()),
+            watch_failing: registered(&mut registry, "rolectl_watch_failing_seconds", Family::default()),
             accounts_held: registered(&mut registry, "rolectl_accounts_held", Gauge::default()),
             look_up: OnceLock::new(),
             asked: Mutex::default(),
@@ -335,6 +355,15 @@ impl Metrics {
             .observe(seconds);
     }
 
+    /// Shows how long the watches of these kinds have been failing. The others work.
+    pub fn watches_fail(&self, failing: &[(&'static str, Duration)]) {
+        for kind in KINDS {
+            let lasts = failing.iter().find(|(failing, _)| *failing == kind);
+            let seconds = lasts.map_or(0.0, |(_, lasts)| lasts.as_secs_f64());
+            self.watch_failing.get_or_create(&OfKind { kind }).set(seconds);
+        }
+    }
+
     /// One status was written.
     pub fn wrote_status(&self, kind: &'static str) {
         self.status_writes.get_or_create(&OfKind { kind }).inc();
@@ -394,6 +423,11 @@ mod tests {
                 .get_or_create(&OfSession { session })
                 .set(1.0);
             metrics.queue.get_or_create(&OfKind { kind: "IamRole" }).set(1);
+            metrics
+                .unreadable
+                .get_or_create(&OfKind { kind: "IamRole" })
+                .set(1);
+            metrics.watches_fail(&[("IamRole", Duration::from_secs(2))]);
             let reason = "InSync".to_owned();
             metrics.roles.get_or_create(&OfReason { reason }).set(1);
             let state = "InSync";

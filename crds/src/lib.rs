@@ -48,7 +48,11 @@ pub const SESSION_SECRET_TYPE: &str = "iam.rolectl.dev/mfa-session";
 
 /// The three definitions, in the order of their use.
 pub fn definitions() -> [CustomResourceDefinition; 3] {
-    [MfaSession::crd(), AwsAccount::crd(), IamRole::crd()]
+    [MfaSession::crd(), AwsAccount::crd(), IamRole::crd()].map(|crd| {
+        let mut value = serde_json::to_value(&crd).unwrap_or_default();
+        schema::without_unsigned_formats(&mut value);
+        serde_json::from_value(value).unwrap_or(crd)
+    })
 }
 
 /// One definition as the YAML that `crds/yaml/` holds.

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 /// A name that IAM takes for a role, a policy or an instance profile.
 pub const IAM_NAME: &str = r"^[\w+=,.@-]+$";
@@ -12,17 +13,90 @@ pub const POLICY_REF: &str = r"^(arn:\S+:policy/\S+|[\w+=,.@-]+(/[\w+=,.@-]+)*)$
 /// A name of a Kubernetes object.
 pub const DNS_NAME: &str = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 
-/// A policy document in IAM's JSON grammar. Unknown elements are kept, so that they can be refused by name.
+/// Most characters of one string of a document, twice what IAM takes in a document: beyond its own quotas the controller says which.
+const TEXT: u32 = 20_480;
+/// Most statements of a document. IAM has room for fewer.
+const STATEMENTS: u32 = 400;
+/// Most strings of one list.
+const STRINGS: u32 = 1_000;
+/// Most keys of an operator, and operators of a condition.
+const KEYS: u32 = 64;
+
+/// A policy document in IAM's JSON grammar. Unknown elements are kept, so that they can be refused by name: an element that
+/// the API server drops, such as a misspelled `Condition`, could widen a policy.
+///
+/// IAM takes one statement in place of a list, and a string in place of a list of strings. A structural schema has no type
+/// for this choice, so such a node has no type, and its limits do what the type would: `maxProperties: 0` refuses objects,
+/// `maxItems: 0` lists, and `maxLength: 0` strings.
 pub fn policy_document(_: &mut SchemaGenerator) -> Schema {
+    let statement = json!({
+        "Sid": {"type": "string", "maxLength": TEXT},
+        "Effect": {"type": "string", "maxLength": 32},
+        "Principal": principals(),
+        "NotPrincipal": principals(),
+        "Action": strings(),
+        "NotAction": strings(),
+        "Resource": strings(),
+        "NotResource": strings(),
+        "Condition": {
+            "type": "object",
+            "maxProperties": KEYS,
+            "additionalProperties": {
+                "type": "object",
+                "maxProperties": KEYS,
+                "additionalProperties": strings(),
+            },
+        },
+    });
     json_schema!({
         "type": "object",
         "required": ["Statement"],
+        "maxProperties": 8,
         "x-kubernetes-preserve-unknown-fields": true,
         "properties": {
             "Version": {"type": "string", "enum": ["2012-10-17", "2008-10-17"]},
-            "Id": {"type": "string"},
-            "Statement": {"x-kubernetes-preserve-unknown-fields": true},
+            "Id": {"type": "string", "maxLength": TEXT},
+            "Statement": {
+                "x-kubernetes-preserve-unknown-fields": true,
+                "maxLength": 0,
+                "maxItems": STATEMENTS,
+                "items": {
+                    "type": "object",
+                    "maxProperties": 16,
+                    "x-kubernetes-preserve-unknown-fields": true,
+                    "properties": statement,
+                },
+                "maxProperties": 16,
+                "properties": statement,
+            },
         },
+    })
+}
+
+/// A string or a list of strings. Numbers and booleans pass, so that they can be refused by name.
+fn strings() -> Value {
+    json!({
+        "x-kubernetes-preserve-unknown-fields": true,
+        "maxLength": TEXT,
+        "maxProperties": 0,
+        "maxItems": STRINGS,
+        "items": {
+            "x-kubernetes-preserve-unknown-fields": true,
+            "maxLength": TEXT,
+            "maxProperties": 0,
+            "maxItems": 0,
+        },
+    })
+}
+
+/// `*`, or principals by their kind.
+fn principals() -> Value {
+    json!({
+        "x-kubernetes-preserve-unknown-fields": true,
+        "maxLength": TEXT,
+        "maxItems": 0,
+        "maxProperties": 8,
+        "additionalProperties": strings(),
     })
 }
 
@@ -71,6 +145,25 @@ pub fn conditions(generator: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["type"],
     })
+}
+
+/// Replaces the formats of unsigned numbers, which Kubernetes does not have: the API server warns everybody of them who
+/// installs the definitions. The minimum of 0 stays.
+pub fn without_unsigned_formats(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match (key.as_str(), value.as_str()) {
+                    ("format", Some("uint" | "uint8" | "uint16" | "uint32" | "uint64")) => {
+                        *value = json!("int64")
+                    }
+                    _ => without_unsigned_formats(value),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(without_unsigned_formats),
+        _ => {}
+    }
 }
 
 /// Names, each once.

@@ -6,6 +6,7 @@ mod bounds;
 mod cli;
 mod deploy;
 mod plan;
+mod watch;
 
 use std::process::Output;
 

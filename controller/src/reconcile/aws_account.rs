@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::ListParams;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 use rolectl_crds::{AwsAccount, AwsAccountStatus, IamRole, Quotas, Reason, RoleCounts};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::context::{Context, Others, backoff, entry_in, stands_in};
@@ -21,6 +21,7 @@ use crate::aws::session::{OpenSession, SessionState};
 use crate::aws::snapshot::Lookup;
 use crate::aws::sweep::{quotas, sweep};
 use crate::conditions::{Truth, Verdict, conditions, ready_reason};
+use crate::objects::{Listing, Unreadable};
 use crate::role::desired::{full_name, name_in_aws};
 use crate::role::guardrails::warnings;
 use crate::role::selection::may_admit;
@@ -31,8 +32,12 @@ use crate::role::targets;
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(2));
 /// How soon to ask again for a session that was not looked at yet.
 const PENDING: Duration = Duration::from_secs(2);
-/// How often to see whether the last role of a deleted account has gone.
+/// How often to look into the cache whether a role still needs a deleted account.
 const LEAVING: Duration = Duration::from_secs(5);
+/// How soon to list all roles again, at first and at most, when a list has shown one that the cache has not.
+const LIST_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(5));
+/// How long the API server may take for each piece of a list.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sweeps the account when it is due or asked for.
 pub async fn reconcile(object: Arc<AwsAccount>, context: Shared) -> Result<Action, Error> {
@@ -368,6 +373,8 @@ fn report_orphans(object: &AwsAccount, context: &Context, live: &Account) {
                 .roles
                 .get(&ObjectRef::new(name).within(namespace))
                 .is_none()
+            // It exists, although it cannot be read.
+            && context.stores.unreadable.roles.get(&format!("{namespace}/{name}")).is_none()
     };
     let mut orphans: Vec<String> = owners(context, live)
         .filter(is_orphan)
@@ -390,20 +397,62 @@ fn report_orphans(object: &AwsAccount, context: &Context, live: &Account) {
     }
 }
 
-/// An account goes only when no role needs it any more. Whether it has gone.
+/// Removes the finalizer of an account that no role needs any more. Returns true when it is removed.
 async fn let_go(object: &AwsAccount, context: &Context, api: &Api<AwsAccount>) -> Result<bool, Error> {
-    // Asked of the API server: our cache may be of one namespace only, and may trail.
-    let roles: Api<IamRole> = Api::all(context.client.clone());
-    let all = roles
-        .list(&ListParams::default())
-        .await
-        .map_err(Error::kube("could not list IamRoles"))?;
-    if all.iter().any(|role| needs(role, object)) {
+    let name = object.name_any();
+    let is_needed = |role: &IamRole| needs(role, object);
+    if context.stores.roles.state().iter().any(|role| is_needed(role)) {
         return Ok(false);
     }
+    if context.progress(&name, |p| {
+        p.list_again.is_some_and(|again| again > Instant::now())
+    }) {
+        return Ok(false);
+    }
+    // Confirmed by the API server: our cache may be of one namespace only, and may trail.
+    let roles: Api<IamRole> = Api::all(context.client.clone());
+    let mut list = Listing::new(&roles, PATIENCE);
+    while let Some(role) = list
+        .next()
+        .await
+        .map_err(Error::kube("could not list IamRoles"))?
+    {
+        let is_needed = match role {
+            Ok(role) => is_needed(&role),
+            Err(role) => may_need(&role, object, context),
+        };
+        if is_needed {
+            context.progress(&name, |p| {
+                p.lists = p.lists.saturating_add(1);
+                p.list_again = Some(Instant::now() + backoff(p.lists, LIST_AGAIN));
+            });
+            return Ok(false);
+        }
+    }
     context.set_finalizer(api, object, false).await?;
-    context.forget_account(&object.name_any());
+    context.forget_account(&name);
     Ok(true)
+}
+
+/// Returns true unless it is certain that an `IamRole` that does not parse has no role in the account and wants none.
+fn may_need(role: &Unreadable, object: &AwsAccount, context: &Context) -> bool {
+    let (name, metadata) = (object.name_any(), &role.metadata);
+    let (Some(namespace), Some(role_name)) = (&metadata.namespace, &metadata.name) else {
+        return true;
+    };
+    if context.holds(&name, &context.owner(namespace, role_name)) {
+        return true;
+    }
+    // The rest is read as of a role without documents.
+    let spec = role
+        .accounts
+        .clone()
+        .map(|accounts| json!({"accounts": accounts, "ensure": "Absent"}));
+    let readable = json!({"metadata": metadata, "spec": spec, "status": role.status});
+    match serde_json::from_value::<IamRole>(readable) {
+        Ok(readable) => needs(&readable, object),
+        Err(_) => may_admit(object, namespace) || role.status.is_some(),
+    }
 }
 
 /// Whether the role stands in the account, or may yet come to.
@@ -417,11 +466,18 @@ fn needs(role: &IamRole, object: &AwsAccount) -> bool {
 /// While the account is being deleted it says what still needs it.
 fn in_use(object: &AwsAccount, context: &Context) -> String {
     let users = context.stores.roles.state_filter(|role| needs(role, object));
-    let shown: Vec<String> = users.iter().take(5).map(|r| full_name(r)).collect();
+    let unreadable = context.stores.unreadable.roles.all();
+    let unreadable = unreadable.iter().filter(|role| may_need(role, object, context));
+    let users: Vec<String> = users
+        .iter()
+        .map(|role| full_name(role))
+        .chain(unreadable.map(|role| format!("{} (which cannot be read)", role.full_name())))
+        .collect();
+    let plural = if users.len() == 1 { "" } else { "s" };
     format!(
-        "still used by {} roles: {}. Take the account out of their spec.accounts first",
+        "still used by {} role{plural}: {}. Take the account out of their spec.accounts first",
         users.len(),
-        shown.join(", ")
+        users.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
     )
 }
 

@@ -12,7 +12,7 @@ use http::HeaderValue;
 use http::header::ACCEPT;
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{PartialObjectMeta, Patch, PatchParams, Request};
+use kube::api::{Patch, PatchParams, Request};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -24,15 +24,17 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::role_names::RoleNames;
 use super::shards::Shards;
+use super::store::UnreadableObjects;
 use super::{Error, Options, Shared};
 use crate::aws::account::{Account, Surroundings};
 use crate::aws::session::{OpenSession, Sessions};
 use crate::conditions::ready_reason;
 use crate::metrics::{Metrics, OfAccount, OfKind, OfReason, OfSession, StateInAccount};
+use crate::objects;
 use crate::role::desired::{self, full_name};
 use crate::role::plan::RESTRICTED;
 use crate::role::targets;
@@ -56,6 +58,19 @@ pub struct Stores {
     pub sessions: Store<MfaSession>,
     /// Whether each of them is filled.
     pub filled: [watch::Receiver<bool>; 3],
+    /// Objects that are in none of the caches because they do not parse.
+    pub unreadable: UnreadableOf,
+}
+
+/// Objects that do not parse, by kind. They exist: whoever misses an object in a cache must look here before it treats the
+/// object as deleted.
+pub struct UnreadableOf {
+    /// `IamRole`s.
+    pub roles: Arc<UnreadableObjects>,
+    /// `AwsAccount`s.
+    pub accounts: Arc<UnreadableObjects>,
+    /// `MfaSession`s.
+    pub sessions: Arc<UnreadableObjects>,
 }
 
 /// Queues by which one kind wakes another.
@@ -129,6 +144,10 @@ pub struct AccountProgress {
     pub settled: HashMap<u64, Settled>,
     /// Whether the roles know already that no call may be made.
     pub parked: bool,
+    /// While the account is being deleted: how often all roles were listed in vain, and when they may be listed again.
+    pub lists: u32,
+    /// See `lists`.
+    pub list_again: Option<Instant>,
     /// Owners without object that were already reported.
     pub orphans: Vec<String>,
 }
@@ -219,6 +238,14 @@ impl Patched {
     }
 }
 
+/// The watch of a session's Secret. It ends when this is dropped.
+pub struct SecretWatch {
+    /// Name of the Secret.
+    pub secret: String,
+    /// Ends the watch.
+    pub end: DropGuard,
+}
+
 /// Failures of one role in a row.
 #[derive(Clone, Copy, Debug)]
 struct Failures {
@@ -255,7 +282,7 @@ pub struct Context {
     /// What waits to be reconciled.
     pub waiting: Waiting,
     /// Secrets that are watched, by `MfaSession`.
-    pub secret_watches: Mutex<HashMap<String, String>>,
+    pub secret_watches: Mutex<HashMap<String, SecretWatch>>,
     live: RwLock<HashMap<String, Arc<Account>>>,
     progress: Mutex<HashMap<String, AccountProgress>>,
     failures: Mutex<HashMap<ObjectRef<IamRole>, Failures>>,
@@ -366,6 +393,20 @@ impl Context {
                 let is_restricted = entry.state == Reason::InSync && message.starts_with(RESTRICTED);
                 *restricted.entry(entry.name.clone()).or_insert(0_i64) += i64::from(is_restricted);
             }
+        }
+        let unreadable = [
+            ("IamRole", &self.stores.unreadable.roles),
+            ("AwsAccount", &self.stores.unreadable.accounts),
+            ("MfaSession", &self.stores.unreadable.sessions),
+        ];
+        for (kind, objects) in unreadable {
+            let ours = objects
+                .all()
+                .iter()
+                .filter(|object| view.holds(&object.full_name()))
+                .count();
+            let ours = i64::try_from(ours).unwrap_or(i64::MAX);
+            metrics.unreadable.get_or_create(&OfKind { kind }).set(ours);
         }
         metrics.roles.clear();
         for (reason, count) in by_reason {
@@ -711,7 +752,7 @@ impl Context {
         {
             metadata.insert("resourceVersion".to_owned(), json!(object.resource_version()));
         }
-        let version = match apply_status(&self.client, api, &object.name_any(), &patch).await {
+        let version = match apply_status(&self.client, api.resource_url(), &object.name_any(), &patch).await {
             Ok(version) => version,
             // Deleted meanwhile: there is nothing to say any more.
             Err(kube::Error::Api(e)) if e.code == 404 => return Ok(Patched::Unchanged),
@@ -808,19 +849,19 @@ impl Context {
 }
 
 /// Applies a status. Returns the object's version since. Of the answer only the metadata is asked for: the rest is what we have just sent, and may be large.
-async fn apply_status<K: Resource>(
+pub async fn apply_status(
     client: &Client,
-    api: &Api<K>,
+    resource_url: &str,
     name: &str,
     patch: &serde_json::Value,
 ) -> kube::Result<Option<String>> {
     let params = PatchParams::apply(MANAGER).force();
-    let request =
-        Request::new(api.resource_url()).patch_subresource("status", name, &params, &Patch::Apply(patch));
+    let request = Request::new(resource_url).patch_subresource("status", name, &params, &Patch::Apply(patch));
     let mut request = request.map_err(kube::Error::BuildRequest)?;
     request.headers_mut().insert(ACCEPT, METADATA_ONLY);
-    let answer = client.request::<PartialObjectMeta>(request).await?;
-    Ok(answer.metadata.resource_version)
+    // As text: `managedFields` can be nested more deeply than a parser follows.
+    let answer = client.request_text(request).await?;
+    Ok(objects::version(answer.as_bytes()))
 }
 
 fn recorder(client: Client) -> Recorder {

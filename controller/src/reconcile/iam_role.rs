@@ -411,7 +411,13 @@ impl<'a> Work<'a> {
     }
 
     fn unknown_account(&self, name: String) -> Outcome {
-        let message = format!("there is no AwsAccount {name}: create it, or correct spec.accounts.names");
+        let message = match self.context.stores.unreadable.accounts.get(&name) {
+            Some(account) => format!(
+                "AwsAccount {name} cannot be read: {}. Until its owner corrects it the role stays there as it is",
+                account.problem
+            ),
+            None => format!("there is no AwsAccount {name}: create it, or correct spec.accounts.names"),
+        };
         let known = self.prior(&name).cloned();
         let known = known.unwrap_or_else(|| AccountStatus::new(name, Reason::AccountNotFound));
         account_gone(known, self.role.metadata.generation, message)

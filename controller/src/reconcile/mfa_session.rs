@@ -17,7 +17,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use rolectl_crds::{MfaSession, MfaSessionStatus, Phase, Reason, SESSION_SECRET_TYPE};
 
-use super::context::{Context, Others};
+use super::context::{Context, Others, SecretWatch};
 use super::resume::resume;
 use super::{Error, Shared, error_chain, events};
 use crate::aws::error::{AwsFailure, Class};
@@ -155,10 +155,19 @@ async fn try_remove_secret(context: &Context, session: &str, secret: &str) -> Re
 /// Wakes the session when its Secret changes. Only metadata is watched, so that no credential lies in a cache.
 fn watch_secret(session: &MfaSession, context: &Shared) {
     let (name, secret) = (session.name_any(), session.secret_name());
-    let before = context.secret_watches.lock().insert(name.clone(), secret.clone());
-    if before.as_ref() == Some(&secret) {
-        return;
-    }
+    let end = {
+        let mut watches = context.secret_watches.lock();
+        if watches.get(&name).is_some_and(|watch| watch.secret == secret) {
+            return;
+        }
+        let end = context.shutdown.child_token();
+        let watch = SecretWatch {
+            secret: secret.clone(),
+            end: end.clone().drop_guard(),
+        };
+        watches.insert(name.clone(), watch);
+        end
+    };
     let api: Api<PartialObjectMeta<Secret>> =
         Api::namespaced(context.client.clone(), &context.options.namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={secret}"));
@@ -167,12 +176,9 @@ fn watch_secret(session: &MfaSession, context: &Shared) {
         let mut changes = watcher(api, config).default_backoff().boxed();
         loop {
             let change = tokio::select! {
-                () = context.shutdown.cancelled() => return,
+                () = end.cancelled() => return,
                 change = changes.next() => change,
             };
-            if context.secret_watches.lock().get(&name) != Some(&secret) {
-                return;
-            }
             match change {
                 None => return,
                 Some(Ok(_)) => context.wake_session(&name),
@@ -371,7 +377,8 @@ fn take_up(name: &str, standing: &Standing, context: &Context) -> bool {
     }
 }
 
-fn wake_accounts(session: &str, context: &Context) {
+/// Wakes every account of a session.
+pub fn wake_accounts(session: &str, context: &Context) {
     for account in context.stores.accounts.state() {
         if account.spec.session_ref == session {
             context.wake_account(&account.name_any());

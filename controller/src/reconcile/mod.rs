@@ -14,6 +14,7 @@ mod resume;
 mod role_names;
 mod shards;
 mod store;
+mod unreadable;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use kube::runtime::{Predicate as _, predicates};
 use kube::{Api, Client, ResourceExt as _};
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -108,38 +109,17 @@ pub async fn run(
     let (account_queue, account_wakes) = unbounded_channel();
     let (session_queue, session_wakes) = unbounded_channel();
 
-    let role_api = match &options.watch_namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
     let (gone_roles, mut roles_gone) = unbounded_channel();
     let names = Arc::<RoleNames>::default();
-    let index = names.clone();
-    let roles = store::watched(
-        role_api,
-        iam_role::shrink,
-        move |event: &Event<IamRole>, cache| {
-            let uid = match event {
-                Event::Delete(role) => role.uid(),
-                _ => None,
-            };
-            for (name, key) in index.follow(event, cache) {
-                // A closed queue means that the process goes down.
-                let _ = gone_roles.send((name, key, uid.clone()));
-            }
-        },
-    );
-    let accounts = store::watched(Api::all(client.clone()), |_| {}, |_: &Event<AwsAccount>, _| {});
-    let gone_queue = session_queue.clone();
-    let sessions = store::watched(
+    let namespace = options.watch_namespace.as_deref();
+    let roles = watch_roles(&client, namespace, readiness.clone(), names.clone(), gone_roles);
+    let accounts = store::watched(
         Api::all(client.clone()),
         |_| {},
-        move |event: &Event<MfaSession>, _| {
-            if let Event::Delete(gone) = event {
-                let _ = gone_queue.send(ObjectRef::from_obj(gone));
-            }
-        },
+        readiness.clone(),
+        |_: &Event<AwsAccount>, _, _| {},
     );
+    let sessions = watch_sessions(&client, readiness.clone(), session_queue.clone());
 
     for (kind, filled) in [
         ("IamRole", &roles.filled),
@@ -167,6 +147,11 @@ pub async fn run(
             accounts: accounts.store.clone(),
             sessions: sessions.store.clone(),
             filled: [roles.filled, accounts.filled, sessions.filled],
+            unreadable: context::UnreadableOf {
+                roles: roles.unreadable,
+                accounts: accounts.unreadable,
+                sessions: sessions.unreadable,
+            },
         },
         context::Queues {
             roles: role_queue,
@@ -177,8 +162,7 @@ pub async fn run(
     )
     .await;
 
-    let looked_up = context.clone();
-    metrics.on_scrape(move |metrics| looked_up.look_up(metrics));
+    show_what_stands(&context, &metrics, readiness);
     let drained = CancellationToken::new();
     let coordination = tokio::spawn(coordinate(
         context.clone(),
@@ -252,6 +236,81 @@ pub async fn run(
         tokio::spawn(role_controller.for_each(|_| futures::future::ready(()))),
     ];
     until_the_end(&context, tasks, coordination, &shutdown, &drained).await;
+}
+
+/// The roles that have left the cache because they are deleted, by their name in AWS, with their uid.
+type GoneRoles = UnboundedSender<(Box<str>, ObjectRef<IamRole>, Option<String>)>;
+
+fn watch_roles(
+    client: &Client,
+    namespace: Option<&str>,
+    readiness: Readiness,
+    names: Arc<RoleNames>,
+    gone: GoneRoles,
+) -> store::Watched<IamRole> {
+    let api = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    store::watched(
+        api,
+        iam_role::shrink,
+        readiness,
+        move |event: &Event<IamRole>, cache, unreadable| {
+            let uid = match event {
+                Event::Delete(role) => role.uid(),
+                _ => None,
+            };
+            for (name, key) in names.follow(event, cache) {
+                let namespace = key.namespace.as_deref().unwrap_or_default();
+                // In no cache, but not deleted.
+                if unreadable.get(&format!("{namespace}/{}", key.name)).is_some() {
+                    continue;
+                }
+                // A closed queue means that the process goes down.
+                let _ = gone.send((name, key, uid.clone()));
+            }
+        },
+    )
+}
+
+fn watch_sessions(
+    client: &Client,
+    readiness: Readiness,
+    gone: UnboundedSender<ObjectRef<MfaSession>>,
+) -> store::Watched<MfaSession> {
+    store::watched(
+        Api::all(client.clone()),
+        |_| {},
+        readiness,
+        move |event: &Event<MfaSession>, _, _| {
+            if let Event::Delete(session) = event {
+                let _ = gone.send(ObjectRef::from_obj(session));
+            }
+        },
+    )
+}
+
+/// Metrics of what stands, and the statuses of objects that cannot be read.
+fn show_what_stands(context: &Shared, metrics: &Metrics, readiness: Readiness) {
+    let looked_up = context.clone();
+    metrics.on_scrape(move |metrics| {
+        looked_up.look_up(metrics);
+        metrics.watches_fail(&readiness.failing());
+    });
+    let unreadable = &context.stores.unreadable;
+    tokio::spawn(unreadable::report::<IamRole>(
+        context.clone(),
+        unreadable.roles.clone(),
+    ));
+    tokio::spawn(unreadable::report::<AwsAccount>(
+        context.clone(),
+        unreadable.accounts.clone(),
+    ));
+    tokio::spawn(unreadable::report::<MfaSession>(
+        context.clone(),
+        unreadable.sessions.clone(),
+    ));
 }
 
 /// Waits until all that was begun has come to its end.

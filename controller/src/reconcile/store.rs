@@ -1,16 +1,26 @@
 //! Watches that fill a cache and feed a controller.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use kube::core::DeserializeGuard;
-use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt as _, watcher as watch_api};
+use futures::{Stream, StreamExt as _};
+use kube::api::{Request, WatchParams};
+use kube::core::Status;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, DefaultBackoff, Event};
 use kube::{Api, Resource, ResourceExt as _};
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, timeout};
+
+use super::context::static_kind;
+use super::error_chain;
+use crate::health::Readiness;
+use crate::objects::{self, Lines, Listing, Read, Unreadable};
 
 /// Objects as they are added and changed.
 pub type ObjectStream<K> = BoxStream<'static, Result<K, watcher::Error>>;
@@ -24,44 +34,100 @@ pub struct Watched<K: Resource<DynamicType = ()> + Clone + 'static> {
     /// Turns true once the first list is in the cache. (The store's own wait wakes only the last of several
     /// waiters, and its controller is one already.)
     pub filled: watch::Receiver<bool>,
+    /// The objects that are not in the cache because they do not parse.
+    pub unreadable: Arc<UnreadableObjects>,
+}
+
+/// Objects of one kind that exist but do not parse. They are in no cache, and nothing may treat them as deleted.
+#[derive(Debug, Default)]
+pub struct UnreadableObjects {
+    all: Mutex<BTreeMap<String, Arc<Unreadable>>>,
+    /// Those of the list that is arriving.
+    arriving: Mutex<BTreeMap<String, Arc<Unreadable>>>,
+    /// Notified when one is added or changes.
+    pub changed: Notify,
+}
+
+impl UnreadableObjects {
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<Unreadable>> {
+        self.all.lock().values().cloned().collect()
+    }
+
+    /// The object of this name (`namespace/name`, or the name of a cluster-scoped one), if it does not parse.
+    pub fn get(&self, full_name: &str) -> Option<Arc<Unreadable>> {
+        self.all.lock().get(full_name).cloned()
+    }
+
+    fn insert(&self, object: Unreadable) {
+        self.all.lock().insert(object.full_name(), Arc::new(object));
+        self.changed.notify_one();
+    }
+
+    fn remove(&self, full_name: &str) {
+        self.all.lock().remove(full_name);
+    }
+
+    fn list_begins(&self) {
+        self.arriving.lock().clear();
+    }
+
+    fn arrives(&self, object: Unreadable) {
+        // Also in the list before it is complete: its cached version leaves the cache with the end of the list.
+        self.arriving
+            .lock()
+            .insert(object.full_name(), Arc::new(object.clone()));
+        self.insert(object);
+    }
+
+    fn list_is_complete(&self) {
+        *self.all.lock() = std::mem::take(&mut *self.arriving.lock());
+        self.changed.notify_one();
+    }
 }
 
 /// A cache of the objects behind `api`, each without what `trim` takes off. `hears` is told of each event once the cache has taken it in.
 ///
-/// An object that does not parse is left out with a warning; it does not stall the watch.
+/// An object that does not parse is left out of the cache, and does not stall the watch. `hears` is not told when an
+/// object leaves the cache for this reason: it is not deleted. `readiness` learns whether the watch works.
 pub fn watched<K>(
-    api: Api<DeserializeGuard<K>>,
+    api: Api<K>,
     trim: fn(&mut K),
-    hears: impl Fn(&Event<K>, &Store<K>) + Send + Sync + 'static,
+    readiness: Readiness,
+    hears: impl Fn(&Event<K>, &Store<K>, &UnreadableObjects) + Send + Sync + 'static,
 ) -> Watched<K>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let (store, writer) = reflector::store();
+    let (store, mut writer) = reflector::store();
     let (fill, filled) = watch::channel(false);
-    let cache = store.clone();
-    let stream = listed_in_time(api, LIST_PATIENCE)
-        .default_backoff()
-        .try_filter_map(|event| futures::future::ready(Ok(parsed(event))))
-        .modify(move |object| {
+    let unreadable = Arc::<UnreadableObjects>::default();
+    let (cache, set_aside) = (store.clone(), unreadable.clone());
+    let mut take_in = move |event| {
+        let (event, is_told) = parsed(event, &cache, &set_aside)?;
+        let event = event.modify(|object| {
             leave_out(object);
             trim(object);
-        })
-        .inspect_err(|error| tracing::warn!(kind = %K::kind(&()), %error, "watch failed, trying again"))
-        .reflect(writer)
-        // Behind `reflect`, so that the cache has it already.
-        .inspect_ok(move |event| {
-            hears(event, &cache);
-            if matches!(event, Event::InitDone) {
-                fill.send_replace(true);
-            }
-        })
-        .applied_objects()
+        });
+        writer.apply_watcher_event(&event);
+        if is_told {
+            hears(&event, &cache, &set_aside);
+        }
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => return Some(object),
+            Event::InitDone => _ = fill.send_replace(true),
+            Event::Delete(_) | Event::Init => {}
+        }
+        None
+    };
+    let stream = followed(api, PATIENCE, readiness)
+        .filter_map(move |event| futures::future::ready(event.map(&mut take_in).transpose()))
         .boxed();
     Watched {
         store,
         stream,
         filled,
+        unreadable,
     }
 }
 
@@ -76,97 +142,273 @@ fn leave_out<K: Resource>(object: &mut K) {
     }
 }
 
-/// How long the next piece of a list may take.
-const LIST_PATIENCE: Duration = Duration::from_secs(10);
-
-/// A watch that begins with a streamed list, and with a plain one where the API server does not end the streamed one.
-///
-/// A streamed list ends with a bookmark that the API server sends once its cache has caught up with etcd. After a
-/// restart under load that bookmark can fail to come, with no error and no end, and the watch would hang for minutes.
-/// Or the list is of a cache that was set up a moment ago and is no longer fed: it ends, is old, and nothing follows. So
-/// what comes after an error is a plain list, which the API server reads from etcd.
-fn listed_in_time<K>(
-    api: Api<DeserializeGuard<K>>,
-    patience: Duration,
-) -> impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>> + Send
+/// Sets objects aside that do not parse. Returns what the cache takes in, and whether others are told of it.
+fn parsed<K>(
+    event: Event<Read<K>>,
+    cache: &Store<K>,
+    unreadable: &UnreadableObjects,
+) -> Option<(Event<K>, bool)>
 where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    let first = watch_api(api.clone(), watcher::Config::default().streaming_lists()).boxed();
-    // Whether the list is complete, so that silence means that nothing happens.
-    futures::stream::unfold((first, false), move |(mut stream, listed)| {
-        let api = api.clone();
-        async move {
-            loop {
-                let next = if listed {
-                    stream.next().await
-                } else if let Ok(next) = tokio::time::timeout(patience, stream.next()).await {
-                    next
-                } else {
-                    tracing::warn!(kind = %K::kind(&()), "the API server does not end its list, asking for a plain one");
-                    stream = watch_api(api.clone(), watcher::Config::default()).boxed();
-                    continue;
-                };
-                if matches!(&next, Some(Err(_))) {
-                    stream = watch_api(api.clone(), watcher::Config::default()).boxed();
-                }
-                let listed = match &next {
-                    Some(Ok(Event::InitDone)) => true,
-                    Some(Ok(Event::Apply(_) | Event::Delete(_))) => listed,
-                    _ => false,
-                };
-                return next.map(|item| (item, (stream, listed)));
-            }
+    let cached = |object: &Unreadable| {
+        let mut key = ObjectRef::new(object.metadata.name.as_deref().unwrap_or_default());
+        key.namespace.clone_from(&object.metadata.namespace);
+        cache.get(&key)
+    };
+    Some(match event {
+        Event::Init => {
+            unreadable.list_begins();
+            (Event::Init, true)
+        }
+        Event::InitApply(Ok(object)) => (Event::InitApply(object), true),
+        Event::InitApply(Err(object)) => {
+            warn::<K>(&object);
+            unreadable.arrives(*object);
+            return None;
+        }
+        Event::InitDone => {
+            unreadable.list_is_complete();
+            (Event::InitDone, true)
+        }
+        Event::Apply(Ok(object)) => {
+            unreadable.remove(&full_name(&object));
+            (Event::Apply(object), true)
+        }
+        Event::Apply(Err(object)) => {
+            warn::<K>(&object);
+            let before = cached(&object);
+            unreadable.insert(*object);
+            // As after a restart. Of the old spec nobody can say whether it is still wanted.
+            (Event::Delete((*before?).clone()), false)
+        }
+        Event::Delete(Ok(object)) => {
+            unreadable.remove(&full_name(&object));
+            (Event::Delete(object), true)
+        }
+        Event::Delete(Err(object)) => {
+            unreadable.remove(&object.full_name());
+            let mut last = (*cached(&object)?).clone();
+            *last.meta_mut() = object.metadata;
+            (Event::Delete(last), true)
         }
     })
 }
 
-fn parsed<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
-    let keep = |DeserializeGuard(result): DeserializeGuard<K>| match result {
-        Ok(object) => Some(object),
-        Err(invalid) => {
-            tracing::warn!(
-                kind = %K::kind(&()),
-                namespace = invalid.metadata.namespace.as_deref().unwrap_or_default(),
-                name = invalid.metadata.name.as_deref().unwrap_or_default(),
-                error = %invalid,
-                "object does not parse and is left out: update the CRDs or correct the object"
-            );
-            None
+/// The name by which [`UnreadableObjects`] knows an object.
+fn full_name<K: Resource>(object: &K) -> String {
+    let name = object.name_any();
+    match &object.meta().namespace {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name,
+    }
+}
+
+fn warn<K: Resource<DynamicType = ()>>(object: &Unreadable) {
+    tracing::warn!(
+        kind = %K::kind(&()),
+        object = object.full_name(),
+        problem = object.problem,
+        "object cannot be read and is left out: correct it, or update the CRDs"
+    );
+}
+
+/// How long the API server may take for the next piece of an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the API server keeps a watch open, in seconds. kube's watcher and client-go have about the same.
+const WATCH: u32 = 290;
+/// When a watch is ended from our side, if the API server has not.
+const WATCH_AT_MOST: Duration = Duration::from_secs(295);
+/// A watch that is open for so long without an error works, although it has nothing to tell.
+const STEADY: Duration = Duration::from_secs(10);
+/// A watch that ends sooner than this, and without an event, has failed.
+const TOO_SHORT: Duration = Duration::from_secs(1);
+/// Events that are read ahead of the cache.
+const AHEAD: usize = 16;
+
+/// Lists and watches all objects, again and again, with a growing pause after each failure.
+///
+/// A list is a plain one in pages, never a streamed one: after a restart of the API server a streamed list can fail to
+/// end, or be of a cache that is no longer fed. After an error all is listed again, for the same reason.
+fn followed<K>(
+    api: Api<K>,
+    patience: Duration,
+    readiness: Readiness,
+) -> impl Stream<Item = watcher::Result<Event<Read<K>>>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Send + 'static,
+{
+    let (events, told) = mpsc::channel(AHEAD);
+    tokio::spawn(async move {
+        let kind = static_kind(&K::kind(&()));
+        let work = async {
+            let mut pauses = DefaultBackoff::default();
+            loop {
+                let Err(error) = list_and_watch(&api, patience, &readiness, &events).await;
+                tracing::warn!(kind, error = %error_chain(&error), "watch failed, trying again");
+                readiness.fails(kind, &error_chain(&error));
+                let _ = events.send(Err(error)).await;
+                tokio::time::sleep(pauses.next().unwrap_or(PATIENCE)).await;
+            }
+        };
+        tokio::select! {
+            () = events.closed() => {}
+            () = work => {}
         }
-    };
-    Some(match event {
-        Event::Init => Event::Init,
-        Event::InitDone => Event::InitDone,
-        Event::InitApply(guard) => Event::InitApply(keep(guard)?),
-        Event::Apply(guard) => Event::Apply(keep(guard)?),
-        Event::Delete(guard) => Event::Delete(keep(guard)?),
-    })
+    });
+    futures::stream::unfold(told, |mut told| async move { Some((told.recv().await?, told)) })
+}
+
+/// Events for whoever reads them. That nobody does any more ends the sender's task.
+type Events<K> = mpsc::Sender<watcher::Result<Event<Read<K>>>>;
+
+async fn list_and_watch<K>(
+    api: &Api<K>,
+    patience: Duration,
+    readiness: &Readiness,
+    events: &Events<K>,
+) -> watcher::Result<Infallible>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
+{
+    let _ = events.send(Ok(Event::Init)).await;
+    let mut list = Listing::new(api, patience);
+    while let Some(object) = list.next().await.map_err(watcher::Error::InitialListFailed)? {
+        let _ = events.send(Ok(Event::InitApply(object))).await;
+    }
+    let mut version = list
+        .version()
+        .ok_or(watcher::Error::NoResourceVersion)?
+        .to_owned();
+    let _ = events.send(Ok(Event::InitDone)).await;
+    loop {
+        watch_from(api, &mut version, patience, readiness, events).await?;
+    }
+}
+
+/// Watches from a version on, until the API server ends the watch. Leaves the version from which to watch next.
+async fn watch_from<K>(
+    api: &Api<K>,
+    version: &mut String,
+    patience: Duration,
+    readiness: &Readiness,
+    events: &Events<K>,
+) -> watcher::Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
+{
+    let kind = static_kind(&K::kind(&()));
+    let params = WatchParams::default().timeout(WATCH);
+    let request = Request::new(api.resource_url()).watch(&params, version);
+    let request =
+        request.map_err(|error| watcher::Error::WatchStartFailed(kube::Error::BuildRequest(error)))?;
+    let lines = Lines::new(&api.clone().into_client(), request, patience).await;
+    let mut lines = lines.map_err(watcher::Error::WatchStartFailed)?;
+    let began = Instant::now();
+    let mut works = false;
+    loop {
+        let wait = if works {
+            WATCH_AT_MOST.saturating_sub(began.elapsed())
+        } else {
+            STEADY
+        };
+        let line = match timeout(wait, lines.next()).await {
+            Ok(line) => line.map_err(watcher::Error::WatchFailed)?,
+            Err(_) if works => return Ok(()),
+            Err(_) => {
+                works = true;
+                readiness.works(kind);
+                continue;
+            }
+        };
+        let Some(line) = line else {
+            if !works && began.elapsed() < TOO_SHORT {
+                return Err(failed("the API server ends the watch at once"));
+            }
+            return Ok(());
+        };
+        let (type_, text) =
+            objects::event(&line).ok_or_else(|| failed("a line of the API server's watch does not parse"))?;
+        if type_ == "ERROR" {
+            let status: Status = serde_json::from_slice(text).unwrap_or_default();
+            return Err(watcher::Error::WatchError(status.boxed()));
+        }
+        works = true;
+        readiness.works(kind);
+        if type_ == "BOOKMARK" {
+            if let Some(now) = objects::version(text) {
+                *version = now;
+            }
+            continue;
+        }
+        *version = objects::version(text).ok_or(watcher::Error::NoResourceVersion)?;
+        let object = objects::read(text);
+        let event = match type_.as_str() {
+            "ADDED" | "MODIFIED" => Event::Apply(object),
+            "DELETED" => Event::Delete(object),
+            _ => continue,
+        };
+        let _ = events.send(Ok(event)).await;
+    }
+}
+
+fn failed(why: &'static str) -> watcher::Error {
+    watcher::Error::WatchFailed(kube::Error::Service(why.into()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::collections::VecDeque;
     use std::task::{Context, Poll};
 
     use futures::future::BoxFuture;
-    use http::{Request, Response};
+    use http::{Response, StatusCode};
     use kube::Client;
     use kube::client::Body;
-    use rolectl_crds::MfaSession;
+    use rolectl_crds::{IamRole, MfaSession};
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::objects::nested;
 
-    /// An API server that answers a plain list, and a watch as it is told.
-    #[derive(Clone)]
-    enum Watches {
-        /// Never: a streamed list does not end.
-        Hang,
-        /// With an error of its own.
-        Fail,
+    /// An API server that gives each answer once. To what is asked beyond that it never answers.
+    #[derive(Clone, Default)]
+    struct Answers {
+        lists: Arc<Mutex<VecDeque<(u16, String)>>>,
+        watches: Arc<Mutex<VecDeque<(u16, String)>>>,
+        /// What was asked.
+        asked: Arc<Mutex<Vec<String>>>,
     }
 
-    impl tower_service::Service<Request<Body>> for Watches {
+    impl Answers {
+        fn list(self, items: &[String]) -> Self {
+            self.page(items, "")
+        }
+
+        fn page(self, items: &[String], token: &str) -> Self {
+            let items = items.join(",");
+            // Keys in the order of the API server.
+            let list = format!(
+                r#"{{"apiVersion":"v1","items":[{items}],"kind":"List","metadata":{{"continue":"{token}","resourceVersion":"7"}}}}"#
+            );
+            self.lists.lock().push_back((200, list));
+            self
+        }
+
+        fn watch(self, lines: &[(&str, String)]) -> Self {
+            let lines = lines
+                .iter()
+                .map(|(type_, object)| format!("{{\"type\":\"{type_}\",\"object\":{object}}}\n"));
+            self.watches.lock().push_back((200, lines.collect()));
+            self
+        }
+
+        fn client(&self) -> Client {
+            Client::new(self.clone(), "default")
+        }
+    }
+
+    impl tower_service::Service<http::Request<Body>> for Answers {
         type Response = Response<Body>;
         type Error = Infallible;
         type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
@@ -175,49 +417,243 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, request: Request<Body>) -> Self::Future {
-            let watch = request.uri().query().is_some_and(|q| q.contains("watch=true"));
-            let watches = self.clone();
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let queue = if query.contains("watch=true") {
+                &self.watches
+            } else {
+                &self.lists
+            };
+            let answer = queue.lock().pop_front();
+            self.asked.lock().push(query);
             Box::pin(async move {
-                match (watch, watches) {
-                    (true, Self::Hang) => std::future::pending::<()>().await,
-                    (true, Self::Fail) => {
-                        let mut gone = Response::new(Body::empty());
-                        *gone.status_mut() = http::StatusCode::GONE;
-                        return Ok(gone);
-                    }
-                    (false, _) => {}
-                }
-                let list = serde_json::json!({
-                    "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "MfaSessionList", "metadata": {"resourceVersion": "7"},
-                    "items": [{"metadata": {"name": "default"}, "spec": {"accountId": "111111111111"}}],
-                });
-                Ok(Response::new(Body::from(list.to_string().into_bytes())))
+                let Some((code, text)) = answer else {
+                    return std::future::pending().await;
+                };
+                let mut response = Response::new(Body::from(text.into_bytes()));
+                *response.status_mut() = StatusCode::from_u16(code).unwrap();
+                Ok(response)
             })
         }
     }
 
-    async fn first_list(watches: Watches) {
-        let api: Api<DeserializeGuard<MfaSession>> = Api::all(Client::new(watches, "default"));
-        let mut events = listed_in_time(api, Duration::from_millis(50)).boxed();
+    fn session(name: &str, version: u32) -> String {
+        let metadata = json!({"name": name, "resourceVersion": version.to_string()});
+        json!({"metadata": metadata, "spec": {"accountId": "111111111111"}}).to_string()
+    }
+
+    fn role(name: &str) -> String {
+        let spec = json!({"accounts": {"names": ["dev"]}, "assumeRolePolicy": {"Statement": []}});
+        let metadata =
+            json!({"name": name, "namespace": "team", "resourceVersion": "8", "finalizers": ["x"]});
+        json!({"metadata": metadata, "spec": spec}).to_string()
+    }
+
+    /// Names of the roles in the cache, and of those that do not parse.
+    fn names(watched: &Watched<IamRole>) -> (Vec<String>, Vec<String>) {
+        let mut read: Vec<String> = watched.store.state().iter().map(|role| role.name_any()).collect();
+        read.sort();
+        (
+            read,
+            watched
+                .unreadable
+                .all()
+                .iter()
+                .map(|object| object.full_name())
+                .collect(),
+        )
+    }
+
+    /// What is told of deleted roles.
+    type Deleted = Arc<Mutex<Vec<(String, Option<Vec<String>>)>>>;
+
+    fn roles(answers: &Answers) -> (Watched<IamRole>, Deleted) {
+        let (deleted, readiness) = (Deleted::default(), Readiness::default());
+        let told = deleted.clone();
+        let watched = watched(
+            Api::all(answers.client()),
+            |_: &mut IamRole| {},
+            readiness,
+            move |event, _, _| {
+                if let Event::Delete(role) = event {
+                    told.lock()
+                        .push((role.name_any(), role.metadata.finalizers.clone()));
+                }
+            },
+        );
+        (watched, deleted)
+    }
+
+    #[tokio::test]
+    async fn objects_that_are_nested_too_deeply_hide_no_other_one_in_a_list_or_in_a_watch() {
+        let answers = Answers::default()
+            .page(&[role("a"), nested("deep", 200), role("b")], "next")
+            .list(&[nested("abyss", 9_999), role("c")])
+            .watch(&[
+                ("ADDED", nested("later", 9_999)),
+                ("ADDED", role("d")),
+                ("MODIFIED", nested("b", 200)),
+                ("MODIFIED", role("deep")),
+                ("DELETED", nested("abyss", 9_999)),
+                ("ADDED", role("last")),
+            ]);
+        let (mut watched, deleted) = roles(&answers);
         let mut seen = vec![];
-        while !matches!(seen.last(), Some(Event::InitDone)) {
-            // An error is behind what `default_backoff` waits for.
-            seen.extend(events.next().await.unwrap());
+        while seen.last().is_none_or(|name| name != "last") {
+            seen.push(watched.stream.next().await.unwrap().unwrap().name_any());
         }
+        assert_eq!(seen, ["a", "b", "c", "d", "deep", "last"]);
+        assert_eq!(
+            names(&watched),
+            (
+                ["a", "c", "d", "deep", "last"].map(str::to_owned).into(),
+                ["team/b", "team/later"].map(str::to_owned).into()
+            )
+        );
+        assert!(*watched.filled.borrow());
+        assert_eq!(
+            *deleted.lock(),
+            [],
+            "an object that does not parse is not deleted"
+        );
+        let asked = answers.asked.lock().join(" ");
         assert!(
-            seen.iter()
-                .any(|e| matches!(e, Event::InitApply(o) if o.0.as_ref().unwrap().name_any() == "default"))
+            asked.contains("limit=500") && asked.contains("continue=next"),
+            "{asked}"
         );
     }
 
     #[tokio::test]
-    async fn a_streamed_list_that_never_ends_is_followed_by_a_plain_one() {
-        first_list(Watches::Hang).await;
+    async fn an_object_that_is_deleted_in_a_state_that_does_not_parse_is_deleted_as_it_was_at_the_end() {
+        let answers = Answers::default()
+            .list(&[role("a")])
+            .watch(&[("DELETED", nested("a", 200)), ("ADDED", role("last"))]);
+        let (mut watched, deleted) = roles(&answers);
+        for _ in 0..2 {
+            watched.stream.next().await.unwrap().unwrap();
+        }
+        assert_eq!(
+            *deleted.lock(),
+            [("a".to_owned(), None)],
+            "its finalizer is not on it any more"
+        );
+        assert_eq!(names(&watched), (vec!["last".to_owned()], vec![]));
     }
 
     #[tokio::test]
-    async fn a_watch_that_fails_is_followed_by_a_plain_list() {
-        first_list(Watches::Fail).await;
+    async fn a_new_list_forgets_what_it_does_not_contain_but_never_what_does_not_parse() {
+        let gone = json!({"kind": "Status", "code": 410, "reason": "Expired"}).to_string();
+        let answers = Answers::default()
+            .list(&[role("a"), nested("deep", 200), nested("away", 200)])
+            .watch(&[("ERROR", gone)])
+            .list(&[nested("a", 200), nested("deep", 200), role("last")]);
+        let (mut watched, deleted) = roles(&answers);
+        assert!(matches!(watched.stream.next().await, Some(Ok(_))));
+        let error = watched.stream.next().await.unwrap().unwrap_err();
+        assert!(
+            matches!(&error, watcher::Error::WatchError(status) if status.code == 410),
+            "{error}"
+        );
+        assert_eq!(watched.stream.next().await.unwrap().unwrap().name_any(), "last");
+        let expected = (
+            vec!["last".to_owned()],
+            ["team/a", "team/deep"].map(str::to_owned).into(),
+        );
+        // The end of the list is behind its last object.
+        while names(&watched) != expected {
+            assert!(futures::poll!(watched.stream.next()).is_pending());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*deleted.lock(), []);
+    }
+
+    async fn first_list(answers: Answers) -> Vec<String> {
+        let api: Api<MfaSession> = Api::all(answers.client());
+        let mut events = followed(api, Duration::from_millis(50), Readiness::default()).boxed();
+        let mut names = vec![];
+        loop {
+            match events.next().await.unwrap() {
+                Ok(Event::InitDone) => return names,
+                Ok(Event::InitApply(object)) => names.push(object.unwrap().name_any()),
+                // The next list begins.
+                _ => names.clear(),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_fails_or_ends_early_is_followed_by_another_one() {
+        let answers = Answers::default();
+        for (code, text) in [
+            (500, "no"),
+            (200, r#"{"items":[{"metadata":{"name":"half"}"#),
+            (200, "<html>"),
+        ] {
+            answers.lists.lock().push_back((code, text.to_owned()));
+        }
+        assert_eq!(
+            first_list(answers.list(&[session("default", 7)])).await,
+            ["default"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_list_that_is_never_answered_is_given_up() {
+        let answers = Answers::default();
+        let api: Api<MfaSession> = Api::all(answers.client());
+        let mut events = followed(api, Duration::from_millis(50), Readiness::default()).boxed();
+        assert!(matches!(events.next().await, Some(Ok(Event::Init))));
+        let error = error_chain(&events.next().await.unwrap().unwrap_err());
+        assert!(error.contains("does not answer within"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_watch_goes_on_from_the_last_version_that_was_told() {
+        let bookmark = json!({"metadata": {"resourceVersion": "12"}}).to_string();
+        let answers = Answers::default()
+            .list(&[session("a", 5)])
+            .watch(&[("ADDED", session("b", 9))])
+            .watch(&[("BOOKMARK", bookmark)]);
+        let api: Api<MfaSession> = Api::all(answers.client());
+        let events = followed(api, Duration::from_secs(5), Readiness::default());
+        let mut events = events.boxed();
+        while !matches!(events.next().await, Some(Ok(Event::Apply(_)))) {}
+        let asked = || {
+            answers
+                .asked
+                .lock()
+                .iter()
+                .filter(|q| q.contains("watch=true"))
+                .count()
+        };
+        while asked() < 3 {
+            tokio::task::yield_now().await;
+        }
+        let asked = answers.asked.lock().join(" ");
+        for version in [7, 9, 12] {
+            assert!(asked.contains(&format!("resourceVersion={version}")), "{asked}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_cannot_be_begun_or_read_is_a_failure_that_readiness_tells() {
+        let broken: Value = json!({"type": "ADDED"});
+        for (code, text) in [
+            (403, "no".to_owned()),
+            (200, format!("{broken}\n")),
+            (200, String::new()),
+        ] {
+            let answers = Answers::default().list(&[]);
+            answers.watches.lock().push_back((code, text));
+            let readiness = Readiness::default();
+            let api: Api<MfaSession> = Api::all(answers.client());
+            let mut events = followed(api, Duration::from_secs(5), readiness.clone()).boxed();
+            while !matches!(events.next().await, Some(Err(_))) {}
+            assert_eq!(
+                readiness.failing().first().map(|(kind, _)| *kind),
+                Some("MfaSession"),
+                "{code}"
+            );
+        }
     }
 }

@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anstream::eprintln;
 use clap::Args;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
-use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client, Config, Resource};
 use rolectl::aws::network;
+use rolectl::objects::{Listing, Unreadable};
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
+use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
 
@@ -140,21 +142,60 @@ pub fn failed(what: &str, error: &kube::Error) -> Failure {
     }
 }
 
-/// `IamRole`s of one namespace, or of all.
-pub async fn roles(client: &Client, namespace: Option<&str>) -> Result<Vec<IamRole>, Failure> {
+/// How long the cluster may take for each piece of a list.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// All objects behind an API, and those that cannot be read. Each is parsed alone.
+async fn list<K>(api: &Api<K>, what: &str) -> Result<(Vec<K>, Vec<Unreadable>), Failure>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
+{
+    let (mut all, mut unreadable) = (vec![], vec![]);
+    let mut listing = Listing::new(api, PATIENCE);
+    while let Some(object) = listing.next().await.map_err(|e| failed(what, &e))? {
+        match object {
+            Ok(object) => all.push(object),
+            Err(object) => unreadable.push(*object),
+        }
+    }
+    Ok((all, unreadable))
+}
+
+/// Warns of objects that are left out because they cannot be read.
+fn warn(kind: &str, unreadable: &[Unreadable]) {
+    for object in unreadable {
+        eprintln!(
+            "Warning: {kind} {} cannot be read and is left out: {}. Correct the object, or use a version of rolectl that fits the CRDs",
+            object.full_name(),
+            object.problem
+        );
+    }
+}
+
+/// `IamRole`s of one namespace, or of all, and those that cannot be read.
+pub async fn roles_and_unreadable(
+    client: &Client,
+    namespace: Option<&str>,
+) -> Result<(Vec<IamRole>, Vec<Unreadable>), Failure> {
     let api: Api<IamRole> = match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let all = api.list(&ListParams::default()).await;
-    Ok(all.map_err(|e| failed("list IamRoles", &e))?.items)
+    list(&api, "list IamRoles").await
 }
 
-/// All accounts.
+/// `IamRole`s of one namespace, or of all. Warns of those that cannot be read.
+pub async fn roles(client: &Client, namespace: Option<&str>) -> Result<Vec<IamRole>, Failure> {
+    let (roles, unreadable) = roles_and_unreadable(client, namespace).await?;
+    warn("IamRole", &unreadable);
+    Ok(roles)
+}
+
+/// All accounts. Warns of those that cannot be read.
 pub async fn accounts(client: &Client) -> Result<Vec<AwsAccount>, Failure> {
-    let api: Api<AwsAccount> = Api::all(client.clone());
-    let all = api.list(&ListParams::default()).await;
-    Ok(all.map_err(|e| failed("list AwsAccounts", &e))?.items)
+    let (accounts, unreadable) = list(&Api::all(client.clone()), "list AwsAccounts").await?;
+    warn("AwsAccount", &unreadable);
+    Ok(accounts)
 }
 
 /// The session of this name.
@@ -173,11 +214,11 @@ pub async fn session(client: &Client, name: &str) -> Result<MfaSession, Failure>
     }
 }
 
-/// All sessions.
+/// All sessions. Warns of those that cannot be read.
 pub async fn sessions(client: &Client) -> Result<Vec<MfaSession>, Failure> {
-    let api: Api<MfaSession> = Api::all(client.clone());
-    let all = api.list(&ListParams::default()).await;
-    Ok(all.map_err(|e| failed("list MfaSessions", &e))?.items)
+    let (sessions, unreadable) = list(&Api::all(client.clone()), "list MfaSessions").await?;
+    warn("MfaSession", &unreadable);
+    Ok(sessions)
 }
 
 /// Whether we may do `verb` to a Secret.

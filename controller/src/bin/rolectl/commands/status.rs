@@ -8,7 +8,8 @@ use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Client, ResourceExt as _};
-use rolectl_crds::{AccountStatus, AwsAccount, ConditionType, IamRole, MfaSession, Phase};
+use rolectl::objects::Unreadable;
+use rolectl_crds::{AccountStatus, AwsAccount, ConditionType, IamRole, MfaSession, Phase, Reason};
 use serde::Serialize;
 
 use crate::cluster;
@@ -189,15 +190,31 @@ fn role_line(role: IamRole) -> RoleLine {
     }
 }
 
+/// An object that cannot be read is shown, or nobody would look for it.
+fn unreadable_line(object: Unreadable) -> RoleLine {
+    RoleLine {
+        ready: "False".to_owned(),
+        summary: String::new(),
+        reason: Reason::InvalidSpec.as_str().to_owned(),
+        message: format!("the object cannot be read: {}", object.problem),
+        accounts: vec![],
+        namespace: object.metadata.namespace.unwrap_or_default(),
+        name: object.metadata.name.unwrap_or_default(),
+    }
+}
+
 impl Overview {
     async fn of(client: &Client, flags: &cluster::Flags) -> Result<Self, Failure> {
         let sessions = cluster::sessions(client).await?;
         let accounts = cluster::accounts(client).await?;
-        let roles = cluster::roles(client, flags.namespace.as_deref()).await?;
+        let (roles, unreadable) = cluster::roles_and_unreadable(client, flags.namespace.as_deref()).await?;
+        let mut roles: Vec<RoleLine> = roles.into_iter().map(role_line).collect();
+        roles.extend(unreadable.into_iter().map(unreadable_line));
+        roles.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         Ok(Self {
             sessions: sessions.into_iter().map(session_line).collect(),
             accounts: accounts.into_iter().map(account_line).collect(),
-            roles: roles.into_iter().map(role_line).collect(),
+            roles,
         })
     }
 
