@@ -28,10 +28,13 @@ const KEYS: u32 = 64;
 /// IAM takes one statement in place of a list, and a string in place of a list of strings. A structural schema has no type
 /// for this choice, so such a node has no type, and its limits do what the type would: `maxProperties: 0` refuses objects,
 /// `maxItems: 0` lists, and `maxLength: 0` strings.
+///
+/// Every node inside a statement is nullable. The API server silently drops a null from a node that is not, and a condition
+/// without its key widens a policy; a null that arrives is refused by the controller.
 pub fn policy_document(_: &mut SchemaGenerator) -> Schema {
     let statement = json!({
-        "Sid": {"type": "string", "maxLength": TEXT},
-        "Effect": {"type": "string", "maxLength": 32},
+        "Sid": {"type": "string", "maxLength": TEXT, "nullable": true},
+        "Effect": {"type": "string", "maxLength": 32, "nullable": true},
         "Principal": principals(),
         "NotPrincipal": principals(),
         "Action": strings(),
@@ -40,9 +43,11 @@ pub fn policy_document(_: &mut SchemaGenerator) -> Schema {
         "NotResource": strings(),
         "Condition": {
             "type": "object",
+            "nullable": true,
             "maxProperties": KEYS,
             "additionalProperties": {
                 "type": "object",
+                "nullable": true,
                 "maxProperties": KEYS,
                 "additionalProperties": strings(),
             },
@@ -58,10 +63,12 @@ pub fn policy_document(_: &mut SchemaGenerator) -> Schema {
             "Id": {"type": "string", "maxLength": TEXT},
             "Statement": {
                 "x-kubernetes-preserve-unknown-fields": true,
+                "nullable": true,
                 "maxLength": 0,
                 "maxItems": STATEMENTS,
                 "items": {
                     "type": "object",
+                    "nullable": true,
                     "maxProperties": 16,
                     "x-kubernetes-preserve-unknown-fields": true,
                     "properties": statement,
@@ -77,11 +84,13 @@ pub fn policy_document(_: &mut SchemaGenerator) -> Schema {
 fn strings() -> Value {
     json!({
         "x-kubernetes-preserve-unknown-fields": true,
+        "nullable": true,
         "maxLength": TEXT,
         "maxProperties": 0,
         "maxItems": STRINGS,
         "items": {
             "x-kubernetes-preserve-unknown-fields": true,
+            "nullable": true,
             "maxLength": TEXT,
             "maxProperties": 0,
             "maxItems": 0,
@@ -93,6 +102,7 @@ fn strings() -> Value {
 fn principals() -> Value {
     json!({
         "x-kubernetes-preserve-unknown-fields": true,
+        "nullable": true,
         "maxLength": TEXT,
         "maxItems": 0,
         "maxProperties": 8,

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use rolectl_tests::scenario::Scenario;
+use rolectl_tests::tools::root;
 use rolectl_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -128,6 +129,141 @@ async fn the_schema_refuses_what_it_can_with_a_message_that_says_what_to_write()
         ensure!(
             !output.status.success() && error.contains(says),
             "{what}: {error}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_definitions_cause_no_warning_when_they_are_installed() -> Result<()> {
+    let plane = &crate::world().await?.plane;
+    let crds = root().join("deploy/crd").display().to_string();
+    // Of another group, since ours are installed already.
+    let copy = plane
+        .kubectl(&["kustomize", &crds])
+        .await?
+        .replace("iam.rolectl.dev", "warnings.rolectl.dev");
+    let output = plane.kubectl_with(&["create", "-f", "-"], &copy).await?;
+    let (made, said) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    ensure!(
+        output.status.success() && made.lines().count() == 3 && said.is_empty(),
+        "{made}{said}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_schema_bounds_documents_and_takes_every_form_that_iam_takes() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "structure", 0).await?;
+    let allow = json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": "*",
+        "Condition": {"StringEquals": {"aws:PrincipalOrgID": ["o-1", "o-2"]}, "Bool": {"aws:MultiFactorAuthPresent": true}}});
+    let with = |key: &str, value: Value| {
+        let mut statement = allow.clone();
+        statement[key] = value;
+        statement
+    };
+    let mut deep = json!("x");
+    for _ in 0..100 {
+        deep = json!({"a": deep});
+    }
+    let takes = [
+        json!(allow),
+        json!([
+            allow,
+            with("Principal", json!({"AWS": ["a", "b"], "Service": "c"}))
+        ]),
+        json!([
+            with("Action", json!(["a:b", "c:d"])),
+            with("NotResource", json!("*"))
+        ]),
+        // For the controller to refuse by name.
+        json!([with("Resources", json!("*"))]),
+        json!([with("Principal", json!({"Aws": "*"}))]),
+        json!([with("Action", json!(5))]),
+        json!([with("Condition", json!({"Bool": {"a": [true, 1, "x"]}}))]),
+    ];
+    // A null that the API server drops takes a condition away.
+    let nulls = [
+        with("Condition", json!({"StringLike": {"a": null, "b": "x"}})),
+        with("Condition", json!({"StringLike": null, "Bool": {"a": "true"}})),
+        with("Condition", json!(null)),
+        with("Resource", json!([null])),
+        with("Principal", json!({"AWS": null, "Service": "x"})),
+        with("Sid", json!(null)),
+    ];
+    let refuses = [
+        (json!("x"), "Statement: Too long"),
+        (json!(["x"]), "must be of type object"),
+        (json!([[]]), "must be of type object"),
+        (
+            with("Action", json!({"a": "b"})),
+            "Statement.Action: Too many: 1: must have at most 0 items",
+        ),
+        (
+            json!([with("Action", json!([["a"]]))]),
+            "Statement[0].Action[0]: Too many",
+        ),
+        (
+            json!([with("Resource", json!([{"a": "b"}]))]),
+            "Statement[0].Resource[0]: Too many",
+        ),
+        (
+            json!([with("Principal", json!(["a"]))]),
+            "Statement[0].Principal: Too many",
+        ),
+        (
+            json!([with("Principal", json!({"AWS": {"a": "b"}}))]),
+            "Statement[0].Principal.AWS: Too many",
+        ),
+        (
+            json!([with("Condition", json!({"StringLike": "x"}))]),
+            "must be of type object",
+        ),
+        (
+            json!([with("Condition", json!({"StringLike": {"a": deep}}))]),
+            "StringLike.a: Too many",
+        ),
+        (json!([with("Sid", json!(["a"]))]), "must be of type string"),
+        (json!(vec![allow.clone(); 401]), "must have at most 400 items"),
+        (
+            json!([with("Action", json!("x".repeat(20_481)))]),
+            "Statement[0].Action: Too long",
+        ),
+    ];
+    let apply = ["apply", "--dry-run=server", "-f", "-"];
+    let role = |statement: &Value| {
+        let document = json!({"Version": "2012-10-17", "Statement": statement});
+        let spec = json!({"accounts": {"names": ["x"]}, "assumeRolePolicy": document, "inlinePolicies": {"p": document}});
+        s.role("app", spec).to_string()
+    };
+    for statement in takes {
+        let output = s.world.plane.kubectl_with(&apply, &role(&statement)).await?;
+        ensure!(output.status.success(), "{statement}: {output:?}");
+    }
+    for statement in nulls {
+        for how in [&["create"][..], &["apply", "--server-side"]] {
+            let args = [how, &["--dry-run=server", "-o", "json", "-f", "-"]].concat();
+            let output = s
+                .world
+                .plane
+                .kubectl_with(&args, &role(&json!([statement])))
+                .await?;
+            let kept: Value = serde_json::from_slice(&output.stdout)?;
+            ensure!(
+                kept["spec"]["assumeRolePolicy"]["Statement"] == json!([statement]),
+                "{how:?}: {kept}"
+            );
+        }
+    }
+    for (statement, says) in refuses {
+        let output = s.world.plane.kubectl_with(&apply, &role(&statement)).await?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            !output.status.success() && error.contains(says),
+            "{says}: {error}"
         );
     }
     Ok(())

@@ -24,8 +24,9 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
+use super::mfa_session::SecretWatches;
 use super::role_names::RoleNames;
 use super::shards::Shards;
 use super::store::UnreadableObjects;
@@ -238,14 +239,6 @@ impl Patched {
     }
 }
 
-/// The watch of a session's Secret. It ends when this is dropped.
-pub struct SecretWatch {
-    /// Name of the Secret.
-    pub secret: String,
-    /// Ends the watch.
-    pub end: DropGuard,
-}
-
 /// Failures of one role in a row.
 #[derive(Clone, Copy, Debug)]
 struct Failures {
@@ -282,7 +275,7 @@ pub struct Context {
     /// What waits to be reconciled.
     pub waiting: Waiting,
     /// Secrets that are watched, by `MfaSession`.
-    pub secret_watches: Mutex<HashMap<String, SecretWatch>>,
+    pub secret_watches: SecretWatches,
     live: RwLock<HashMap<String, Arc<Account>>>,
     progress: Mutex<HashMap<String, AccountProgress>>,
     failures: Mutex<HashMap<ObjectRef<IamRole>, Failures>>,
@@ -319,7 +312,7 @@ impl Context {
             event_turns: Arc::new(Semaphore::new(4)),
             metrics,
             waiting: Waiting::default(),
-            secret_watches: Mutex::default(),
+            secret_watches: SecretWatches::default(),
             live: RwLock::default(),
             progress: Mutex::default(),
             failures: Mutex::default(),

@@ -1,5 +1,6 @@
 //! `MfaSession`: takes up what `rolectl unlock` stored, and lets go of it in time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +16,11 @@ use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
+use parking_lot::Mutex;
 use rolectl_crds::{MfaSession, MfaSessionStatus, Phase, Reason, SESSION_SECRET_TYPE};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::context::{Context, Others, SecretWatch};
+use super::context::{Context, Others};
 use super::resume::resume;
 use super::{Error, Shared, error_chain, events};
 use crate::aws::error::{AwsFailure, Class};
@@ -52,6 +55,28 @@ impl Standing {
     }
 }
 
+/// The watches of sessions' Secrets, by `MfaSession`: the name of the Secret, and what ends its watch when it is dropped.
+#[derive(Default)]
+pub struct SecretWatches(Mutex<HashMap<String, (String, DropGuard)>>);
+
+impl SecretWatches {
+    /// What ends the watch that is to begin. `None`: this Secret is watched already. The watch of another Secret ends.
+    fn begin(&self, session: &str, secret: &str, shutdown: &CancellationToken) -> Option<CancellationToken> {
+        let mut watches = self.0.lock();
+        if watches.get(session).is_some_and(|(watched, _)| watched == secret) {
+            return None;
+        }
+        let end = shutdown.child_token();
+        watches.insert(session.to_owned(), (secret.to_owned(), end.clone().drop_guard()));
+        Some(end)
+    }
+
+    /// Ends the watch of a session that is deleted. Returns the name of the Secret.
+    fn end(&self, session: &str) -> Option<String> {
+        self.0.lock().remove(session).map(|(secret, _)| secret)
+    }
+}
+
 /// Brings memory and status to what the Secret says and AWS confirms.
 pub async fn reconcile(session: Arc<MfaSession>, context: Shared) -> Result<Action, Error> {
     let name = session.name_any();
@@ -76,8 +101,12 @@ pub async fn reconcile(session: Arc<MfaSession>, context: Shared) -> Result<Acti
 
 /// A session whose object is gone is locked for good, and its Secret is deleted.
 pub fn forget_if_gone(context: &Shared, key: &ObjectRef<MfaSession>) {
+    // One that cannot be read is in no cache, but not deleted.
+    if context.stores.unreadable.sessions.get(&key.name).is_some() {
+        return;
+    }
     if context.stores.sessions.get(key).is_none() {
-        let secret = context.secret_watches.lock().remove(&key.name);
+        let secret = context.secret_watches.end(&key.name);
         context.sessions.remove(&key.name);
         wake_accounts(&key.name, context);
         if let Some(secret) = secret {
@@ -155,18 +184,8 @@ async fn try_remove_secret(context: &Context, session: &str, secret: &str) -> Re
 /// Wakes the session when its Secret changes. Only metadata is watched, so that no credential lies in a cache.
 fn watch_secret(session: &MfaSession, context: &Shared) {
     let (name, secret) = (session.name_any(), session.secret_name());
-    let end = {
-        let mut watches = context.secret_watches.lock();
-        if watches.get(&name).is_some_and(|watch| watch.secret == secret) {
-            return;
-        }
-        let end = context.shutdown.child_token();
-        let watch = SecretWatch {
-            secret: secret.clone(),
-            end: end.clone().drop_guard(),
-        };
-        watches.insert(name.clone(), watch);
-        end
+    let Some(end) = context.secret_watches.begin(&name, &secret, &context.shutdown) else {
+        return;
     };
     let api: Api<PartialObjectMeta<Secret>> =
         Api::namespaced(context.client.clone(), &context.options.namespace);
@@ -478,4 +497,23 @@ fn unlocked(open: &OpenSession, prior: Option<&MfaSessionStatus>, now: Timestamp
         }
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_is_deleted_and_made_again_has_one_watch_of_its_secret() {
+        let (watches, shutdown) = (SecretWatches::default(), CancellationToken::new());
+        let first = watches.begin("main", "a", &shutdown).unwrap();
+        assert!(watches.begin("main", "a", &shutdown).is_none() && !first.is_cancelled());
+        watches.end("main");
+        assert!(first.is_cancelled());
+        let second = watches.begin("main", "a", &shutdown).unwrap();
+        let third = watches.begin("main", "b", &shutdown).unwrap();
+        assert!(second.is_cancelled() && !third.is_cancelled());
+        shutdown.cancel();
+        assert!(third.is_cancelled());
+    }
 }
