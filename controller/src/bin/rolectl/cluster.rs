@@ -8,10 +8,11 @@ use clap::Args;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
+use kube::api::{GetParams, Request};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
 use rolectl::aws::network;
-use rolectl::objects::{Listing, Unreadable};
+use rolectl::objects::{Listing, Unreadable, read};
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 use serde::de::DeserializeOwned;
 
@@ -161,6 +162,26 @@ where
     Ok((all, unreadable))
 }
 
+/// The object of this name, parsed as in a list.
+pub async fn get<K>(api: &Api<K>, name: &str) -> Result<Option<K>, Failure>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
+{
+    let what = format!("read {} {name}", K::kind(&()));
+    let request = Request::new(api.resource_url()).get(name, &GetParams::default());
+    let request = request.map_err(|e| failed(&what, &kube::Error::BuildRequest(e)))?;
+    match api.clone().into_client().request_text(request).await {
+        Ok(text) => read(text.as_bytes()).map(Some).map_err(|object| {
+            Failure::new(
+                format!("could not {what}: the object cannot be read: {}", object.problem),
+                "correct the object, or use a version of rolectl that fits the CRDs",
+            )
+        }),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(failed(&what, &error)),
+    }
+}
+
 /// Warns of objects that are left out because they cannot be read.
 fn warn(kind: &str, unreadable: &[Unreadable]) {
     for object in unreadable {
@@ -201,11 +222,7 @@ pub async fn accounts(client: &Client) -> Result<Vec<AwsAccount>, Failure> {
 /// The session of this name.
 pub async fn session(client: &Client, name: &str) -> Result<MfaSession, Failure> {
     let api: Api<MfaSession> = Api::all(client.clone());
-    match api
-        .get_opt(name)
-        .await
-        .map_err(|e| failed(&format!("read MfaSession {name}"), &e))?
-    {
+    match get(&api, name).await? {
         Some(session) => Ok(session),
         None => Err(Failure::new(
             format!("there is no MfaSession {name} in the cluster"),

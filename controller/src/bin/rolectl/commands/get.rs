@@ -184,9 +184,8 @@ impl Describe {
         let What::Roles = self.what;
         let client = flags.client().await?;
         let api: Api<IamRole> = Api::default_namespaced(client.clone());
-        let found = api.get_opt(&self.name).await;
-        let role = found
-            .map_err(|e| cluster::failed("read the IamRole", &e))?
+        let role = cluster::get(&api, &self.name)
+            .await?
             .ok_or_else(|| no_role(&self.name, Some(client.default_namespace())))?;
         let paint = Paint::of_stdout();
         print(&role, paint);
