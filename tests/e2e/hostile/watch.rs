@@ -80,7 +80,7 @@ async fn an_object_that_is_nested_too_deeply_hides_nobody_and_its_own_role_stays
             if reasons.contains(&"InvalidSpec".to_owned()) {
                 Ok(())
             } else {
-                Err(reasons)
+                Err(format!("{reasons:?}"))
             }
         })
         .await?;
