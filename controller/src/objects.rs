@@ -285,9 +285,13 @@ async fn in_time<T, E: Into<kube::Error>>(
 ) -> kube::Result<T> {
     match tokio::time::timeout(patience, answer).await {
         Ok(answer) => answer.map_err(Into::into),
-        Err(_) => Err(kube::Error::Service(
-            format!("the API server does not answer within {} s", patience.as_secs()).into(),
-        )),
+        Err(_) => {
+            let why = format!("the API server does not answer within {} s", patience.as_secs());
+            Err(kube::Error::ReadEvents(io::Error::new(
+                io::ErrorKind::TimedOut,
+                why,
+            )))
+        }
     }
 }
 

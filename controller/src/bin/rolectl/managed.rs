@@ -4,12 +4,13 @@
 //! the cluster is asked before anything is written, also where the files have all objects.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::time::Duration;
 
 use http::Request;
 use jiff::Timestamp;
-use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
+use rolectl::objects::Listing;
 use rolectl::role::desired::full_name;
 use rolectl_crds::{AwsAccount, IamRole};
 
@@ -131,25 +132,26 @@ async fn look(
         }
         other => other?,
     };
-    // Names only: no spec, however it is written, can hide an object.
-    let there = Api::<IamRole>::all(client.clone())
-        .list_metadata(&ListParams::default())
-        .await?;
-    let there = there.items.into_iter().map(|role| {
-        let namespace = role.namespace().unwrap_or_default();
-        format!("{namespace}/{}", role.name_any())
-    });
-    let served = Api::<AwsAccount>::all(client.clone())
-        .list(&ListParams::default())
-        .await?;
-    Ok(answer(
-        url,
-        roles,
-        accounts,
-        &there.collect(),
-        &served.items,
-        Timestamp::now(),
-    ))
+    // Each is parsed alone: no spec, however it is written, hides an object.
+    let mut there = BTreeSet::new();
+    let mut listing = Listing::new(&Api::<IamRole>::all(client.clone()), PATIENCE);
+    while let Some(role) = listing.next().await? {
+        there.insert(role.map_or_else(|unreadable| unreadable.full_name(), |role| full_name(&role)));
+    }
+    let mut served = vec![];
+    let mut listing = Listing::new(&Api::<AwsAccount>::all(client.clone()), PATIENCE);
+    while let Some(account) = listing.next().await? {
+        let account = account.map_err(|unreadable| {
+            let why = format!(
+                "AwsAccount {} cannot be read: {}",
+                unreadable.full_name(),
+                unreadable.problem
+            );
+            kube::Error::ReadEvents(io::Error::new(io::ErrorKind::InvalidData, why))
+        });
+        served.push(account?);
+    }
+    Ok(answer(url, roles, accounts, &there, &served, Timestamp::now()))
 }
 
 /// Whether a controller has ever served the account, by what the cluster has as its status.
