@@ -6,18 +6,7 @@ use rolectl_tests::scenario::Scenario;
 use rolectl_tests::wait::until;
 use serde_json::{Value, json};
 
-/// A user who may edit IamRoles in the scenario's namespace, and nothing else.
-async fn tenant(s: &Scenario<'_>) -> Result<String> {
-    let user = format!("tenant-{}", s.name);
-    s.apply(
-        &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": "tenant", "namespace": s.name},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "rolectl-edit"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]}),
-    )
-    .await?;
-    Ok(user)
-}
+use super::Tenant;
 
 /// The text of a role with a statement that holds an element of 200 levels. `serde_json` writes no such value.
 fn nested(role: &Value) -> String {
@@ -45,7 +34,7 @@ async fn stalled(s: &Scenario<'_>, role: &str, words: &str) -> Result<()> {
 #[tokio::test]
 async fn an_object_that_is_nested_too_deeply_hides_nobody_and_its_own_role_stays() -> Result<()> {
     let s = Scenario::new(crate::world().await?, "nested", 1).await?;
-    let user = tenant(&s).await?;
+    let tenant = Tenant::of(&s).await?;
     let address = free_address()?.to_string();
     let health = [("ROLECTL_HEALTH_ADDRESS", address.as_str())];
     let ask = async |path: &str| {
@@ -64,13 +53,13 @@ async fn an_object_that_is_nested_too_deeply_hides_nobody_and_its_own_role_stays
     let made = id().await?;
 
     // A new object, and one whose role exists.
-    let create = ["create", "--validate=false", "--as", &user, "-f", "-"];
-    let replace = ["replace", "--validate=false", "--as", &user, "-f", "-"];
+    let create = ["create", "--validate=false", "-f", "-"];
+    let replace = ["replace", "--validate=false", "-f", "-"];
     for (verb, role) in [
         (create, s.role("deep", json!({}))),
         (replace, s.role("mine", json!({}))),
     ] {
-        let output = s.world.plane.kubectl_with(&verb, &nested(&role)).await?;
+        let output = tenant.kubectl(&verb, &nested(&role)).await?;
         ensure!(output.status.success(), "{output:?}");
     }
     for role in ["deep", "mine"] {
