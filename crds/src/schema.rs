@@ -165,7 +165,7 @@ pub fn without_unsigned_formats(value: &mut Value) {
             for (key, value) in fields {
                 match (key.as_str(), value.as_str()) {
                     ("format", Some("uint" | "uint8" | "uint16" | "uint32" | "uint64")) => {
-                        *value = json!("int64")
+                        *value = json!("int64");
                     }
                     _ => without_unsigned_formats(value),
                 }
