@@ -283,16 +283,12 @@ async fn in_time<T, E: Into<kube::Error>>(
     patience: Duration,
     answer: impl Future<Output = Result<T, E>>,
 ) -> kube::Result<T> {
-    match tokio::time::timeout(patience, answer).await {
-        Ok(answer) => answer.map_err(Into::into),
-        Err(_) => {
-            let why = format!("the API server does not answer within {} s", patience.as_secs());
-            Err(kube::Error::ReadEvents(io::Error::new(
-                io::ErrorKind::TimedOut,
-                why,
-            )))
-        }
+    if let Ok(answer) = tokio::time::timeout(patience, answer).await {
+        return answer.map_err(Into::into);
     }
+    let why = format!("the API server does not answer within {} s", patience.as_secs());
+    let error = io::Error::new(io::ErrorKind::TimedOut, why);
+    Err(kube::Error::ReadEvents(error))
 }
 
 /// All objects behind an [`Api`], page by page. Only the one that is being read is in memory.
