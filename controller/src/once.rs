@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
-use rolectl_crds::{AccountStatus, AwsAccount, DriftPolicy, IamRole, MfaSession, Reason};
+use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, MfaSession, Reason};
 use tokio::time::Instant;
 
 use crate::aws::account::{Account, AccountError, Surroundings, Writer};
@@ -154,14 +154,13 @@ impl Inventory {
             self.verdict(goal, role, account, live, observed.as_ref().map(|(role, _)| role))
         };
         let owner = self.owner(role);
-        let role_id = entry(role, account).and_then(|entry| entry.role_id.as_deref());
         Proposal {
             role_name: name_in_aws(role).to_owned(),
             account: account.name_any(),
             only_shown: role.spec.drift == DriftPolicy::Report,
             is_ours: observed
                 .as_ref()
-                .is_some_and(|(seen, _)| is_ours(seen, &owner, role_id)),
+                .is_some_and(|(seen, _)| is_ours(seen, &owner, None)),
             role: role.clone(),
             verdict,
             observed,
@@ -187,11 +186,10 @@ impl Inventory {
         let refuse = |reason, message: String| Err(Refusal::new(reason, message));
         let namespace = role.namespace().unwrap_or_default();
         let owner = self.owner(role);
-        let prior = entry(role, account);
+        // A status proves nothing: anybody can write it into a file.
         let known = Known {
-            role_id: prior.and_then(|p| p.role_id.as_deref()),
-            instance_profiles: prior.map_or(&[], |p| &p.instance_profiles),
             quotas: live.quotas(),
+            ..Known::default()
         };
         if role.spec.suspend || account.spec.suspend {
             let what = if role.spec.suspend {
@@ -205,6 +203,13 @@ impl Inventory {
             return refuse(Reason::InvalidSpec, format!("spec.accounts.selector: {problem}"));
         }
         if goal == Goal::Remove {
+            let profile = role.spec.instance_profile.as_ref();
+            let profile = profile.map(|p| p.name.clone().unwrap_or_else(|| name_in_aws(role).to_owned()));
+            let profiles: Vec<String> = profile.filter(|_| observed.is_none()).into_iter().collect();
+            let known = Known {
+                instance_profiles: &profiles,
+                ..known
+            };
             let policy = deletion_policy(role, account, observed)?;
             return Ok(plan_removal(observed, &owner, &known, policy));
         }
@@ -290,10 +295,4 @@ pub async fn carry_out(
         .map_or(&proposal.role_name, |role| &role.name)
         .clone();
     Ok(apply(&writer, &iam, &name, plan.clone(), observed).await)
-}
-
-/// What the object's status says of the account.
-fn entry<'a>(role: &'a IamRole, account: &AwsAccount) -> Option<&'a AccountStatus> {
-    let mut entries = role.status.iter().flat_map(|status| &status.accounts);
-    entries.find(|entry| Some(&entry.name) == account.metadata.name.as_ref())
 }

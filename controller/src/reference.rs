@@ -35,14 +35,14 @@ const CALLS: &[(&str, &str)] = &[
     ("IamRole.tags", "CreateRole, TagRole, UntagRole"),
     (
         "IamRole.instanceProfile.name",
-        "CreateInstanceProfile, AddRoleToInstanceProfile, GetInstanceProfile, RemoveRoleFromInstanceProfile, DeleteInstanceProfile",
+        "CreateInstanceProfile, AddRoleToInstanceProfile, GetInstanceProfile, RemoveRoleFromInstanceProfile, DeleteInstanceProfile, TagRole",
     ),
     ("IamRole.exclusive.managedPolicies", "DetachRolePolicy"),
     ("IamRole.exclusive.inlinePolicies", "DeleteRolePolicy"),
     ("IamRole.exclusive.tags", "UntagRole"),
     ("IamRole.exclusive.denies", "DetachRolePolicy, DeleteRolePolicy"),
     ("IamRole.exclusive.boundary", "DeleteRolePermissionsBoundary"),
-    ("IamRole.adoption", "TagRole"),
+    ("IamRole.adoption", "TagRole, TagInstanceProfile"),
     (
         "IamRole.deletionPolicy",
         "DeleteRole, UntagRole, UntagInstanceProfile",

@@ -41,6 +41,8 @@ pub const OWNER_TAG: &str = "iam.rolectl.dev/owner";
 pub const ADOPTED_TAG: &str = "iam.rolectl.dev/adopted";
 /// What the keys of rolectl's own tags begin with.
 pub const TAG_PREFIX: &str = "iam.rolectl.dev/";
+/// Tag on a role in AWS that names the instance profiles that rolectl made for it.
+pub const PROFILE_TAG: &str = "iam.rolectl.dev/instance-profile";
 /// Annotation that asks for a fresh look at AWS, whatever its value.
 pub const RECONCILE_ANNOTATION: &str = "iam.rolectl.dev/reconcile";
 /// Type of the Secret that holds a session.

@@ -5,6 +5,7 @@ mod access;
 mod bounds;
 mod cli;
 mod deploy;
+mod ownership;
 mod plan;
 mod watch;
 

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::Tag;
-use rolectl_crds::OWNER_TAG;
+use rolectl_crds::{Adoption, OWNER_TAG};
 use tokio::time::Instant;
 
 use super::account::Writer;
 use super::error::{AwsFailure, Class};
-use crate::role::change::Identity;
+use crate::role::change::{DesiredProfile, Identity};
 use crate::role::order::with_room_first;
 use crate::role::{Change, ObservedRole, Plan};
 
@@ -83,7 +83,7 @@ pub async fn apply(
             return applied;
         }
         // Boxed: the futures of the SDK are large, and thousands of these may wait.
-        match Box::pin(execute(account, iam, name, &change)).await {
+        match Box::pin(execute(account, iam, name, &change, applied.role.as_ref())).await {
             Ok(created) => {
                 applied.role = change.after(applied.role, created);
                 account
@@ -106,7 +106,14 @@ pub async fn apply(
                 // AWS contradicts what we knew, or may have done what it did not say: look before trying again.
                 let contradicted = matches!(failure.class, Class::Vanished | Class::Exists | Class::Conflict);
                 let lost_answer = failure.class == Class::Transient;
-                if contradicted || lost_answer {
+                // Adding a profile can be repeated, and its failure is no reason to doubt the role.
+                let adds_profile = matches!(change, Change::AddInstanceProfile(_));
+                let doubt = if adds_profile {
+                    failure.class == Class::Vanished
+                } else {
+                    contradicted || lost_answer
+                };
+                if doubt {
                     account.snapshot.lock().doubt(name, Instant::now());
                 }
                 applied.failed = Some((change, failure));
@@ -122,6 +129,7 @@ async fn execute(
     iam: &Client,
     name: &str,
     change: &Change,
+    before: Option<&ObservedRole>,
 ) -> Result<Option<Identity>, AwsFailure> {
     let op = change.operation();
     match change {
@@ -232,17 +240,19 @@ async fn execute(
                 .set_tag_keys(Some(keys.iter().cloned().collect()));
             gone_is_done(account.call(op, request.send()).await)?;
         }
-        Change::AddInstanceProfile(profile, owner) => add_profile(account, iam, name, profile, owner).await?,
+        Change::AddInstanceProfile(profile) => add_profile(account, iam, name, profile).await?,
         Change::RemoveInstanceProfile(profile, owner) => {
-            remove_profile(account, iam, name, profile, owner).await?;
+            remove_profile(account, iam, name, (profile, owner), before).await?;
         }
         Change::ReleaseInstanceProfile(profile, owner) => {
-            if owns_profile(account, iam, profile, owner).await? {
+            let linked = before.is_some_and(|role| role.instance_profiles.contains(profile));
+            if owns_profile(account, iam, (profile, owner), linked).await? {
                 let request = iam
                     .untag_instance_profile()
                     .instance_profile_name(profile)
                     .tag_keys(OWNER_TAG);
                 gone_is_done(account.call(op, request.send()).await)?;
+                account.snapshot.lock().released_profile(profile);
             }
         }
         Change::DeleteRole => match account.call(op, iam.delete_role().role_name(name).send()).await {
@@ -257,79 +267,185 @@ async fn add_profile(
     account: &Writer<'_>,
     iam: &Client,
     role: &str,
-    profile: &str,
-    owner: &str,
+    profile: &DesiredProfile,
 ) -> Result<(), AwsFailure> {
     const OP: &str = "CreateInstanceProfile";
-    let tags = tags(OP, &[(OWNER_TAG.to_owned(), owner.to_owned())].into())?;
+    let DesiredProfile {
+        name,
+        path,
+        owner,
+        adoption: _,
+    } = profile;
+    let owner_tag = tags(OP, &[(OWNER_TAG.to_owned(), owner.clone())].into())?;
     let create = iam
         .create_instance_profile()
-        .instance_profile_name(profile)
-        .set_tags(Some(tags));
+        .instance_profile_name(name)
+        .path(path)
+        .set_tags(Some(owner_tag.clone()));
     match account.call(OP, create.send()).await {
-        Ok(_) => {}
+        Ok(_) => account.snapshot.lock().owns_profile(name, owner, Instant::now()),
         Err(failure) if failure.class == Class::Exists => {
-            if !owns_profile(account, iam, profile, owner).await? {
-                let message = format!(
-                    "instance profile {profile} exists and is not ours: name another in spec.instanceProfile"
-                );
-                return Err(AwsFailure {
-                    class: Class::Invalid,
-                    message,
-                    ..failure
-                });
+            if account.snapshot.lock().owned_profile(name, owner, Instant::now()) {
+                // Created moments ago; the answer or the next step failed.
+            } else if let Some(there) = get_profile(account, iam, name).await? {
+                if takes_over(profile, role, &there)? {
+                    let tag = iam
+                        .tag_instance_profile()
+                        .instance_profile_name(name)
+                        .set_tags(Some(owner_tag));
+                    account.call("TagInstanceProfile", tag.send()).await?;
+                    account.snapshot.lock().owns_profile(name, owner, Instant::now());
+                }
+            } else {
+                return Err(not_shown_yet(name));
             }
         }
         Err(failure) => return Err(failure),
     }
     let add = iam
         .add_role_to_instance_profile()
-        .instance_profile_name(profile)
+        .instance_profile_name(name)
         .role_name(role);
-    account
-        .call("AddRoleToInstanceProfile", add.send())
-        .await
-        .map(|_| ())
+    match account.call("AddRoleToInstanceProfile", add.send()).await {
+        // A profile has room for one role. That is no quota where the role is the one in it.
+        Err(failure) if failure.class == Class::Quota => match get_profile(account, iam, name).await? {
+            None => Err(not_shown_yet(name)),
+            Some(there) => match other_role(&there, role) {
+                Some(other) => Err(holds_another(name, other)),
+                None if there.roles.is_empty() => Err(not_shown_yet(name)),
+                None => Ok(()),
+            },
+        },
+        other => other.map(|_| ()),
+    }
+}
+
+/// Whether an instance profile that is there already is to be tagged as ours first, or why it may not be used.
+fn takes_over(
+    profile: &DesiredProfile,
+    role: &str,
+    there: &aws_sdk_iam::types::InstanceProfile,
+) -> Result<bool, AwsFailure> {
+    let name = &profile.name;
+    let owner = owner_of(there);
+    if owner == Some(&profile.owner) {
+        return Ok(false);
+    }
+    let allowed = match owner {
+        None => profile.adoption >= Adoption::IfUnowned,
+        Some(_) => profile.adoption >= Adoption::Always,
+    };
+    if !allowed {
+        let (belongs, adoption) = match owner {
+            None => (String::new(), Adoption::IfUnowned),
+            Some(owner) => (format!(", it belongs to {owner}"), Adoption::Always),
+        };
+        return Err(refused(format!(
+            "instance profile {name} exists and is not ours{belongs}: name another in spec.instanceProfile, or take it with adoption: {adoption:?}, which the account must allow"
+        )));
+    }
+    other_role(there, role).map_or(Ok(true), |other| Err(holds_another(name, other)))
+}
+
+fn owner_of(profile: &aws_sdk_iam::types::InstanceProfile) -> Option<&String> {
+    let mut tags = profile.tags.iter().flatten();
+    tags.find(|tag| tag.key == OWNER_TAG).map(|tag| &tag.value)
+}
+
+/// The role in the profile, if it is another one. IAM's names are unique without case.
+fn other_role<'a>(profile: &'a aws_sdk_iam::types::InstanceProfile, role: &str) -> Option<&'a str> {
+    let mut roles = profile.roles.iter().map(|there| there.role_name.as_str());
+    roles.find(|there| !there.eq_ignore_ascii_case(role))
+}
+
+fn refused(message: String) -> AwsFailure {
+    AwsFailure {
+        operation: "AddRoleToInstanceProfile",
+        code: None,
+        message,
+        class: Class::Invalid,
+    }
+}
+
+fn holds_another(profile: &str, role: &str) -> AwsFailure {
+    refused(format!(
+        "instance profile {profile} contains role {role}, and can contain one role only: name another in spec.instanceProfile, or remove that role from it"
+    ))
+}
+
+/// AWS proves that the profile exists, and a read does not show it yet.
+fn not_shown_yet(profile: &str) -> AwsFailure {
+    AwsFailure {
+        operation: "GetInstanceProfile",
+        code: None,
+        message: format!(
+            "IAM does not show the present state of instance profile {profile} yet; a retry follows"
+        ),
+        class: Class::Conflict,
+    }
 }
 
 async fn remove_profile(
     account: &Writer<'_>,
     iam: &Client,
     role: &str,
-    profile: &str,
-    owner: &str,
+    (profile, owner): (&str, &str),
+    before: Option<&ObservedRole>,
 ) -> Result<(), AwsFailure> {
+    // Without a role of ours, what is in the profile may be a stranger's role of the same name.
+    if before.is_none() && !owns_profile(account, iam, (profile, owner), false).await? {
+        return Ok(());
+    }
+    let linked = before.is_some_and(|role| role.instance_profiles.contains(profile));
     let remove = iam
         .remove_role_from_instance_profile()
         .instance_profile_name(profile)
         .role_name(role);
-    match account.call("RemoveRoleFromInstanceProfile", remove.send()).await {
-        // Whether it is the profile, the role or the link that is gone: what follows settles the rest.
-        Err(failure) if !failure.is_missing() => return Err(failure),
-        _ => {}
-    }
-    if owns_profile(account, iam, profile, owner).await? {
+    let exists = match account.call("RemoveRoleFromInstanceProfile", remove.send()).await {
+        Ok(_) => true,
+        // The profile, the role or the link is missing: what follows finds out.
+        Err(failure) if failure.is_missing() => linked,
+        Err(failure) => return Err(failure),
+    };
+    if owns_profile(account, iam, (profile, owner), exists).await? {
         let delete = iam.delete_instance_profile().instance_profile_name(profile);
         gone_is_done(account.call("DeleteInstanceProfile", delete.send()).await)?;
+        account.snapshot.lock().released_profile(profile);
     }
     Ok(())
 }
 
+/// Whether the profile carries our owner tag. One that `exists` for certain and that a read does not show is asked for
+/// again, since otherwise it would stay behind without an owner who knows of it.
 async fn owns_profile(
     account: &Writer<'_>,
     iam: &Client,
-    profile: &str,
-    owner: &str,
+    (profile, owner): (&str, &str),
+    exists: bool,
 ) -> Result<bool, AwsFailure> {
+    if account
+        .snapshot
+        .lock()
+        .owned_profile(profile, owner, Instant::now())
+    {
+        return Ok(true);
+    }
+    match get_profile(account, iam, profile).await? {
+        Some(there) => Ok(owner_of(&there).is_some_and(|by| by == owner)),
+        None if exists => Err(not_shown_yet(profile)),
+        None => Ok(false),
+    }
+}
+
+async fn get_profile(
+    account: &Writer<'_>,
+    iam: &Client,
+    profile: &str,
+) -> Result<Option<aws_sdk_iam::types::InstanceProfile>, AwsFailure> {
     let request = iam.get_instance_profile().instance_profile_name(profile);
     match account.call("GetInstanceProfile", request.send()).await {
-        Ok(answer) => Ok(answer.instance_profile.is_some_and(|p| {
-            p.tags
-                .into_iter()
-                .flatten()
-                .any(|tag| tag.key == OWNER_TAG && tag.value == owner)
-        })),
-        Err(failure) if failure.is_missing() => Ok(false),
+        Ok(answer) => Ok(answer.instance_profile),
+        Err(failure) if failure.is_missing() => Ok(None),
         Err(failure) => Err(failure),
     }
 }

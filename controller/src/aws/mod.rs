@@ -59,6 +59,8 @@ pub const OPERATIONS: &[(&str, &[&str])] = &[
             "AddRoleToInstanceProfile",
             "RemoveRoleFromInstanceProfile",
             "UntagInstanceProfile",
+            // CreateInstanceProfile with a tag needs the right to tag, too.
+            "TagInstanceProfile",
         ],
     ),
     ("sts", &["AssumeRole", "GetCallerIdentity"]),

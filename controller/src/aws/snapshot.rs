@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use crate::role::{ObservedRole, PackedRole};
 
 /// How long after a write a read may still show the time before it.
 pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How long after a write to an instance profile a read may still show the time before it.
+const PROFILE_GRACE: Duration = Duration::from_mins(1);
 
 /// The roles of one account.
 #[derive(Debug, Default)]
@@ -42,6 +46,43 @@ pub struct Snapshot {
     uncounted: u32,
     /// Names in lower case of roles that are about to be made.
     reserved: HashSet<String>,
+    /// Of roles whose owner tag somebody else removed: who this process last saw own them. By name in lower case.
+    claims: HashMap<String, Claim>,
+    /// Instance profiles that this process created or tagged moments ago, which a read need not show yet.
+    profiles: HashMap<String, (String, Instant)>,
+}
+
+/// The owner tag that this process last saw on a role, and the unique id of that role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Claim {
+    owner: String,
+    role_id: String,
+}
+
+impl Claim {
+    /// The claim that an entry with an owner tag of this cluster leaves behind.
+    fn of(entry: &Entry, owner_prefix: &str) -> Option<Self> {
+        let role = entry.role.as_ref()?;
+        let owner = role
+            .owner
+            .as_ref()
+            .filter(|owner| owner.starts_with(owner_prefix))?;
+        Some(Self {
+            owner: owner.to_string(),
+            role_id: role.unpack()?.role_id,
+        })
+    }
+
+    /// A claim lasts while the same role has no owner tag, and while a role is in doubt. Another role of the same name,
+    /// or a new owner tag, ends it.
+    fn survives(&self, now: &Entry) -> bool {
+        match &now.role {
+            None => now.doubtful,
+            Some(role) => {
+                role.owner.is_none() && role.unpack().is_some_and(|role| role.role_id == self.role_id)
+            }
+        }
+    }
 }
 
 /// There is no room for another role.
@@ -203,6 +244,7 @@ impl Snapshot {
             self.reserved.remove(&key);
         }
         self.others.remove(&self.hasher.hash_one(&key));
+        self.follow_claim(&key, &entry);
         self.add(&entry);
         if let Some(before) = self.entries.insert(key, entry) {
             let (managed, total) = self.counts_of(&before);
@@ -218,6 +260,73 @@ impl Snapshot {
                 }
             }
         }
+    }
+
+    /// Keeps, makes or ends the claim to a role whose entry is about to be replaced by `now`.
+    fn follow_claim(&mut self, key: &str, now: &Entry) {
+        let before = self.entries.get(key);
+        let made = before.and_then(|before| Claim::of(before, &self.owner_prefix));
+        // Who takes the tag off in a write of its own gives the role up.
+        if made.is_some() && now.written.is_some() {
+            self.claims.remove(key);
+            return;
+        }
+        let claim = made.or_else(|| self.claims.remove(key));
+        if let Some(claim) = claim.filter(|claim| claim.survives(now)) {
+            self.claims.insert(key.to_owned(), claim);
+        }
+    }
+
+    /// The unique id of the role of this name, if it carried this owner tag when this process last saw a tag on it, and
+    /// somebody else removed the tag since.
+    pub fn claimed(&self, name: &str, owner: &str) -> Option<String> {
+        let claim = self.claims.get(&name.to_lowercase())?;
+        (claim.owner == owner).then(|| claim.role_id.clone())
+    }
+
+    /// The `IamRole` of this owner tag no longer exists: an object of the same name that comes later inherits nothing.
+    pub fn end_claims(&mut self, owner: &str) {
+        self.claims.retain(|_, claim| claim.owner != owner);
+    }
+
+    /// Takes over what `before`, an earlier snapshot of the same account in this process, saw of owner tags.
+    pub fn inherit(&mut self, before: &Self) {
+        self.claims.clone_from(&before.claims);
+        let seen = before.entries.iter();
+        let seen = seen.filter_map(|(key, entry)| Some((key.clone(), Claim::of(entry, &self.owner_prefix)?)));
+        self.claims.extend(seen);
+        self.profiles.clone_from(&before.profiles);
+    }
+
+    /// Records that this process gave an instance profile this owner tag.
+    pub fn owns_profile(&mut self, profile: &str, owner: &str, now: Instant) {
+        self.profiles
+            .retain(|_, (_, at)| now.saturating_duration_since(*at) < PROFILE_GRACE);
+        self.profiles
+            .insert(profile.to_lowercase(), (owner.to_owned(), now));
+    }
+
+    /// The instance profile was deleted, or lost our owner tag by a write of ours.
+    pub fn released_profile(&mut self, profile: &str) {
+        self.profiles.remove(&profile.to_lowercase());
+    }
+
+    /// Whether this process gave the instance profile this owner tag so recently that a read may not show it.
+    pub fn owned_profile(&self, profile: &str, owner: &str, now: Instant) -> bool {
+        let found = self.profiles.get(&profile.to_lowercase());
+        found.is_some_and(|(by, at)| by == owner && now.saturating_duration_since(*at) < PROFILE_GRACE)
+    }
+
+    /// Whether the account has a role of this owner, or may have one under `name`. `None` where that is to be read first.
+    pub fn may_hold(&self, name: &str, owner: &str) -> Option<bool> {
+        if self.holds(owner) {
+            return Some(true);
+        }
+        let in_doubt = self
+            .entries
+            .get(&name.to_lowercase())
+            .is_some_and(|entry| entry.doubtful);
+        (self.complete && !in_doubt).then_some(false)
     }
 
     fn add(&mut self, entry: &Entry) {
@@ -364,7 +473,18 @@ impl Snapshot {
             let left = left.max(Duration::from_secs(1));
             look_again = Some(look_again.map_or(left, |other: Duration| other.max(left)));
         };
+        let mut claims = mem::take(&mut self.claims);
         for (key, entry) in self.entries.drain() {
+            let untagged = |now: &Entry| {
+                now.role
+                    .as_ref()
+                    .map_or(now.doubtful, |role| role.owner.is_none())
+            };
+            if next.get(&key).is_some_and(untagged)
+                && let Some(claim) = Claim::of(&entry, &self.owner_prefix)
+            {
+                claims.insert(key.clone(), claim);
+            }
             if entry.doubtful {
                 // Doubt that came while the sweep ran stays. Soon after, an absence may be an old read.
                 let age = start.at.checked_duration_since(entry.seen);
@@ -391,6 +511,8 @@ impl Snapshot {
             next.insert(key, entry);
         }
         merge.look_again = look_again;
+        claims.retain(|key, claim| next.get(key).is_some_and(|now| claim.survives(now)));
+        self.claims = claims;
         let hash = |name: &String| self.hasher.hash_one(name);
         self.others = swept
             .others
@@ -606,5 +728,103 @@ mod tests {
         let start = s.begin_sweep(now + GRACE);
         s.merge(start, swept(&[], &[]));
         assert_eq!(s.reserve("five", Some(3), Some(2)), Ok(()), "a sweep counts anew");
+    }
+
+    fn untagged(role_id: &str) -> ObservedRole {
+        let mut role = role("app", "");
+        role.tags.clear();
+        role.role_id = role_id.into();
+        role
+    }
+
+    fn sweep(s: &mut Snapshot, at: Instant, roles: &[ObservedRole]) {
+        let start = s.begin_sweep(at);
+        s.merge(start, swept(roles, &[]));
+    }
+
+    #[test]
+    fn a_role_that_this_process_never_saw_with_a_tag_is_claimed_by_nobody() {
+        let mut s = Snapshot::new("c/");
+        sweep(&mut s, Instant::now(), &[untagged("AROA1")]);
+        assert_eq!(s.claimed("app", "c/ns/app"), None);
+    }
+
+    #[test]
+    fn a_removed_owner_tag_is_remembered_over_sweeps_by_the_unique_id_and_for_its_owner_only() {
+        let mut s = Snapshot::new("c/");
+        let now = Instant::now();
+        sweep(&mut s, now, &[role("app", "")]);
+        assert_eq!(s.claimed("app", "c/ns/app"), None, "the tag itself decides");
+        for n in 1..4 {
+            sweep(&mut s, now + GRACE * n, &[untagged("AROA1")]);
+            assert_eq!(s.claimed("APP", "c/ns/app").as_deref(), Some("AROA1"));
+            assert_eq!(s.claimed("app", "c/ns/other"), None);
+        }
+        s.forget();
+        s.doubt("app", now + GRACE * 4);
+        sweep(&mut s, now + GRACE * 6, &[untagged("AROA1")]);
+        assert_eq!(s.claimed("app", "c/ns/app").as_deref(), Some("AROA1"));
+        sweep(&mut s, now + GRACE * 7, &[untagged("AROA2")]);
+        assert_eq!(
+            s.claimed("app", "c/ns/app"),
+            None,
+            "another role of the same name"
+        );
+        sweep(&mut s, now + GRACE * 8, &[untagged("AROA1")]);
+        assert_eq!(s.claimed("app", "c/ns/app"), None);
+    }
+
+    #[test]
+    fn a_claim_ends_with_a_new_tag_with_the_role_and_with_a_tag_that_we_took_off_ourselves() {
+        let now = Instant::now();
+        let claimed = || {
+            let mut s = Snapshot::new("c/");
+            sweep(&mut s, now, &[role("app", "")]);
+            sweep(&mut s, now + GRACE, &[untagged("AROA1")]);
+            s
+        };
+        let mut foreign = untagged("AROA1");
+        foreign.tags = BTreeMap::from([(OWNER_TAG.into(), "other/ns/app".into())]);
+        for then in [vec![foreign], vec![]] {
+            let mut s = claimed();
+            sweep(&mut s, now + GRACE * 2, &then);
+            sweep(&mut s, now + GRACE * 3, &[untagged("AROA1")]);
+            assert_eq!(s.claimed("app", "c/ns/app"), None, "{then:?}");
+        }
+        let mut s = claimed();
+        s.wrote("app", Some(untagged("AROA1")), now + GRACE * 2);
+        assert!(s.claimed("app", "c/ns/app").is_some(), "a repair has begun");
+        s.wrote("app", Some(role("app", "")), now + GRACE * 2);
+        s.wrote("app", Some(untagged("AROA1")), now + GRACE * 2);
+        assert_eq!(s.claimed("app", "c/ns/app"), None, "retained");
+        sweep(&mut s, now + GRACE * 4, &[untagged("AROA1")]);
+        assert_eq!(s.claimed("app", "c/ns/app"), None);
+        let mut s = claimed();
+        s.end_claims("c/ns/app");
+        assert_eq!(s.claimed("app", "c/ns/app"), None);
+    }
+
+    #[test]
+    fn a_claim_outlives_a_change_of_the_accounts_spec() {
+        let mut s = Snapshot::new("c/");
+        let now = Instant::now();
+        sweep(&mut s, now, &[role("app", "")]);
+        let mut next = Snapshot::new("c/");
+        next.inherit(&s);
+        sweep(&mut next, now + GRACE, &[untagged("AROA1")]);
+        assert_eq!(next.claimed("app", "c/ns/app").as_deref(), Some("AROA1"));
+    }
+
+    #[test]
+    fn whether_an_account_has_a_role_of_an_owner_is_not_known_before_a_sweep_nor_in_doubt() {
+        let mut s = Snapshot::new("c/");
+        let now = Instant::now();
+        assert_eq!(s.may_hold("app", "c/ns/app"), None);
+        sweep(&mut s, now, &[]);
+        assert_eq!(s.may_hold("app", "c/ns/app"), Some(false));
+        s.doubt("app", now);
+        assert_eq!(s.may_hold("app", "c/ns/app"), None);
+        s.wrote("app", Some(role("app", "")), now);
+        assert_eq!(s.may_hold("app", "c/ns/app"), Some(true));
     }
 }

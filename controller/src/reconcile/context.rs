@@ -32,7 +32,7 @@ use super::shards::Shards;
 use super::store::UnreadableObjects;
 use super::{Error, Options, Shared};
 use crate::aws::account::{Account, Surroundings};
-use crate::aws::session::{OpenSession, Sessions};
+use crate::aws::session::{OpenSession, SessionState, Sessions};
 use crate::conditions::ready_reason;
 use crate::metrics::{Metrics, OfAccount, OfKind, OfReason, OfSession, StateInAccount};
 use crate::objects;
@@ -46,6 +46,9 @@ const METADATA_ONLY: HeaderValue =
 
 /// Field manager of everything that we write with server-side apply.
 pub const MANAGER: &str = "rolectl-controller";
+
+/// After how many failed sweeps in a row an account counts as one that cannot be read.
+const PATIENCE: u32 = 3;
 
 /// Caches of the three kinds.
 pub struct Stores {
@@ -283,6 +286,8 @@ pub struct Context {
     warned: Mutex<HashMap<u64, Option<i64>>>,
     /// Hash of the last status that we wrote, by the hash of the object's uid.
     written: Mutex<HashMap<u64, u64>>,
+    /// Accounts in which this process has seen to it that nothing is left of a role that is being deleted, by [`Self::id`].
+    removals: Mutex<HashMap<u64, HashSet<String>>>,
     hasher: RandomState,
 }
 
@@ -319,6 +324,7 @@ impl Context {
             forced: Mutex::default(),
             warned: Mutex::default(),
             written: Mutex::default(),
+            removals: Mutex::default(),
             hasher: RandomState::new(),
         })
     }
@@ -556,6 +562,14 @@ impl Context {
             owner_prefix: self.owner_prefix(),
         };
         let live = Account::new(&name, object.spec.clone(), surroundings);
+        let same = |before: &&Arc<Account>| {
+            before.is_held()
+                && before.spec.account_id == object.spec.account_id
+                && before.spec.partition == object.spec.partition
+        };
+        if let Some(before) = all.get(&name).filter(same) {
+            live.snapshot.lock().inherit(&before.snapshot.lock());
+        }
         all.insert(name.clone(), live.clone());
         drop(all);
         // A new account knows no role yet: it is swept before anything is decided.
@@ -571,6 +585,57 @@ impl Context {
     pub fn holds(&self, account: &str, owner: &str) -> bool {
         let live = self.live.read().get(account).cloned();
         live.is_some_and(|live| live.snapshot.lock().holds(owner))
+    }
+
+    /// Whether the account has a role of this owner, or may have one called `role_name`. `None`: that is to be read first.
+    pub fn may_hold(&self, account: &str, role_name: &str, owner: &str) -> Option<bool> {
+        let live = self.live.read().get(account).cloned()?;
+        live.snapshot.lock().may_hold(role_name, owner)
+    }
+
+    /// Whether the account's roles can be read, as far as that is known now. What fails for good does not count, nor what
+    /// has failed often.
+    pub fn can_be_read(&self, account: &AwsAccount) -> bool {
+        let session = &account.spec.session_ref;
+        let open = match self.sessions.state(session, Timestamp::now()) {
+            SessionState::Open(_) => true,
+            SessionState::Pending => self.stores.sessions.get(&ObjectRef::new(session)).is_some(),
+            SessionState::Locked(_) => false,
+        };
+        let fails = |p: &mut AccountProgress| {
+            let failure = p.failure.as_ref();
+            failure.is_some_and(|(reason, _)| !reason.is_reconciling() || p.failures > PATIENCE)
+        };
+        open && !account.spec.suspend && !self.progress(&account.name_any(), fails)
+    }
+
+    /// Asks for a sweep of an account whose roles this process has not read, or that has a role in doubt. The first sweep
+    /// comes by itself.
+    pub fn want_first_sweep(&self, account: &AwsAccount) {
+        let name = account.name_any();
+        let live = self.live.read().get(&name).cloned();
+        if live.is_some_and(|live| live.snapshot.lock().is_complete()) {
+            self.want_sweep(&name);
+        }
+    }
+
+    /// Nothing is left of the role in the account.
+    pub fn removed(&self, key: &ObjectRef<IamRole>, account: &str) {
+        let mut removals = self.removals.lock();
+        removals
+            .entry(self.id(key))
+            .or_default()
+            .insert(account.to_owned());
+    }
+
+    /// Whether this process has found that nothing is left of the role in the account, and has seen none of it since.
+    pub fn is_removed(&self, key: &ObjectRef<IamRole>, account: &str, owner: &str) -> bool {
+        let removals = self.removals.lock();
+        let removed = removals
+            .get(&self.id(key))
+            .is_some_and(|done| done.contains(account));
+        drop(removals);
+        removed && !self.holds(account, owner)
     }
 
     /// What stands for a role in our tables: its namespace and name in 8 bytes.
@@ -697,6 +762,13 @@ impl Context {
         self.failures.lock().remove(key);
         self.forced.lock().remove(&id);
         self.warned.lock().remove(&id);
+        self.removals.lock().remove(&id);
+        let namespace = key.namespace.as_deref().unwrap_or_default();
+        let owner = self.owner(namespace, &key.name);
+        let accounts: Vec<Arc<Account>> = self.live.read().values().cloned().collect();
+        for account in accounts {
+            account.snapshot.lock().end_claims(&owner);
+        }
         for progress in self.progress.lock().values_mut() {
             progress.settled.remove(&id);
         }

@@ -89,8 +89,6 @@ struct Work<'a> {
     entries: HashMap<&'a str, &'a AccountStatus>,
     /// Set once the finalizer is on the object. Before that nothing is written to AWS.
     finalizer: OnceCell<()>,
-    /// Set once the instance profile that the spec wants is in the object's status.
-    profiles_noted: OnceCell<()>,
     /// The object as we have written it ourselves since, where others write it, too.
     latest: Mutex<Option<IamRole>>,
 }
@@ -179,7 +177,6 @@ impl<'a> Work<'a> {
             part: context.shards.view(),
             foreign: context.foreign_accounts(),
             finalizer: OnceCell::new_with(has_finalizer.then_some(())),
-            profiles_noted: OnceCell::new(),
             latest: Mutex::default(),
             entries: entries.map(|entry| (entry.name.as_str(), entry)).collect(),
             namespace,
@@ -336,7 +333,7 @@ impl<'a> Work<'a> {
     fn entry(&self, account: &AwsAccount, state: Reason, message: Option<String>) -> AccountStatus {
         let name = account.name_any();
         let prior = self.prior(&name);
-        let mut entry = AccountStatus {
+        AccountStatus {
             account_id: Some(account.spec.account_id.clone()),
             state,
             arn: prior.and_then(|p| p.arn.clone()),
@@ -347,15 +344,6 @@ impl<'a> Work<'a> {
             observed_generation: self.role.metadata.generation,
             last_applied_generation: prior.and_then(|p| p.last_applied_generation),
             name,
-        };
-        self.keep_note(account, &mut entry);
-        entry
-    }
-
-    /// What was written down in this pass stays written down.
-    fn keep_note(&self, account: &AwsAccount, entry: &mut AccountStatus) {
-        if self.profiles_noted.get().is_some() && targets(self.role, account) {
-            self.note_profile(entry);
         }
     }
 
@@ -381,14 +369,10 @@ impl<'a> Work<'a> {
             s.observed_generation == self.role.metadata.generation && s.state != Reason::SessionLocked
         };
         match self.prior(&account.name_any()).filter(settled) {
-            Some(prior) => {
-                let mut entry = prior.clone();
-                self.keep_note(account, &mut entry);
-                Outcome {
-                    status: Some(entry),
-                    done: None,
-                }
-            }
+            Some(prior) => Outcome {
+                status: Some(prior.clone()),
+                done: None,
+            },
             None => self.outcome(account, Reason::Progressing, waiting_for),
         }
     }
@@ -428,10 +412,7 @@ impl<'a> Work<'a> {
         if account.spec.suspend {
             return Ok(self.outcome(account, Reason::Suspended, "the account is suspended"));
         }
-        let never_ours = self
-            .prior(&account.name_any())
-            .is_none_or(|p| p.role_id.is_none());
-        if account.metadata.deletion_timestamp.is_some() && never_ours {
+        if account.metadata.deletion_timestamp.is_some() && self.may_stand_in(account) == Some(false) {
             let message = "the AwsAccount is being deleted: take it out of spec.accounts";
             return Ok(self.outcome(account, Reason::AccountNotFound, message));
         }
@@ -465,7 +446,12 @@ impl<'a> Work<'a> {
             Ok(observed) => observed,
             Err(outcome) => return Ok(*outcome),
         };
-        let known = self.known(&live);
+        let claimed = self.claimed(&live);
+        let known = Known {
+            role_id: claimed.as_deref(),
+            quotas: live.quotas(),
+            ..Known::default()
+        };
         let plan = match decide(account, &desired, observed.as_ref(), &known) {
             Ok(plan) => plan,
             Err(Refusal { reason, message }) if reason == Reason::GuardrailViolated => {
@@ -520,7 +506,7 @@ impl<'a> Work<'a> {
                 return Ok(self.outcome(account, full.reason(), full.to_string()));
             }
         };
-        self.hold().await?;
+        self.hold_object().await?;
         let kept = plan.kept.clone();
         let applied = Box::pin(self.carry_out(
             account,
@@ -584,6 +570,12 @@ impl<'a> Work<'a> {
         left.is_still(generation, Some(role.fingerprint)).then_some(said)
     }
 
+    /// Whether the account has a role of ours, by what this process itself saw there. `None`: it has not looked yet.
+    fn may_stand_in(&self, account: &AwsAccount) -> Option<bool> {
+        self.context
+            .may_hold(&account.name_any(), self.role_name(), &self.owner)
+    }
+
     /// A quota stands in the way: look again before long whether it still does.
     fn doubt_quotas(&self, live: &Account) {
         if live.doubt_quotas() {
@@ -591,24 +583,27 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// What we remember of the role in the account, and know of the account.
-    fn known(&self, live: &Account) -> Known<'_> {
-        let prior = self.prior(&live.name);
-        Known {
-            role_id: prior.and_then(|p| p.role_id.as_deref()),
-            instance_profiles: prior.map_or(&[], |p| &p.instance_profiles),
-            quotas: live.quotas(),
-        }
+    /// The unique id of the role in the account, if this process itself saw it with our owner tag and somebody removed the
+    /// tag since.
+    fn claimed(&self, live: &Account) -> Option<String> {
+        live.snapshot.lock().claimed(self.role_name(), &self.owner)
     }
 
     /// The instance profile that the spec wants.
     fn wanted_profile(&self) -> Option<String> {
-        let spec = &self.role.spec;
-        let wanted = spec
-            .instance_profile
-            .as_ref()
-            .filter(|_| spec.ensure == Ensure::Present)?;
-        Some(wanted.name.clone().unwrap_or_else(|| self.role_name().to_owned()))
+        self.spec_profile()
+            .filter(|_| self.role.spec.ensure == Ensure::Present)
+    }
+
+    /// The instance profile that the spec names, whether it is to exist or not.
+    fn spec_profile(&self) -> Option<String> {
+        let profile = self.role.spec.instance_profile.as_ref()?;
+        Some(
+            profile
+                .name
+                .clone()
+                .unwrap_or_else(|| self.role_name().to_owned()),
+        )
     }
 
     /// Tells of what the author may not have meant, once for each generation of the spec.
@@ -663,13 +658,14 @@ impl<'a> Work<'a> {
         events::publish(self.context, self.role, EventType::Normal, "Left", &action, &note);
     }
 
-    /// Ends our care for the role in an account that the spec does not name any more.
+    /// Removes or releases the role in an account that the spec no longer names, or whose object is being deleted.
+    ///
+    /// Only what carries our owner tag is touched where the account does not admit the namespace now.
     async fn leave(&self, account: &AwsAccount) -> Result<Outcome, Error> {
-        let prior = self.prior(&account.name_any());
+        let name = account.name_any();
         if self.role.spec.drift == DriftPolicy::Report {
-            let stays = prior.is_some_and(|p| p.role_id.is_some());
-            if stays {
-                self.tell_left_as_it_is(&account.name_any());
+            if self.context.holds(&name, &self.owner) {
+                self.tell_left_as_it_is(&name);
             }
             return Ok(Outcome::NOTHING);
         }
@@ -686,25 +682,30 @@ impl<'a> Work<'a> {
         };
         let (observed, seen) = match self.observe(account, &live) {
             Ok(observed) => observed,
-            Err(outcome) => {
-                // Never written there, and nobody can look: nothing keeps us.
-                let shut_out = outcome
-                    .status
-                    .as_ref()
-                    .is_some_and(|s| matches!(s.state, Reason::AccessDenied | Reason::AccountMismatch));
-                let never_ours =
-                    prior.is_none_or(|p| p.role_id.is_none() && p.last_applied_generation.is_none());
-                if shut_out && never_ours {
-                    return Ok(Outcome::NOTHING);
-                }
-                return Ok(*outcome);
-            }
+            Err(outcome) => return Ok(*outcome),
+        };
+        let claimed = self.claimed(&live);
+        let tagged = observed
+            .as_ref()
+            .is_some_and(|role| is_ours(role, &self.owner, None));
+        if !tagged && !self.claimant.may_use(self.context, account).await? {
+            return Ok(Outcome::NOTHING);
+        }
+        // With the role its record of profiles is deleted: what the spec names is looked at.
+        let profiles: Vec<String> = match &observed {
+            Some(_) => vec![],
+            None => self.spec_profile().into_iter().collect(),
+        };
+        let known = Known {
+            role_id: claimed.as_deref(),
+            instance_profiles: &profiles,
+            quotas: None,
         };
         let policy = match deletion_policy(self.role, account, observed.as_ref()) {
             Ok(policy) => policy,
             Err(Refusal { reason, message }) => return Ok(self.outcome(account, reason, message)),
         };
-        let plan = plan_removal(observed.as_ref(), &self.owner, &self.known(&live), policy);
+        let plan = plan_removal(observed.as_ref(), &self.owner, &known, policy);
         if plan.is_empty() {
             return Ok(Outcome::NOTHING);
         }
@@ -714,7 +715,7 @@ impl<'a> Work<'a> {
             .map_or_else(|| self.role_name().to_owned(), |o| o.name.clone());
         let applied =
             Box::pin(self.carry_out(account, &live, &session, (&name, false), plan, (observed, seen))).await;
-        // Nothing done and nothing failed is a role that changed under us: look again before letting go of it.
+        // Nothing done and nothing failed is a role that changed under us: look again before the object may go.
         let made = matches!(&applied, Ok(Applied { failed: None, done, .. }) if !done.is_empty());
         let mut outcome = self.applied(account, &live, &session, applied, &Kept::default());
         if made {
@@ -871,60 +872,11 @@ impl<'a> Work<'a> {
         self.finalizer.get_or_try_init(|| set).await.copied()
     }
 
-    /// The same, and what is about to be made is on record.
-    async fn hold(&self) -> Result<(), Error> {
-        self.hold_object().await?;
-        self.profiles_noted
-            .get_or_try_init(|| self.note_profiles())
-            .await
-            .copied()
-    }
-
-    /// An instance profile has no place in AWS that we would look at again by ourselves, unless the role is in it:
-    /// its name is written down before it is made.
-    async fn note_profiles(&self) -> Result<(), Error> {
-        let wanted = self.resolve().0;
-        let entries = self.entries.values().filter(|entry| self.holds(&entry.name));
-        let mut accounts: Vec<AccountStatus> = entries.map(|entry| (*entry).clone()).collect();
-        for account in &wanted {
-            if self.prior(&account.name_any()).is_none() {
-                accounts.push(self.entry(account, Reason::Progressing, Some("under way".to_owned())));
-            }
-        }
-        let mut news = false;
-        for entry in accounts
-            .iter_mut()
-            .filter(|e| wanted.iter().any(|w| w.name_any() == e.name))
-        {
-            news |= self.note_profile(entry);
-        }
-        if !news {
-            return Ok(());
-        }
-        let noted = self.write(ATTEMPTS, |latest| {
-            // Of the generation before: nothing is done yet for this one.
-            let prior = latest.status.as_ref();
-            let generation = prior.and_then(|p| p.observed_generation);
-            self.compose(latest, generation.or(self.role.metadata.generation), &accounts)
-        });
-        noted.await
-    }
-
-    /// Puts the instance profile that the spec wants into the entry. Whether it was not there.
-    fn note_profile(&self, entry: &mut AccountStatus) -> bool {
-        let missing = self
-            .wanted_profile()
-            .filter(|p| !entry.instance_profiles.contains(p));
-        let news = missing.is_some();
-        entry.instance_profiles.extend(missing);
-        news
-    }
-
     async fn hold_unless_deleted(&self) -> Result<(), Error> {
         if self.role.metadata.deletion_timestamp.is_some() {
             Ok(())
         } else {
-            self.hold().await
+            self.hold_object().await
         }
     }
 
@@ -1101,7 +1053,10 @@ impl<'a> Work<'a> {
         Action::await_change()
     }
 
-    /// Ends our care everywhere, then lets the object go.
+    /// Removes the role in every account, then the finalizer from the object.
+    ///
+    /// `Removed` in a status is a report to people and to other replicas. What is removed in our accounts is what this
+    /// process found to be so.
     async fn finalize(&self) -> Result<Action, Error> {
         if self.finalizer.get().is_none() {
             return Ok(Action::await_change());
@@ -1112,18 +1067,11 @@ impl<'a> Work<'a> {
         }
         let mut accounts = self.resolve().0;
         accounts.extend(self.leaving(&accounts));
-        let (mut removed, mut left) = (vec![], vec![]);
-        for account in accounts {
-            // Its part is done, whatever has become of the session since.
-            match self
-                .prior(&account.name_any())
-                .filter(|entry| entry.state == Reason::Removed)
-            {
-                Some(entry) => removed.push(entry.clone()),
-                None => left.push(account),
-            }
-        }
-        let accounts = left;
+        let (removed, accounts): (Vec<_>, Vec<_>) = accounts.into_iter().partition(|account| {
+            self.context
+                .is_removed(&self.key, &account.name_any(), &self.owner)
+        });
+        let removed: Vec<AccountStatus> = removed.iter().map(|account| self.removed(account)).collect();
         let done_before = removed
             .iter()
             .cloned()
@@ -1132,15 +1080,30 @@ impl<'a> Work<'a> {
         let outcomes = self.in_all(&[], &accounts, done_before.collect()).await?;
         let done: Vec<(String, String)> = outcomes.iter().filter_map(|o| o.done.clone()).collect();
         let mut left: Vec<AccountStatus> = outcomes.into_iter().filter_map(|o| o.status).collect();
-        left.retain(|entry| entry.state != Reason::Removed);
+        left.retain(|entry| !removed.iter().any(|removed| removed.name == entry.name));
+        for account in &accounts {
+            let name = account.name_any();
+            if !left.iter().any(|entry| entry.name == name) {
+                self.context.removed(&self.key, &name);
+            }
+        }
         let may_go = self.role.spec.drift == DriftPolicy::Report;
         if self.role.spec.deletion_policy != Some(DeletionPolicy::Retain) && !may_go {
             left.extend(self.lost(&[]).into_iter().filter_map(|o| o.status));
         }
         if left.is_empty() {
             self.tell(&done, "Removed");
+            let unread = if may_go {
+                0
+            } else {
+                self.unread(&accounts, &removed)
+            };
+            if unread > 0 {
+                return self.await_sweeps(unread).await;
+            }
             if self.others_are_at_it() {
                 // The last one lets the object go.
+                let mut removed = removed;
                 removed.extend(accounts.iter().map(|account| self.removed(account)));
                 return self.report(removed, &[]).await.map(|()| Action::await_change());
             }
@@ -1153,6 +1116,37 @@ impl<'a> Work<'a> {
         left.extend(removed);
         self.report(left, &done).await?;
         Ok(action)
+    }
+
+    /// How many of our accounts, beside those that the object mentions, can be read and were not read by this process yet.
+    /// A process that was killed may have made the role there without a word in the status.
+    fn unread(&self, accounts: &[Arc<AwsAccount>], removed: &[AccountStatus]) -> usize {
+        let mentioned: HashSet<String> = accounts.iter().map(|account| account.name_any()).collect();
+        let others = self.context.stores.accounts.state_filter(|account| {
+            let name = account.metadata.name.as_deref().unwrap_or_default();
+            self.holds(name)
+                && !mentioned.contains(name)
+                && !removed.iter().any(|entry| entry.name == name)
+                && self.context.can_be_read(account)
+        });
+        let unread = others.iter().filter(|account| {
+            let may_hold = self.may_stand_in(account);
+            if may_hold.is_none() {
+                self.context.want_first_sweep(account);
+            }
+            // A role of ours that a sweep has just found is in the next pass.
+            may_hold != Some(false)
+        });
+        unread.count()
+    }
+
+    /// The deletion waits until more accounts are read.
+    async fn await_sweeps(&self, unread: usize) -> Result<Action, Error> {
+        let accounts = if unread == 1 { "account" } else { "accounts" };
+        let message = format!("deletion waits: looking for the role in {unread} other {accounts}");
+        self.report_whole(Reason::Progressing, &message).await?;
+        let (count, _) = self.context.failed(&self.key);
+        Ok(Action::requeue(backoff(count, BACKOFF)))
     }
 
     /// Whether another replica or controller has not yet said that the role is removed in one of its accounts.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use rolectl_crds::Adoption;
+
 use super::desired::DesiredRole;
 use super::observed::{ObservedDocument, ObservedRole};
 use super::plan::same_key;
@@ -41,13 +43,38 @@ pub enum Change {
     /// `UntagRole`.
     Untag(BTreeSet<String>),
     /// `CreateInstanceProfile` where there is none, and `AddRoleToInstanceProfile`.
-    AddInstanceProfile(String, String),
+    AddInstanceProfile(DesiredProfile),
     /// `RemoveRoleFromInstanceProfile`, and `DeleteInstanceProfile` if its owner tag is ours.
     RemoveInstanceProfile(String, String),
     /// `UntagInstanceProfile` of our owner tag, if it is ours: the profile stays.
     ReleaseInstanceProfile(String, String),
     /// `DeleteRole`.
     DeleteRole,
+}
+
+/// An instance profile as the spec of its role wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredProfile {
+    /// Name.
+    pub name: String,
+    /// Path, which is that of the role.
+    pub path: String,
+    /// Value of the owner tag.
+    pub owner: String,
+    /// What to do with a profile of this name that is there and not ours.
+    pub adoption: Adoption,
+}
+
+impl DesiredProfile {
+    /// The profile called `name` of a role.
+    pub fn new(name: &str, role: &DesiredRole) -> Self {
+        Self {
+            name: name.to_owned(),
+            path: role.path.clone(),
+            owner: role.owner.clone(),
+            adoption: role.adoption,
+        }
+    }
 }
 
 /// What a document changes.
@@ -187,8 +214,8 @@ impl Change {
             }
             Self::DeleteBoundary => role.permissions_boundary = None,
             Self::Untag(keys) => role.tags.retain(|k, _| !keys.contains(k)),
-            Self::AddInstanceProfile(name, _) => {
-                role.instance_profiles.insert(name.clone());
+            Self::AddInstanceProfile(profile) => {
+                role.instance_profiles.insert(profile.name.clone());
             }
             Self::RemoveInstanceProfile(name, _) => {
                 role.instance_profiles.remove(name);
@@ -235,7 +262,7 @@ impl fmt::Display for Change {
             Self::DeleteInlinePolicy(name) => write!(f, "- inline policy {name}"),
             Self::DeleteBoundary => f.write_str("- permissions boundary"),
             Self::Untag(keys) => write!(f, "- tags {}", join(keys.iter().map(String::as_str).collect())),
-            Self::AddInstanceProfile(name, _) => write!(f, "+ instance profile {name}"),
+            Self::AddInstanceProfile(profile) => write!(f, "+ instance profile {}", profile.name),
             Self::RemoveInstanceProfile(name, _) => write!(f, "- instance profile {name}"),
             Self::ReleaseInstanceProfile(name, _) => {
                 write!(f, "~ instance profile {name} stays, without our owner tag")

@@ -90,6 +90,13 @@ pub fn decide(
     {
         detach_first(&mut plan.changes, denied_on(account, observed));
     }
+    // The guardrail binds instance profiles as it binds roles.
+    let most = account.spec.guardrails.as_ref().and_then(|g| g.adoption);
+    for change in &mut plan.changes {
+        if let Change::AddInstanceProfile(profile) = change {
+            profile.adoption = profile.adoption.min(most.unwrap_or_default());
+        }
+    }
     Ok(plan)
 }
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use rolectl_crds::{
-    Adoption, DriftPolicy, Ensure, Exclusive, IamRole, IamRoleSpec, OWNER_TAG, PolicyJson, Reason, TAG_PREFIX,
+    Adoption, DriftPolicy, Ensure, Exclusive, IamRole, IamRoleSpec, OWNER_TAG, PROFILE_TAG, PolicyJson,
+    Reason, TAG_PREFIX,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -12,7 +13,7 @@ use super::bounded;
 use super::guardrails::matches;
 use super::managed_policy::{arn_problem, is_same_policy, policy_arn};
 use super::observed::is_reserved_path;
-use super::plan::{is_reserved_tag, same_key};
+use super::plan::{is_reserved_tag, profile_tag, same_key};
 use super::policy_document::lint::{Finding, Place, Severity, read};
 use super::policy_document::{Document, PolicyError, check_size};
 use super::variables::Variables;
@@ -310,6 +311,12 @@ pub fn desired(
         ));
     }
     tags.insert(OWNER_TAG.to_owned(), owner.to_owned());
+    let instance_profile = instance_profile
+        .as_ref()
+        .map(|p| p.name.clone().unwrap_or_else(|| name.clone()));
+    if let Some(profile) = instance_profile.as_ref().filter(|_| *ensure == Ensure::Present) {
+        tags.insert(PROFILE_TAG.to_owned(), profile_tag([profile]));
+    }
     let description = fill("description", description)?;
     if description.chars().count() > 1000 {
         return Err(SpecError::new(
@@ -359,9 +366,7 @@ pub fn desired(
             .map(|p| policy("permissionsBoundary", p))
             .transpose()?,
         tags,
-        instance_profile: instance_profile
-            .as_ref()
-            .map(|p| p.name.clone().unwrap_or_else(|| name.clone())),
+        instance_profile,
         exclusive: *exclusive,
         adoption: *adoption,
         drift: *drift,

@@ -48,6 +48,15 @@ pub fn violation(
             role.name
         ));
     }
+    let profile = role.instance_profile.as_ref();
+    if let (Some(pattern), Some(profile)) = (role_name_pattern, profile)
+        && role.ensure == Ensure::Present
+        && !matches(pattern, profile)
+    {
+        return Some(format!(
+            "the account wants names like {pattern}, the instance profile is called {profile}: choose another spec.instanceProfile.name"
+        ));
+    }
     if let Some(pattern) = path_pattern.as_deref().filter(|p| !matches(p, &role.path)) {
         return Some(format!(
             "the account wants paths like {pattern}, this one is {}: choose another path",

@@ -200,7 +200,9 @@ mod tests {
         let lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
-            ["+ tags iam.rolectl.dev/adopted=true, iam.rolectl.dev/owner=c/ns/x"]
+            [
+                "+ tags iam.rolectl.dev/adopted=true, iam.rolectl.dev/instance-profile=profile, iam.rolectl.dev/owner=c/ns/x"
+            ]
         );
     }
 

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rolectl_crds::{
-    ADOPTED_TAG, Adoption, DeletionPolicy, Denies, Ensure, OWNER_TAG, Quotas, Reason, TAG_PREFIX,
+    ADOPTED_TAG, Adoption, DeletionPolicy, Denies, Ensure, OWNER_TAG, PROFILE_TAG, Quotas, Reason, TAG_PREFIX,
 };
 
 use super::access::{is_only_deny, may_deny};
-use super::change::{Change, DocumentDiff};
+use super::change::{Change, DesiredProfile, DocumentDiff};
 use super::desired::DesiredRole;
 use super::guardrails::matches;
 use super::managed_policy::{is_aws_owned, is_same_policy, matches_policy, only_denies};
@@ -18,6 +18,9 @@ use super::policy_document::Document;
 
 /// Tags that a role may have. Fixed by AWS; its own `aws:` tags are not counted.
 const TAGS_PER_ROLE: usize = 50;
+
+/// Characters that a tag's value may have.
+const TAG_VALUE: usize = 256;
 
 /// The changes that one role needs in one account, in the order in which they are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -161,18 +164,21 @@ impl Refusal {
     }
 }
 
-/// What we remember of a role, and know of its account.
+/// What this process saw of a role beside its present state, and of its account. Nothing of it comes from a status,
+/// which others can write.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known<'a> {
-    /// The role's unique id in our last status.
+    /// The unique id of the role, if this process itself saw our owner tag on it before somebody removed the tag.
     pub role_id: Option<&'a str>,
-    /// Instance profiles that were made for the role, or may have been.
+    /// Instance profiles that may have been made for the role, beside those that a tag on it names. Each is checked
+    /// for our owner tag before it is deleted.
     pub instance_profiles: &'a [String],
     /// The account's quotas. A quota of 0 is not known.
     pub quotas: Option<Quotas>,
 }
 
-/// Whether a role is ours: by its owner tag, or, where that was removed by hand, by the unique id that we remember.
+/// Whether a role is ours: by its owner tag, or, where somebody removed the tag, by the unique id that this process saw
+/// with the tag.
 pub fn is_ours(observed: &ObservedRole, owner: &str, known_role_id: Option<&str>) -> bool {
     match observed.tags.get(OWNER_TAG) {
         Some(tag) => tag == owner,
@@ -211,7 +217,10 @@ pub fn plan(
         .instance_profile
         .as_ref()
         .filter(|_| desired.ensure == Ensure::Present);
-    let old = known.instance_profiles.iter().filter(|name| Some(*name) != kept);
+    let ours = observed.filter(|observed| is_ours(observed, &desired.owner, known.role_id));
+    let recorded = ours.map(recorded_profiles).unwrap_or_default();
+    let old: BTreeSet<&String> = known.instance_profiles.iter().chain(&recorded).collect();
+    let old = old.into_iter().filter(|name| Some(*name) != kept);
     let gone_already = |name: &String| {
         changes
             .iter()
@@ -231,7 +240,60 @@ pub fn plan(
         .filter(|_| desired.ensure == Ensure::Present)
         .map(|observed| what_stays(desired, observed))
         .unwrap_or_default();
+    // Last: until then the tag names the profiles that are still to be removed.
+    if desired.ensure == Ensure::Present {
+        changes.extend(observed.and_then(|observed| profile_record(desired, observed).1));
+    }
     Ok(Plan { changes, kept })
+}
+
+/// The value of the tag on a role that names its instance profiles. A tag value takes no comma, a name takes no colon.
+pub fn profile_tag<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| name.replace(',', ":")).collect();
+    names.join(" ")
+}
+
+/// The instance profiles that a tag on the role says were made for it.
+pub fn recorded_profiles(observed: &ObservedRole) -> Vec<String> {
+    let tag = observed.tags.get(PROFILE_TAG).map_or("", String::as_str);
+    tag.split(' ')
+        .filter(|name| !name.is_empty())
+        .map(|name| name.replace(':', ","))
+        .collect()
+}
+
+/// What the tag that names the role's instance profiles becomes before any profile changes, and the change that it needs
+/// once all of them are made. In between it names the old and the new ones, so that a kill forgets none.
+fn profile_record(desired: &DesiredRole, observed: &ObservedRole) -> (Option<String>, Option<Change>) {
+    let there = observed.tags.get(PROFILE_TAG);
+    let wanted = desired.tags.get(PROFILE_TAG);
+    let first = if observed.tags.get(OWNER_TAG) == Some(&desired.owner) {
+        let old = recorded_profiles(observed);
+        let new = desired.instance_profile.iter().filter(|_| wanted.is_some());
+        let both = profile_tag(
+            new.clone()
+                .chain(old.iter().filter(|name| !new.clone().any(|n| n == *name))),
+        );
+        // Two of the longest names do not fit. The spec names the new one until the old one is removed.
+        if both.chars().count() > TAG_VALUE {
+            there.cloned().unwrap_or_default()
+        } else {
+            both
+        }
+    } else {
+        // What another owner's tag names is not ours to remove.
+        wanted.cloned().unwrap_or_default()
+    };
+    let changed = there.map_or("", String::as_str) != first;
+    let last = match wanted {
+        Some(wanted) if *wanted != first => Some(Change::Tag(BTreeMap::from([(
+            PROFILE_TAG.to_owned(),
+            wanted.clone(),
+        )]))),
+        None if there.is_some() || changed => Some(Change::Untag(BTreeSet::from([PROFILE_TAG.to_owned()]))),
+        _ => None,
+    };
+    (changed.then_some(first), last)
 }
 
 /// What ends our care for `observed`: nothing at all when it is not ours.
@@ -257,6 +319,7 @@ pub fn plan_removal(
         return Plan::default();
     }
     let all: BTreeSet<String> = profiles
+        .chain(recorded_profiles(observed))
         .chain(observed.instance_profiles.iter().cloned())
         .collect();
     let changes = match policy {
@@ -273,12 +336,13 @@ pub fn plan_removal(
                 .into_iter()
                 .map(|name| Change::ReleaseInstanceProfile(name, owner.to_owned()))
                 .collect();
-            if observed.tags.contains_key(OWNER_TAG) {
-                let ours = [OWNER_TAG, ADOPTED_TAG].into_iter();
-                let ours = ours
-                    .filter(|key| observed.tags.contains_key(*key))
-                    .map(str::to_owned);
-                changes.push(Change::Untag(ours.collect()));
+            let tags: BTreeSet<String> = [OWNER_TAG, ADOPTED_TAG, PROFILE_TAG]
+                .into_iter()
+                .filter(|key| observed.tags.contains_key(*key))
+                .map(str::to_owned)
+                .collect();
+            if !tags.is_empty() {
+                changes.push(Change::Untag(tags));
             }
             changes
         }
@@ -329,7 +393,7 @@ fn claim(desired: &DesiredRole, observed: &ObservedRole, known_role_id: Option<&
                 return refuse(
                     Reason::AlreadyExists,
                     format!(
-                        "role {name} exists and was not made by rolectl: take it with adoption: IfUnowned, or choose another roleName"
+                        "role {name} exists and carries no owner tag: take it with adoption: IfUnowned (also where rolectl made it and somebody removed the tag while no controller ran), or choose another roleName"
                     ),
                 );
             }
@@ -369,7 +433,7 @@ fn check_quotas(
     let exclusive = desired.exclusive;
     let kept_tags = observed.iter().flat_map(|o| o.tags.keys()).filter(|key| {
         let stays = !exclusive.tags || is_ignored(desired, key) || key.starts_with(TAG_PREFIX);
-        !desired.tags.contains_key(*key) && stays && !is_reserved_tag(key)
+        !desired.tags.contains_key(*key) && stays && !is_reserved_tag(key) && *key != PROFILE_TAG
     });
     let tags = desired.tags.len() + kept_tags.count();
     if tags > TAGS_PER_ROLE {
@@ -444,7 +508,7 @@ fn creation(desired: &DesiredRole) -> Vec<Change> {
         desired
             .instance_profile
             .iter()
-            .map(|p| Change::AddInstanceProfile(p.clone(), desired.owner.clone())),
+            .map(|p| Change::AddInstanceProfile(DesiredProfile::new(p, desired))),
     );
     changes
 }
@@ -474,7 +538,7 @@ fn difference(
         drift: _,
         ignore_tags: _,
         ignore_policies: _,
-        owner,
+        owner: _,
         warnings: _,
     } = desired;
     let mut changes = vec![];
@@ -534,7 +598,7 @@ fn difference(
         .as_ref()
         .filter(|p| !observed.instance_profiles.contains(*p))
     {
-        changes.push(Change::AddInstanceProfile(profile.clone(), owner.clone()));
+        changes.push(Change::AddInstanceProfile(DesiredProfile::new(profile, desired)));
     }
     first.extend(arrange(changes, Some(observed), claim, quotas));
     first
@@ -563,14 +627,17 @@ fn tag_changes(
 ) -> (Option<BTreeMap<String, String>>, Option<BTreeSet<String>>) {
     // IAM takes keys of roles that differ in case only for one key.
     let there = |key: &str| observed.tags.iter().find(|(k, _)| same_key(k, key));
-    let set: BTreeMap<String, String> = desired
+    let mut set: BTreeMap<String, String> = desired
         .tags
         .iter()
-        .filter(|(k, v)| there(k).map(|(_, value)| value) != Some(*v))
+        .filter(|(k, v)| *k != PROFILE_TAG && there(k).map(|(_, value)| value) != Some(*v))
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
+    let record = profile_record(desired, observed).0;
+    set.extend(record.map(|value| (PROFILE_TAG.to_owned(), value)));
     let unwanted = |key: &&String| {
         desired.exclusive.tags
+            && *key != PROFILE_TAG
             && !desired.tags.keys().any(|k| same_key(k, key))
             && !is_reserved_tag(key)
             && !key.starts_with(TAG_PREFIX)
@@ -1185,16 +1252,35 @@ mod tests {
             plan.changes.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let a = made(&with(Some("a")));
-        assert_eq!(lines(&with(Some("a")), Some(&a), &["a"]), [""; 0]);
+        assert_eq!(a.tags[PROFILE_TAG], "a");
+        assert_eq!(lines(&with(Some("a")), Some(&a), &[]), [""; 0]);
+        let tag = format!("+ tags {PROFILE_TAG}");
+        let untag = format!("- tags {PROFILE_TAG}");
         assert_eq!(
-            lines(&with(Some("b")), Some(&a), &["a"]),
-            ["+ instance profile b", "- instance profile a"]
+            lines(&with(Some("b")), Some(&a), &[]),
+            [
+                &format!("{tag}=b a"),
+                "+ instance profile b",
+                "- instance profile a",
+                &format!("{tag}=b")
+            ],
+            "at no moment is a profile of ours without a record"
         );
-        assert_eq!(lines(&with(None), Some(&a), &["a"]), ["- instance profile a"]);
         assert_eq!(
             lines(&with(None), Some(&a), &[]),
+            ["- instance profile a", &untag]
+        );
+        let mut given = a.clone();
+        given.tags.remove(PROFILE_TAG);
+        assert_eq!(
+            lines(&with(None), Some(&given), &[]),
             [""; 0],
             "a profile that we did not make is not ours to remove"
+        );
+        assert_eq!(
+            lines(&with(Some("a")), Some(&given), &[]),
+            [format!("{tag}=a")],
+            "as after an update from a version that kept no record"
         );
         let bare = made(&with(None));
         assert_eq!(
@@ -1224,6 +1310,59 @@ mod tests {
             retained.changes.iter().map(Change::operation).collect::<Vec<_>>(),
             ["UntagInstanceProfile", "UntagRole"]
         );
+        assert_eq!(
+            retained.changes.last(),
+            Some(&Change::Untag(
+                [OWNER_TAG.to_owned(), PROFILE_TAG.to_owned()].into()
+            ))
+        );
+    }
+
+    #[test]
+    fn carrying_out_every_prefix_of_a_plan_forgets_no_instance_profile() {
+        let with = |name: Option<&str>| {
+            let mut s = spec();
+            s.instance_profile = name.map(|n| rolectl_crds::InstanceProfile { name: Some(n.into()) });
+            wanted(&s)
+        };
+        let names = ["a", "b,c", &"x".repeat(128), &"y".repeat(128)];
+        let all: Vec<Option<&str>> = names.into_iter().map(Some).chain([None]).collect();
+        for (from, to) in all.iter().flat_map(|from| all.iter().map(move |to| (from, to))) {
+            let start = made(&with(*from));
+            let whole = plan(&with(*to), Some(&start), &Known::default()).unwrap();
+            for length in 0..=whole.changes.len() {
+                let prefix = Plan {
+                    changes: whole.changes[..length].to_vec(),
+                };
+                let killed = run(&prefix, Some(start.clone())).unwrap();
+                let again = plan(&with(*to), Some(&killed), &Known::default()).unwrap();
+                let end = run(&again, Some(killed)).unwrap();
+                assert_eq!(end, made(&with(*to)), "{from:?} {to:?} {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_adopted_role_brings_no_record_of_instance_profiles_with_it() {
+        let desired = DesiredRole {
+            adoption: Adoption::Always,
+            ..wanted(&spec())
+        };
+        let mut foreign = made(&desired);
+        foreign.tags.insert(OWNER_TAG.into(), "other/ns/app".into());
+        foreign.tags.insert(PROFILE_TAG.into(), "theirs".into());
+        foreign.instance_profiles.insert("theirs".into());
+        let whole = plan(&desired, Some(&foreign), &Known::default()).unwrap();
+        for length in 1..=whole.changes.len() {
+            let prefix = Plan {
+                changes: whole.changes[..length].to_vec(),
+            };
+            let killed = run(&prefix, Some(foreign.clone())).unwrap();
+            assert!(recorded_profiles(&killed).is_empty(), "{prefix:?}");
+            let again = plan(&desired, Some(&killed), &Known::default()).unwrap();
+            let end = run(&again, Some(killed)).unwrap();
+            assert!(end.instance_profiles.contains("theirs") && !end.tags.contains_key(PROFILE_TAG));
+        }
     }
 
     #[test]

@@ -137,8 +137,6 @@ impl Bootstrap {
         let (whole, single): (Vec<&str>, Vec<&str>) = calls.iter().partition(|call| {
             ["ListRoles", "GetAccountAuthorizationDetails", "GetAccountSummary"].contains(call)
         });
-        // CreateInstanceProfile with a tag needs the right to tag, too.
-        let single = [&single[..], &["TagInstanceProfile"]].concat();
         let named =
             |calls: Vec<&str>| -> Vec<String> { calls.iter().map(|call| format!("iam:{call}")).collect() };
         let arn = |kind: &str, name: &str| format!("arn:{}:iam::{account}:{kind}{name}", self.partition);
