@@ -272,11 +272,11 @@ pub struct AccountStatus {
     /// ARN of the role, while it exists and is ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    /// Unique id of the role (AROA...), by which it is known again when its owner tag is lost.
+    /// Unique id of the role (AROA...). A report: who owns a role is decided by its owner tag in AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_id: Option<String>,
-    /// Instance profiles that were made for the role here, or may have been: named before they are made, so that
-    /// none is ever forgotten.
+    /// Instance profiles of the role here. A report: the tag `iam.rolectl.dev/instance-profile` on the role in AWS names
+    /// the profiles that were made for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instance_profiles: Vec<String>,
     /// What happened and what to do next, where the state alone does not say it.
