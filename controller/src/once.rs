@@ -17,11 +17,11 @@ use crate::aws::apply::{Applied, apply, verify};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::OpenSession;
 use crate::aws::sweep::{quotas, sweep};
-use crate::role::decide::{decide, deletion_policy, enforce, wanted};
+use crate::role::decide::{decide, deletion_policy, enforce, forbids_removal, wanted, works_through};
 use crate::role::desired::{full_name, name_in_aws, owner};
 use crate::role::plan::is_ours;
 use crate::role::selection::{admits, selector_error};
-use crate::role::{Known, ObservedRole, Plan, Refusal, plan_removal, targets};
+use crate::role::{Change, Known, ObservedRole, Plan, Refusal, plan_removal, targets};
 
 /// The objects to go by.
 #[derive(Clone, Debug, Default)]
@@ -202,6 +202,11 @@ impl Inventory {
         if let Some(problem) = selector_error(role) {
             return refuse(Reason::InvalidSpec, format!("spec.accounts.selector: {problem}"));
         }
+        let through = works_through(
+            account,
+            &self.accounts,
+            self.sessions.iter().map(|session| &session.spec),
+        );
         if goal == Goal::Remove {
             let profile = role.spec.instance_profile.as_ref();
             let profile = profile.map(|p| p.name.clone().unwrap_or_else(|| name_in_aws(role).to_owned()));
@@ -211,7 +216,13 @@ impl Inventory {
                 ..known
             };
             let policy = deletion_policy(role, account, observed)?;
-            return Ok(plan_removal(observed, &owner, &known, policy));
+            let plan = plan_removal(observed, &owner, &known, policy);
+            if plan.changes.contains(&Change::DeleteRole)
+                && let Some(message) = forbids_removal(&through, name_in_aws(role))
+            {
+                return refuse(Reason::GuardrailViolated, message);
+            }
+            return Ok(plan);
         }
         let labels = self
             .namespaces
@@ -239,7 +250,7 @@ impl Inventory {
             return refuse(Reason::Duplicate, message);
         }
         let session = self.session_of(account).map(|session| &session.spec);
-        let desired = match wanted(role, &owner, account, session) {
+        let desired = match wanted(role, &owner, account, session, &through) {
             Ok(desired) => desired,
             Err(refusal) => {
                 let refused = refusal.reason == Reason::GuardrailViolated;

@@ -1,9 +1,11 @@
 //! Condition types and reasons, each written once.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Mutex;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Types of the conditions on every kind.
 ///
@@ -32,28 +34,38 @@ impl ConditionType {
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident => $cure:literal,)+) => {
         /// Why a condition stands as it does: `conditions[].reason`, and the state of one account in a role's status.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        ///
+        /// The set is open: a status that a newer version wrote is read, and what is copied from it is written as it was.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
             $($(#[doc = $doc])+ $name,)+
+            /// A reason that this version does not define, as it stands in the status.
+            Other(&'static str),
         }
 
         impl Reason {
-            /// Every reason, for tables and tests.
+            /// Every reason that this version defines, for tables and tests.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
             /// The reason as it is written in a condition.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name),)+ }
+                match self { $(Self::$name => stringify!($name),)+ Self::Other(name) => name }
             }
 
             /// What the reason means.
             pub const fn meaning(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc),+).trim_ascii_start(),)+ }
+                match self {
+                    $(Self::$name => concat!($($doc),+).trim_ascii_start(),)+
+                    Self::Other(_) => "A reason of a newer version of rolectl.",
+                }
             }
 
             /// What a person does about it.
             pub const fn cure(self) -> &'static str {
-                match self { $(Self::$name => $cure,)+ }
+                match self {
+                    $(Self::$name => $cure,)+
+                    Self::Other(_) => "Read the message, and use the newer version.",
+                }
             }
         }
     };
@@ -86,8 +98,8 @@ reasons! {
     OwnedByOther => "Delete the role there, choose another `roleName`, or take it over with `adoption: Always`, which `guardrails.adoption` of the AwsAccount must allow.",
     /// The role exists in AWS and `adoption` does not let us take it.
     AlreadyExists => "Take the role with `adoption: IfUnowned`, which `guardrails.adoption` of the AwsAccount must allow, or choose another `roleName`. AWS's own roles cannot be taken.",
-    /// An older `IamRole` already manages this role in this account.
-    Duplicate => "Delete one of the two IamRoles. The other goes on by itself.",
+    /// Another `IamRole` already manages this role in this account, or an older `AwsAccount` describes the same AWS account.
+    Duplicate => "Delete one of the two objects. The other continues by itself.",
     /// AWS denies a call.
     AccessDenied => "Give the role that rolectl assumes the permission that the message names, or correct its trust policy. A service control policy or a permissions boundary can deny, too.",
     /// The credentials belong to another account than `accountId`.
@@ -148,8 +160,92 @@ impl Reason {
     }
 }
 
+/// Names of reasons that this version does not define, each kept once while the process runs.
+static OTHERS: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+/// How many of them are kept. Others write statuses, so there is a bound.
+const MOST_OTHERS: usize = 32;
+/// Bytes that the name of a reason may have.
+const LONGEST: usize = 64;
+/// What stands for a name that is no reason, or for one too many.
+const UNREADABLE: &str = "Unknown";
+
+/// A name that lives as long as the process, or [`UNREADABLE`].
+fn intern(name: &str) -> &'static str {
+    let fits = name.len() <= LONGEST
+        && name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.chars().all(|c| c.is_ascii_alphanumeric());
+    let Some(mut others) = OTHERS.lock().ok().filter(|_| fits) else {
+        return UNREADABLE;
+    };
+    if let Some(found) = others.iter().find(|other| **other == name) {
+        return found;
+    }
+    if others.len() >= MOST_OTHERS {
+        return UNREADABLE;
+    }
+    let kept: &'static str = Box::leak(name.into());
+    others.push(kept);
+    kept
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let defined = Self::ALL.iter().find(|reason| reason.as_str() == name);
+        Ok(defined.copied().unwrap_or_else(|| Self::Other(intern(&name))))
+    }
+}
+
+impl JsonSchema for Reason {
+    fn schema_name() -> Cow<'static, str> {
+        "Reason".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "maxLength": LONGEST, "pattern": "^[A-Z][A-Za-z0-9]*$"})
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AccountStatus;
+
+    #[test]
+    fn the_state_that_a_newer_version_wrote_is_read_and_written_back_as_it_was() {
+        let text = r#"{"name":"dev","state":"RolledBack"}"#;
+        let entry: AccountStatus = serde_json::from_str(text).unwrap();
+        assert_eq!(entry.state.as_str(), "RolledBack");
+        assert!(!entry.state.is_stalled() && !entry.state.is_reconciling());
+        assert_eq!(serde_json::to_string(&entry).unwrap(), text);
+        for reason in Reason::ALL {
+            let text = serde_json::to_string(reason).unwrap();
+            assert_eq!(serde_json::from_str::<Reason>(&text).unwrap(), *reason);
+        }
+        // What is kept of names that others write has a bound.
+        let read = |name: &str| serde_json::from_value::<Reason>(name.into()).unwrap();
+        for name in ["", "lower", "With Space", &"X".repeat(65)] {
+            assert_eq!(read(name), Reason::Other(UNREADABLE), "{name}");
+        }
+        for n in 0..100 {
+            read(&format!("Flood{n}"));
+        }
+        assert!(OTHERS.lock().unwrap().len() <= MOST_OTHERS);
     }
 }

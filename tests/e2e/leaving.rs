@@ -1,6 +1,7 @@
 //! How a role goes: deleted, retained, or waiting until it can.
 
 use anyhow::{Context as _, Result, ensure};
+use kube::api::{Patch, PatchParams};
 use rolectl_crds::{AwsAccount, OWNER_TAG};
 use rolectl_tests::scenario::Scenario;
 use rolectl_tests::wait::until;
@@ -271,5 +272,116 @@ async fn a_profile_goes_also_when_aws_says_that_the_role_is_gone() -> Result<()>
         .send()
         .await;
     ensure!(profile.is_err(), "the profile is gone");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_object_that_goes_past_its_finalizer_takes_its_role_along() -> Result<()> {
+    let s = scenario().await?;
+    s.apply(&s.role("raced", json!({}))).await?;
+    s.role_is("raced", "True", "InSync").await?;
+    s.world
+        .plane
+        .erase("iam.rolectl.dev/iamroles", &s.name, "raced")
+        .await?;
+    for n in 0..2 {
+        until("the role to be removed", || async {
+            match s.in_aws(n, "raced").await {
+                Ok(None) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_that_no_status_mentions_goes_with_its_object() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "wordless", 2).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({"accounts": {"names": ["wordless-0"]}})))
+        .await?;
+    s.role_is("app", "True", "InSync").await?;
+    s.end_controller("TERM").await?;
+    // As after a kill between the first call to AWS and the first status.
+    let status = Patch::Merge(json!({"status": {"accounts": []}}));
+    s.roles()
+        .patch_status("app", &PatchParams::default(), &status)
+        .await?;
+    s.apply(&s.role("app", json!({"accounts": {"names": ["wordless-1"]}})))
+        .await?;
+    s.world
+        .plane
+        .kubectl(&["delete", "iamrole", "app", "-n", "wordless", "--wait=false"])
+        .await?;
+    // The account that has the role is the last to be read.
+    let slow = json!([{"action": "ListRoles", "times": 1, "latency_ms": 4000}]);
+    s.world.double.faults(&s.targets[0].1, slow).await?;
+    s.start_controller()?;
+    until("the object to go", || async {
+        match s.roles().get_opt("app").await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    ensure!(s.in_aws(0, "app").await?.is_none(), "the role was orphaned");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_instance_profile_comes_and_goes_while_reads_trail_writes() -> Result<()> {
+    let s = Scenario::with(crate::world().await?, "profilelag", 1, |a| {
+        a["spec"]["guardrails"] = json!({"adoption": "IfUnowned"})
+    })
+    .await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.account_is(0, "InSync").await?;
+    let iam = s.hands(0).await?;
+    let profile = async |name: &str| {
+        let answer = iam
+            .get_instance_profile()
+            .instance_profile_name(name)
+            .send()
+            .await;
+        answer.ok().and_then(|answer| answer.instance_profile)
+    };
+    iam.create_instance_profile()
+        .instance_profile_name("leftover")
+        .send()
+        .await?;
+    s.world.double.lag(&s.targets[0].1, 3000).await?;
+    // The answer is lost: the role is in the profile, and a second try meets a full profile.
+    let lost = json!([{"action": "AddRoleToInstanceProfile", "times": 1, "code": "ServiceFailure", "status": 500, "after": true}]);
+    s.world.double.faults(&s.targets[0].1, lost).await?;
+    s.apply(&s.role("machine", json!({"path": "/team/", "instanceProfile": {}})))
+        .await?;
+    s.role_is("machine", "True", "InSync").await?;
+    s.apply(&s.role(
+        "taken",
+        json!({"instanceProfile": {"name": "leftover"}, "adoption": "IfUnowned"}),
+    ))
+    .await?;
+    s.role_is("taken", "True", "InSync").await?;
+    s.world.double.lag(&s.targets[0].1, 0).await?;
+    let made = profile("machine").await.context("no profile")?;
+    ensure!(made.path == "/team/" && made.roles.len() == 1, "{made:?}");
+    let taken = profile("leftover").await.context("no profile")?;
+    ensure!(
+        taken.roles.len() == 1 && taken.tags.unwrap_or_default().len() == 1,
+        "taken over"
+    );
+    s.world.double.lag(&s.targets[0].1, 3000).await?;
+    for role in ["machine", "taken"] {
+        s.delete(role).await?;
+    }
+    s.world.double.lag(&s.targets[0].1, 0).await?;
+    ensure!(
+        profile("machine").await.is_none() && profile("leftover").await.is_none(),
+        "a profile was left behind"
+    );
     Ok(())
 }

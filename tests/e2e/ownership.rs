@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use rolectl_crds::OWNER_TAG;
 use rolectl_tests::scenario::Scenario;
+use rolectl_tests::wait::until;
 use serde_json::{Value, json};
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":"ec2.amazonaws.com"}}]}"#;
@@ -354,5 +355,89 @@ async fn ensure_absent_takes_nothing_over_in_order_to_delete_it() -> Result<()> 
         s.delete(name).await?;
         untouched(&iam, name).await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_renamed_account_object_takes_over_the_roles_of_the_old_one() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "moved", 1).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    let everywhere = json!({"accounts": {"selector": {"matchLabels": {"scenario": "moved"}}}});
+    s.apply(&s.role("app", everywhere)).await?;
+    s.role_is("app", "True", "InSync").await?;
+    let id = s.in_aws(0, "app").await?.and_then(|role| role.role_id);
+    s.apply(&json!({
+        "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount",
+        "metadata": {"name": "moved-new", "labels": {"scenario": "moved"}},
+        "spec": {"accountId": s.targets[0].1, "sessionRef": "moved", "assumeRole": {"name": "rolectl"},
+            "allowedNamespaces": {"from": "Names", "names": ["moved"]}},
+    }))
+    .await?;
+    let accounts: kube::Api<rolectl_crds::AwsAccount> = kube::Api::all(s.client.clone());
+    until("the second object to stand back", || async {
+        let account = accounts.get("moved-new").await.map_err(|e| e.to_string())?;
+        let told = format!("{:?}", account.status);
+        if told.contains("Duplicate") && told.contains("AwsAccount moved-0 describes") {
+            Ok(())
+        } else {
+            Err(told)
+        }
+    })
+    .await?;
+    s.look_again("app").await?;
+    let role = s.role_is("app", "True", "InSync").await?;
+    ensure!(role.status.unwrap_or_default().accounts.len() == 1);
+    s.world
+        .plane
+        .kubectl(&["delete", "awsaccount", "moved-0", "--timeout=60s"])
+        .await?;
+    until("the second object to act", || async {
+        let role = s
+            .role_is("app", "True", "InSync")
+            .await
+            .map_err(|e| e.to_string())?;
+        let entries = role.status.unwrap_or_default().accounts;
+        match entries.as_slice() {
+            [one] if one.name == "moved-new" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    ensure!(
+        s.in_aws(0, "app").await?.and_then(|role| role.role_id) == id,
+        "the role was made again"
+    );
+    s.delete("app").await?;
+    ensure!(s.in_aws(0, "app").await?.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_object_that_can_make_nothing_blocks_nobody_by_a_name() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "idlers", 1).await?;
+    // Older than the others, in the same namespace.
+    let idle = [
+        json!({"suspend": true}),
+        json!({"accounts": {"selector": {"matchExpressions": [{"key": "scenario", "operator": "in", "values": ["idlers"]}]}}}),
+        json!({"description": "$(nothing)"}),
+    ];
+    for (n, mut spec) in idle.into_iter().enumerate() {
+        spec["roleName"] = json!(format!("wanted-{n}"));
+        s.apply(&s.role(&format!("idle-{n}"), spec)).await?;
+    }
+    s.start_controller()?;
+    s.unlock().await?;
+    for n in 0..3 {
+        s.apply(&s.role(&format!("wanted-{n}"), json!({}))).await?;
+    }
+    for n in 0..3 {
+        s.role_is(&format!("wanted-{n}"), "True", "InSync").await?;
+    }
+    // Who has the role keeps it when the older object can make it after all.
+    s.apply(&s.role("idle-0", json!({"roleName": "wanted-0"})))
+        .await?;
+    s.role_is("idle-0", "False", "Duplicate").await?;
+    s.role_is("wanted-0", "True", "InSync").await?;
     Ok(())
 }

@@ -33,6 +33,8 @@ pub struct ControlPlane {
     pub dir: PathBuf,
     /// URL of the API server.
     pub url: String,
+    /// URL of etcd.
+    etcd_url: String,
     kubectl: PathBuf,
     apiserver: Mutex<Option<Process>>,
     spawn: (PathBuf, Vec<String>),
@@ -100,6 +102,7 @@ impl ControlPlane {
         ];
         let plane = Self {
             url: format!("https://127.0.0.1:{port}"),
+            etcd_url,
             dir: dir.to_owned(),
             kubectl: tools.kubectl.clone(),
             apiserver: Mutex::new(None),
@@ -114,6 +117,19 @@ impl ControlPlane {
         plane.start_apiserver()?;
         plane.ready().await?;
         Ok(plane)
+    }
+
+    /// Removes an object from etcd, past its finalizers, as the API server does when a finalizer is set at the moment of a
+    /// deletion. `resource` is its group and plural, `group/plural`.
+    pub async fn erase(&self, resource: &str, namespace: &str, name: &str) -> Result<()> {
+        let key = format!("/registry/{resource}/{namespace}/{name}");
+        let key = serde_json::to_value(k8s_openapi::ByteString(key.into_bytes()))?;
+        let url = format!("{}/v3/kv/deleterange", self.etcd_url);
+        let request = reqwest::Client::new().post(url);
+        let answer = request.json(&serde_json::json!({"key": key})).send().await?;
+        let answer: serde_json::Value = answer.error_for_status()?.json().await?;
+        ensure!(answer["deleted"] == "1", "nothing was removed: {answer}");
+        Ok(())
     }
 
     /// Starts the API server, as after [`Self::stop_apiserver`].

@@ -61,6 +61,8 @@ pub struct Account {
     term: Option<u64>,
     /// Of the session that the account works on.
     session_ended: Mutex<CancellationToken>,
+    /// The strictest `maxRoles` of all objects that describe the account.
+    role_limit: Mutex<Option<u32>>,
     /// Another controller looks after the account from now on.
     retired: AtomicBool,
 }
@@ -217,6 +219,7 @@ impl Account {
             spec,
             surroundings,
             session_ended: Mutex::default(),
+            role_limit: Mutex::default(),
             retired: AtomicBool::new(false),
         })
     }
@@ -224,6 +227,11 @@ impl Account {
     /// It is not ours any more: no new call begins.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Sets the most roles that any object which describes the account lets rolectl manage there.
+    pub fn limit_roles(&self, most: Option<u32>) {
+        *self.role_limit.lock() = most;
     }
 
     /// Whether it is ours to call, without a break since this was made.
@@ -350,7 +358,8 @@ impl Account {
 
     /// A role that is `adopted` is counted by AWS already.
     fn reserve(self: &Arc<Self>, role: &str, adopted: bool) -> Result<Reservation, Full> {
-        let managed = self.spec.guardrails.as_ref().and_then(|g| g.max_roles);
+        let own = self.spec.guardrails.as_ref().and_then(|g| g.max_roles);
+        let managed = own.into_iter().chain(*self.role_limit.lock()).min();
         let total = self.quotas().map(|q| q.roles).filter(|n| *n > 0 && !adopted);
         self.snapshot.lock().reserve(role, managed, total)?;
         Ok(Reservation {

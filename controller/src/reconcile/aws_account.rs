@@ -38,6 +38,8 @@ const LEAVING: Duration = Duration::from_secs(5);
 const LIST_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(5));
 /// How long the API server may take for each piece of a list.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often an account whose AWS account another object describes looks whether that is still so. A change wakes it.
+const YIELDING: Duration = Duration::from_mins(1);
 
 /// Sweeps the account when it is due or asked for.
 pub async fn reconcile(object: Arc<AwsAccount>, context: Shared) -> Result<Action, Error> {
@@ -48,6 +50,7 @@ pub async fn reconcile(object: Arc<AwsAccount>, context: Shared) -> Result<Actio
         context.forget_account(&object.name_any());
         return Ok(Action::await_change());
     }
+    find_acting(&object, &context);
     let api: Api<AwsAccount> = Api::all(context.client.clone());
     if object.metadata.deletion_timestamp.is_some() {
         if let_go(&object, &context, &api).await? {
@@ -61,8 +64,48 @@ pub async fn reconcile(object: Arc<AwsAccount>, context: Shared) -> Result<Actio
     tend(&object, &context).await
 }
 
+/// Finds out which object acts for the AWS account, and wakes those who depend on that when it has changed.
+fn find_acting(object: &AwsAccount, context: &Context) {
+    let name = object.name_any();
+    let acting = context.acts_instead(object).map(|other| other.name_any());
+    let before = context.progress(&name, |p| p.yields_to.clone());
+    if before == acting {
+        return;
+    }
+    if acting.is_some() {
+        // What was queued for it is dropped; the other object reads the account anew before it acts.
+        context.forget_account(&name);
+    }
+    context.progress(&name, |p| p.yields_to = acting);
+    for sibling in context.siblings(object) {
+        context.wake_account(&sibling.name_any());
+    }
+    for role in context.roles_of(object) {
+        context.wake_role(ObjectRef::from_obj(&*role));
+    }
+}
+
 async fn tend(object: &AwsAccount, context: &Context) -> Result<Action, Error> {
+    if let Some(other) = context.yields_to(&object.name_any()) {
+        let deleting = object.metadata.deletion_timestamp.is_some();
+        let reason = if deleting {
+            Reason::InSync
+        } else {
+            Reason::Duplicate
+        };
+        let message = format!(
+            "AwsAccount {other} describes AWS account {}, too, and is the one that is used: delete one of the two. No role is touched by that",
+            object.spec.account_id
+        );
+        report(object, context, reason, message, None).await?;
+        return Ok(Action::requeue(YIELDING));
+    }
     let live = context.live(object);
+    let siblings = context.siblings(object);
+    let limits = siblings
+        .iter()
+        .filter_map(|other| other.spec.guardrails.as_ref()?.max_roles);
+    live.limit_roles(limits.min());
     wake_on_change(object, context);
     if object.spec.suspend {
         park(object, context);
@@ -400,7 +443,8 @@ fn report_orphans(object: &AwsAccount, context: &Context, live: &Account) {
 /// Removes the finalizer of an account that no role needs any more. Returns true when it is removed.
 async fn let_go(object: &AwsAccount, context: &Context, api: &Api<AwsAccount>) -> Result<bool, Error> {
     let name = object.name_any();
-    let is_needed = |role: &IamRole| needs(role, object);
+    let siblings = context.siblings(object);
+    let is_needed = |role: &IamRole| needs(role, object, &siblings);
     if context.stores.roles.state().iter().any(|role| is_needed(role)) {
         return Ok(false);
     }
@@ -419,7 +463,7 @@ async fn let_go(object: &AwsAccount, context: &Context, api: &Api<AwsAccount>) -
     {
         let is_needed = match role {
             Ok(role) => is_needed(&role),
-            Err(role) => may_need(&role, object, context),
+            Err(role) => may_need(&role, object, &siblings, context),
         };
         if is_needed {
             context.progress(&name, |p| {
@@ -435,7 +479,7 @@ async fn let_go(object: &AwsAccount, context: &Context, api: &Api<AwsAccount>) -
 }
 
 /// Returns true unless it is certain that an `IamRole` that does not parse has no role in the account and wants none.
-fn may_need(role: &Unreadable, object: &AwsAccount, context: &Context) -> bool {
+fn may_need(role: &Unreadable, object: &AwsAccount, siblings: &[Arc<AwsAccount>], context: &Context) -> bool {
     let (name, metadata) = (object.name_any(), &role.metadata);
     let (Some(namespace), Some(role_name)) = (&metadata.namespace, &metadata.name) else {
         return true;
@@ -450,14 +494,19 @@ fn may_need(role: &Unreadable, object: &AwsAccount, context: &Context) -> bool {
         .map(|accounts| json!({"accounts": accounts, "ensure": "Absent"}));
     let readable = json!({"metadata": metadata, "spec": spec, "status": role.status});
     match serde_json::from_value::<IamRole>(readable) {
-        Ok(readable) => needs(&readable, object),
+        Ok(readable) => needs(&readable, object, siblings),
         Err(_) => may_admit(object, namespace) || role.status.is_some(),
     }
 }
 
-/// Whether the role stands in the account, or may yet come to.
-fn needs(role: &IamRole, object: &AwsAccount) -> bool {
+/// Whether the role stands in the account, or may yet come to, and no other object of the AWS account keeps it there.
+fn needs(role: &IamRole, object: &AwsAccount, siblings: &[Arc<AwsAccount>]) -> bool {
     let name = object.name_any();
+    let takes_over =
+        |other: &Arc<AwsAccount>| other.metadata.deletion_timestamp.is_none() && targets(role, other);
+    if siblings.iter().any(takes_over) {
+        return false;
+    }
     let has_it = entry_in(role, &name).is_some_and(|a| a.role_id.is_some());
     let may = may_admit(object, role.metadata.namespace.as_deref().unwrap_or_default());
     has_it || (may && (targets(role, object) || stands_in(role, &name)))
@@ -465,9 +514,15 @@ fn needs(role: &IamRole, object: &AwsAccount) -> bool {
 
 /// While the account is being deleted it says what still needs it.
 fn in_use(object: &AwsAccount, context: &Context) -> String {
-    let users = context.stores.roles.state_filter(|role| needs(role, object));
+    let siblings = context.siblings(object);
+    let users = context
+        .stores
+        .roles
+        .state_filter(|role| needs(role, object, &siblings));
     let unreadable = context.stores.unreadable.roles.all();
-    let unreadable = unreadable.iter().filter(|role| may_need(role, object, context));
+    let unreadable = unreadable
+        .iter()
+        .filter(|role| may_need(role, object, &siblings, context));
     let users: Vec<String> = users
         .iter()
         .map(|role| full_name(role))

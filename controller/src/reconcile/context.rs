@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -154,6 +154,48 @@ pub struct AccountProgress {
     pub list_again: Option<Instant>,
     /// Owners without object that were already reported.
     pub orphans: Vec<String>,
+    /// The object that acts for the AWS account in place of this one.
+    pub yields_to: Option<String>,
+}
+
+/// Objects that are worked on just now, by [`Context::id`].
+#[derive(Debug, Default)]
+pub struct Busy {
+    ids: Mutex<HashSet<u64>>,
+    ended: Notify,
+}
+
+/// Work on one object, until dropped.
+#[derive(Debug)]
+pub struct InWork<'a> {
+    busy: &'a Busy,
+    id: u64,
+}
+
+impl Busy {
+    /// Work on the object begins. At any time there is one reconcile of an object.
+    pub fn enter(&self, id: u64) -> InWork<'_> {
+        self.ids.lock().insert(id);
+        InWork { busy: self, id }
+    }
+
+    /// Returns once nobody works on the object.
+    pub async fn left(&self, id: u64) {
+        loop {
+            let ended = self.ended.notified();
+            if !self.ids.lock().contains(&id) {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+impl Drop for InWork<'_> {
+    fn drop(&mut self) {
+        self.busy.ids.lock().remove(&self.id);
+        self.busy.ended.notify_waiters();
+    }
 }
 
 /// Objects that wait to be reconciled, by kind.
@@ -286,6 +328,8 @@ pub struct Context {
     warned: Mutex<HashMap<u64, Option<i64>>>,
     /// Hash of the last status that we wrote, by the hash of the object's uid.
     written: Mutex<HashMap<u64, u64>>,
+    /// Roles that are reconciled just now.
+    pub busy: Busy,
     /// Accounts in which this process has seen to it that nothing is left of a role that is being deleted, by [`Self::id`].
     removals: Mutex<HashMap<u64, HashSet<String>>>,
     hasher: RandomState,
@@ -324,6 +368,7 @@ impl Context {
             forced: Mutex::default(),
             warned: Mutex::default(),
             written: Mutex::default(),
+            busy: Busy::default(),
             removals: Mutex::default(),
             hasher: RandomState::new(),
         })
@@ -537,6 +582,15 @@ impl Context {
         desired::owner(&self.options.cluster, namespace, name)
     }
 
+    /// Owner tag of this `IamRole`.
+    pub fn owner_of(&self, role: &IamRole) -> String {
+        let metadata = &role.metadata;
+        self.owner(
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default(),
+        )
+    }
+
     /// What all owner tags of this cluster begin with.
     pub fn owner_prefix(&self) -> String {
         format!("{}/", self.options.cluster)
@@ -593,6 +647,31 @@ impl Context {
         live.snapshot.lock().may_hold(role_name, owner)
     }
 
+    /// Other objects that describe the same AWS account.
+    pub fn siblings(&self, account: &AwsAccount) -> Vec<Arc<AwsAccount>> {
+        self.stores.accounts.state_filter(|other| {
+            other.metadata.name != account.metadata.name && is_same_account(other, account)
+        })
+    }
+
+    /// Of several objects that describe one AWS account, the one that acts in place of this one: the oldest that is not being
+    /// deleted. Two that act would undo each other's work.
+    pub fn acts_instead(&self, account: &AwsAccount) -> Option<Arc<AwsAccount>> {
+        let rank = |account: &AwsAccount| {
+            let created = account.metadata.creation_timestamp.as_ref().map(|t| t.0);
+            let deleting = account.metadata.deletion_timestamp.is_some();
+            (deleting, created, account.metadata.uid.clone())
+        };
+        let siblings = self.siblings(account);
+        let first = siblings.into_iter().min_by_key(|other| rank(other))?;
+        (rank(&first) < rank(account)).then_some(first)
+    }
+
+    /// The object that acts in place of this account, as its last reconcile found.
+    pub fn yields_to(&self, account: &str) -> Option<String> {
+        self.progress.lock().get(account)?.yields_to.clone()
+    }
+
     /// Whether the account's roles can be read, as far as that is known now. What fails for good does not count, nor what
     /// has failed often.
     pub fn can_be_read(&self, account: &AwsAccount) -> bool {
@@ -604,7 +683,8 @@ impl Context {
         };
         let fails = |p: &mut AccountProgress| {
             let failure = p.failure.as_ref();
-            failure.is_some_and(|(reason, _)| !reason.is_reconciling() || p.failures > PATIENCE)
+            let failed = |(reason, _): &(Reason, String)| !reason.is_reconciling() || p.failures > PATIENCE;
+            p.yields_to.is_some() || failure.is_some_and(failed)
         };
         open && !account.spec.suspend && !self.progress(&account.name_any(), fails)
     }
@@ -935,6 +1015,11 @@ fn recorder(client: Client) -> Recorder {
         instance: None,
     };
     Recorder::new(client, reporter)
+}
+
+/// Whether two objects describe one AWS account.
+pub fn is_same_account(one: &AwsAccount, other: &AwsAccount) -> bool {
+    (&one.spec.account_id, &one.spec.partition) == (&other.spec.account_id, &other.spec.partition)
 }
 
 /// What the role's status says of the account.

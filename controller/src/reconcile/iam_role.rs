@@ -1,7 +1,7 @@
 //! `IamRole`: resolve, desired, observed, plan, apply, status.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::mem;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
@@ -24,16 +25,16 @@ use rolectl_crds::{
 use tokio::sync::OnceCell;
 
 use super::access::Claimant;
-use super::context::{Context, Others, Patched, Settled, backoff, distinct, entry_in};
+use super::context::{Context, Others, Patched, Settled, backoff, distinct, is_same_account};
 use super::shards::View;
-use super::{Error, Shared, events};
+use super::{Error, Shared, error_chain, events};
 use crate::aws::account::{Account, AccountError, Writer};
 use crate::aws::apply::{Applied, apply, verify};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{OpenSession, SessionState};
 use crate::aws::snapshot::Lookup;
 use crate::conditions::ready_reason;
-use crate::role::decide::{decide, deletion_policy, enforce, wanted};
+use crate::role::decide::{decide, deletion_policy, enforce, forbids_removal, wanted, works_through};
 use crate::role::desired::{full_name, name_in_aws};
 use crate::role::managed_policy::suggestion;
 use crate::role::plan::{Kept, is_ours};
@@ -99,6 +100,7 @@ pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Er
         return Ok(Action::await_change());
     }
     let work = Work::new(&role, &context);
+    let _busy = context.busy.enter(context.id(&work.key));
     if !work.part.holds_any() {
         return Ok(Action::await_change());
     }
@@ -238,12 +240,28 @@ impl<'a> Work<'a> {
     /// Accounts that the spec does not name any more, but that have the role, or may have it.
     fn leaving(&self, wanted: &[Arc<AwsAccount>]) -> Vec<Arc<AwsAccount>> {
         let wanted: HashSet<&str> = wanted.iter().filter_map(|w| w.metadata.name.as_deref()).collect();
-        self.context.stores.accounts.state_filter(|account| {
+        // An AWS account whose object was renamed is mentioned by its id.
+        let objects = &self.context.stores.accounts;
+        let renamed = self.entries.values();
+        let renamed = renamed.filter(|entry| objects.get(&ObjectRef::new(&entry.name)).is_none());
+        let renamed: HashSet<&str> = renamed.filter_map(|entry| entry.account_id.as_deref()).collect();
+        objects.state_filter(|account| {
             let name = account.metadata.name.as_deref().unwrap_or_default();
             self.holds(name)
                 && !wanted.contains(name)
-                && (self.prior(name).is_some() || self.context.holds(name, &self.owner))
+                && (self.prior(name).is_some()
+                    || renamed.contains(account.spec.account_id.as_str())
+                    || self.context.holds(name, &self.owner))
         })
+    }
+
+    /// Whether an object describes the AWS account of an entry, whatever its name.
+    fn is_described(&self, entry: &AccountStatus) -> bool {
+        let accounts = self.context.stores.accounts.state();
+        let id = entry.account_id.as_ref();
+        accounts
+            .iter()
+            .any(|account| Some(&account.spec.account_id) == id)
     }
 
     /// Ensures the role in an account where it `stays`, or ends our care for it.
@@ -384,6 +402,8 @@ impl<'a> Work<'a> {
             .filter(|a| a.role_id.is_some() || a.last_applied_generation.is_some())
             .filter(|a| self.holds(&a.name))
             .filter(|a| !but.contains(&a.name) && self.context.stores.accounts.get(&ObjectRef::new(&a.name)).is_none())
+            // The role is looked for there by the object that describes the AWS account now.
+            .filter(|a| !self.is_described(a))
             .map(|a| {
                 let message = format!(
                     "AwsAccount {} is gone, and the role still stands there: apply it again, or set deletionPolicy: Retain",
@@ -412,6 +432,9 @@ impl<'a> Work<'a> {
         if account.spec.suspend {
             return Ok(self.outcome(account, Reason::Suspended, "the account is suspended"));
         }
+        if let Some(other) = self.context.yields_to(&account.name_any()) {
+            return Ok(self.yields(account, &other));
+        }
         if account.metadata.deletion_timestamp.is_some() && self.may_stand_in(account) == Some(false) {
             let message = "the AwsAccount is being deleted: take it out of spec.accounts";
             return Ok(self.outcome(account, Reason::AccountNotFound, message));
@@ -423,9 +446,6 @@ impl<'a> Work<'a> {
                 self.namespace
             );
             return Ok(self.outcome(account, Reason::NamespaceNotAllowed, message));
-        }
-        if let Some(other) = self.prevailing_namesake(account) {
-            return Ok(self.outcome(account, Reason::Duplicate, self.duplicate_of(&other)));
         }
         if let Some(status) = self.still_in_sync(account) {
             return Ok(Outcome {
@@ -446,6 +466,12 @@ impl<'a> Work<'a> {
             Ok(observed) => observed,
             Err(outcome) => return Ok(*outcome),
         };
+        if let Some(other) = self
+            .prevailing_namesake(account, &live, observed.as_ref())
+            .await?
+        {
+            return Ok(self.outcome(account, Reason::Duplicate, self.duplicate_of(&other)));
+        }
         let claimed = self.claimed(&live);
         let known = Known {
             role_id: claimed.as_deref(),
@@ -570,6 +596,26 @@ impl<'a> Work<'a> {
         left.is_still(generation, Some(role.fingerprint)).then_some(said)
     }
 
+    /// Whether the role may be in an account that the spec names and that this process can read, and has not read yet.
+    fn may_be_left_in(&self, account: &AwsAccount) -> bool {
+        targets(self.role, account)
+            && self.context.can_be_read(account)
+            && self.may_stand_in(account).is_none()
+    }
+
+    /// What to say of an account whose AWS account another object describes, which is the one that acts.
+    fn yields(&self, account: &AwsAccount, other: &str) -> Outcome {
+        let targets = self.targets();
+        if targets.iter().any(|target| target.name_any() == other) {
+            return Outcome::NOTHING;
+        }
+        let message = format!(
+            "AwsAccount {other} describes AWS account {}, too, and is the one that is used: name it in spec.accounts instead, or have AwsAccount {other} deleted",
+            account.spec.account_id
+        );
+        self.outcome(account, Reason::Duplicate, message)
+    }
+
     /// Whether the account has a role of ours, by what this process itself saw there. `None`: it has not looked yet.
     fn may_stand_in(&self, account: &AwsAccount) -> Option<bool> {
         self.context
@@ -663,6 +709,15 @@ impl<'a> Work<'a> {
     /// Only what carries our owner tag is touched where the account does not admit the namespace now.
     async fn leave(&self, account: &AwsAccount) -> Result<Outcome, Error> {
         let name = account.name_any();
+        let lives = self.role.metadata.deletion_timestamp.is_none();
+        let same = |target: &Arc<AwsAccount>| is_same_account(target, account);
+        if lives && self.targets().iter().any(same) {
+            // The spec still wants the role in this AWS account, by another object that describes it.
+            return Ok(Outcome::NOTHING);
+        }
+        if let Some(other) = self.context.yields_to(&name) {
+            return self.leave_by(&other).await;
+        }
         if self.role.spec.drift == DriftPolicy::Report {
             if self.context.holds(&name, &self.owner) {
                 self.tell_left_as_it_is(&name);
@@ -709,6 +764,11 @@ impl<'a> Work<'a> {
         if plan.is_empty() {
             return Ok(Outcome::NOTHING);
         }
+        if plan.changes.contains(&Change::DeleteRole)
+            && let Some(message) = forbids_removal(&self.works_through(account), self.role_name())
+        {
+            return Ok(self.outcome(account, Reason::GuardrailViolated, message));
+        }
         self.hold_unless_deleted().await?;
         let name = observed
             .as_ref()
@@ -725,35 +785,82 @@ impl<'a> Work<'a> {
         Ok(outcome)
     }
 
+    /// Removes or releases the role through the object that acts for the AWS account, unless that is in this pass anyway.
+    async fn leave_by(&self, acting: &str) -> Result<Outcome, Error> {
+        let Some(account) = self.context.stores.accounts.get(&ObjectRef::new(acting)) else {
+            return Ok(Outcome::NOTHING);
+        };
+        let included = targets(self.role, &account)
+            || self.prior(acting).is_some()
+            || self.context.holds(acting, &self.owner);
+        // Of two objects that each take the other for the acting one, one has not heard of a change yet.
+        if included || !self.holds(acting) || self.context.yields_to(acting).is_some() {
+            return Ok(Outcome::NOTHING);
+        }
+        Box::pin(self.leave(&account)).await
+    }
+
     fn role_name(&self) -> &str {
         name_in_aws(self.role)
     }
 
-    /// Another `IamRole` that has the role in the account already, or, while neither has it, came first.
-    fn prevailing_namesake(&self, account: &AwsAccount) -> Option<String> {
-        // Who has the role comes before who is older: else neither could go on, since the role carries one
-        // owner's tag only. Creation times are whole seconds, so the uid settles ties.
-        let name = account.name_any();
+    /// Another `IamRole` that has the role in the account by the owner tag in AWS, or, while none has it, came first and
+    /// could make the role.
+    async fn prevailing_namesake(
+        &self,
+        account: &AwsAccount,
+        live: &Account,
+        observed: Option<&ObservedRole>,
+    ) -> Result<Option<String>, Error> {
+        let tag = observed.and_then(|role| role.tags.get(OWNER_TAG));
+        let has_it = |role: &IamRole| tag == Some(&self.context.owner_of(role));
+        // Who has the role comes before who is older: else neither could continue, since the role carries one owner's tag
+        // only. Creation times are whole seconds, so the uid decides between equal ones.
         let claim = |role: &IamRole| {
-            let has_it = entry_in(role, &name).is_some_and(|a| a.role_id.is_some());
-            (
-                !has_it,
-                role.metadata.creation_timestamp.clone().map(|t| t.0),
-                role.uid(),
-            )
-        };
-        // Who may not use the account, or can make nothing of its spec, stands in nobody's way.
-        let idle = |role: &IamRole| {
-            let stalled = entry_in(role, &name)
-                .is_some_and(|a| a.role_id.is_none() && a.state.is_stalled() && a.state != Reason::Duplicate);
-            stalled || !may_admit(account, role.metadata.namespace.as_deref().unwrap_or_default())
+            let created = role.metadata.creation_timestamp.as_ref().map(|t| t.0);
+            (!has_it(role), created, role.uid())
         };
         let mine = claim(self.role);
-        let others = self.context.namesakes(self.role_name());
-        let other = others
-            .iter()
-            .find(|other| self.is_namesake(other, account) && !idle(other) && claim(other) < mine)?;
-        Some(full_name(other))
+        for other in self.context.namesakes(self.role_name()) {
+            if !self.is_namesake(&other, account) || claim(&other) >= mine {
+                continue;
+            }
+            if has_it(&other)
+                || Work::new(&other, self.context)
+                    .competes(account, live, observed)
+                    .await?
+            {
+                return Ok(Some(full_name(&other)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the role would be made or taken over in the account if no other `IamRole` wanted it. Who may not use the
+    /// account, is suspended, or can make nothing of its spec, stands in nobody's way.
+    async fn competes(
+        &self,
+        account: &AwsAccount,
+        live: &Account,
+        observed: Option<&ObservedRole>,
+    ) -> Result<bool, Error> {
+        let idle = self.role.spec.suspend || self.role.metadata.deletion_timestamp.is_some();
+        if idle || selector_error(self.role).is_some() {
+            return Ok(false);
+        }
+        let Ok(desired) = self.wanted(account) else {
+            return Ok(false);
+        };
+        let claimed = self.claimed(live);
+        let known = Known {
+            role_id: claimed.as_deref(),
+            quotas: live.quotas(),
+            ..Known::default()
+        };
+        if decide(account, &desired, observed, &known).is_err() {
+            return Ok(false);
+        }
+        self.claimant.may_use(self.context, account).await
     }
 
     /// Whether an object that wants the same name is another one, and wants it in the account.
@@ -764,15 +871,10 @@ impl<'a> Work<'a> {
     /// The namesake whose owner tag the role carries, if it is an object of this cluster.
     fn owning_namesake(&self, account: &AwsAccount, observed: Option<&ObservedRole>) -> Option<String> {
         let tag = observed?.tags.get(OWNER_TAG)?;
-        let owner = |other: &IamRole| {
-            let name = other.metadata.name.as_deref().unwrap_or_default();
-            self.context
-                .owner(other.metadata.namespace.as_deref().unwrap_or_default(), name)
-        };
         let others = self.context.namesakes(self.role_name());
         let other = others
             .iter()
-            .find(|other| self.is_namesake(other, account) && owner(other) == *tag)?;
+            .find(|other| self.is_namesake(other, account) && self.context.owner_of(other) == *tag)?;
         Some(full_name(other))
     }
 
@@ -794,7 +896,29 @@ impl<'a> Work<'a> {
         let session: ObjectRef<rolectl_crds::MfaSession> = ObjectRef::new(&account.spec.session_ref);
         let session = self.context.stores.sessions.get(&session);
         let session = session.as_ref().map(|session| &session.spec);
-        wanted(self.role, &self.owner, account, session)
+        wanted(
+            self.role,
+            &self.owner,
+            account,
+            session,
+            &self.works_through(account),
+        )
+    }
+
+    /// The roles of the account through which rolectl works, by all objects that describe the account.
+    fn works_through(&self, account: &AwsAccount) -> BTreeSet<String> {
+        let stores = &self.context.stores;
+        let accounts = stores
+            .accounts
+            .state_filter(|other| other.spec.account_id == account.spec.account_id);
+        let sessions = stores
+            .sessions
+            .state_filter(|session| session.spec.role_arn.is_some());
+        works_through(
+            account,
+            accounts.iter().map(|other| &**other),
+            sessions.iter().map(|session| &session.spec),
+        )
     }
 
     /// The live account and its open session, or what to say instead.
@@ -1339,8 +1463,17 @@ fn permit_of_account(
     }
 }
 
-/// The object has left the cache: who waited for it may go on.
-pub fn gone(context: &Context, role_name: &str, key: &ObjectRef<IamRole>, uid: Option<&str>) {
+/// The object has left the cache: who waited for it may continue. A `leftover` is what [`went_without_finalizer`].
+pub fn gone(
+    context: &Shared,
+    role_name: &str,
+    key: &ObjectRef<IamRole>,
+    uid: Option<&str>,
+    leftover: Option<IamRole>,
+) {
+    if let Some(role) = leftover {
+        tokio::spawn(remove_leftover(context.clone(), role));
+    }
     context.forget_role(key, uid);
     for other in context.namesakes(role_name) {
         context.wake_role(ObjectRef::from_obj(&*other));
@@ -1350,6 +1483,69 @@ pub fn gone(context: &Context, role_name: &str, key: &ObjectRef<IamRole>, uid: O
             context.wake_account(&account.name_any());
         }
     }
+}
+
+/// Whether a deleted object carried our finalizer to its end and was never marked for deletion, so that nobody has removed
+/// its role. A finalizer that somebody took off means that the role is to stay.
+pub fn went_without_finalizer(role: &IamRole) -> bool {
+    let has_finalizer = role.finalizers().iter().any(|f| f == FINALIZER);
+    has_finalizer && role.metadata.deletion_timestamp.is_none() && !role.spec.suspend
+}
+
+/// Removes the role of an object that went although it had a finalizer: the API server removes an object that is deleted
+/// at the very moment in which its finalizer is set. Nobody else knows of the role then.
+async fn remove_leftover(context: Shared, mut role: IamRole) {
+    role.metadata.deletion_timestamp = Some(Time(Timestamp::now()));
+    let key = ObjectRef::from_obj(&role);
+    for attempt in 1_u32.. {
+        match leftover_is_gone(&context, &role, &key).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(role = %key, error = %error_chain(&error), "role of a deleted object not removed yet");
+            }
+        }
+        tokio::select! {
+            () = context.shutdown.cancelled() => return,
+            () = tokio::time::sleep(backoff(attempt, BACKOFF)) => {}
+        }
+    }
+}
+
+/// Whether nothing is left to do for a role whose object went although it had a finalizer.
+async fn leftover_is_gone(context: &Shared, role: &IamRole, key: &ObjectRef<IamRole>) -> Result<bool, Error> {
+    // What is under way for it may be making the role just now.
+    context.busy.left(context.id(key)).await;
+    let api: Api<IamRole> = context.api_of(role);
+    let now = api.get_opt(&role.name_any()).await;
+    if now.map_err(Error::kube("could not read the role"))?.is_some() {
+        // Another object of this name has the role by the owner tag.
+        return Ok(true);
+    }
+    // One that began just before the object went has entered by now.
+    context.busy.left(context.id(key)).await;
+    let work = Work::new(role, context);
+    let accounts = context.stores.accounts.state_filter(|account| {
+        let name = account.metadata.name.as_deref().unwrap_or_default();
+        work.holds(name) && (context.holds(name, &work.owner) || work.may_be_left_in(account))
+    });
+    let mut gone = Ok(true);
+    let mut done = vec![];
+    for account in &accounts {
+        match work.leave(account).await {
+            Ok(outcome) => {
+                gone = gone.map(|gone| gone && outcome.status.is_none());
+                done.extend(outcome.done);
+            }
+            // The role is still to be removed in the other accounts.
+            Err(error) => gone = Err(error),
+        }
+    }
+    for (account, changes) in &done {
+        tracing::warn!(role = %key, account, changes, "removed the role of an object that went without its finalizer");
+    }
+    work.tell(&done, "Removed");
+    gone
 }
 
 /// An account without object, with what is known of the role there kept.
@@ -1450,6 +1646,25 @@ mod tests {
         };
         for (key, value) in patch {
             json_patch(&mut target[key], value);
+        }
+    }
+
+    #[test]
+    fn a_role_is_removed_after_its_object_only_if_nobody_decided_about_it_before() {
+        for (finalizer, deleting, suspended, leftover) in [
+            (true, false, false, true),
+            (false, false, false, false),
+            (true, true, false, false),
+            (true, false, true, false),
+        ] {
+            let mut role = role(json!({"spec": {"suspend": suspended}}));
+            role.metadata.finalizers = finalizer.then(|| vec![FINALIZER.to_owned()]);
+            role.metadata.deletion_timestamp = deleting.then_some(Time(Timestamp::UNIX_EPOCH));
+            assert_eq!(
+                went_without_finalizer(&role),
+                leftover,
+                "{finalizer} {deleting} {suspended}"
+            );
         }
     }
 

@@ -174,8 +174,8 @@ pub async fn run(
 
     let mourner = context.clone();
     tokio::spawn(async move {
-        while let Some((name, key, uid)) = roles_gone.recv().await {
-            iam_role::gone(&mourner, &name, &key, uid.as_deref());
+        while let Some((name, key, uid, leftover)) = roles_gone.recv().await {
+            iam_role::gone(&mourner, &name, &key, uid.as_deref(), leftover);
         }
     });
 
@@ -238,8 +238,9 @@ pub async fn run(
     until_the_end(&context, tasks, coordination, &shutdown, &drained).await;
 }
 
-/// The roles that have left the cache because they are deleted, by their name in AWS, with their uid.
-type GoneRoles = UnboundedSender<(Box<str>, ObjectRef<IamRole>, Option<String>)>;
+/// The roles that have left the cache because they are deleted, by their name in AWS, with their uid. The last state of the object
+/// follows where its role in AWS is still to be removed.
+type GoneRoles = UnboundedSender<(Box<str>, ObjectRef<IamRole>, Option<String>, Option<IamRole>)>;
 
 fn watch_roles(
     client: &Client,
@@ -257,10 +258,13 @@ fn watch_roles(
         iam_role::shrink,
         readiness,
         move |event: &Event<IamRole>, cache, unreadable| {
-            let uid = match event {
-                Event::Delete(role) => role.uid(),
+            // A new list tells nothing of how an object went: only the event of a deletion carries its last state.
+            let deleted = match event {
+                Event::Delete(role) => Some(role),
                 _ => None,
             };
+            let uid = deleted.and_then(ResourceExt::uid);
+            let leftover = deleted.filter(|role| iam_role::went_without_finalizer(role));
             for (name, key) in names.follow(event, cache) {
                 let namespace = key.namespace.as_deref().unwrap_or_default();
                 // In no cache, but not deleted.
@@ -268,7 +272,7 @@ fn watch_roles(
                     continue;
                 }
                 // A closed queue means that the process goes down.
-                let _ = gone.send((name, key, uid.clone()));
+                let _ = gone.send((name, key, uid.clone(), leftover.cloned()));
             }
         },
     )

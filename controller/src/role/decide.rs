@@ -1,5 +1,7 @@
 //! What is to be done about one role in one account. The controller asks here, and `rolectl plan` asks the same.
 
+use std::collections::BTreeSet;
+
 use kube::ResourceExt as _;
 use rolectl_crds::{
     ADOPTED_TAG, AwsAccount, DeletionPolicy, Ensure, IamRole, MfaSessionSpec, OWNER_TAG, Reason,
@@ -12,21 +14,19 @@ use super::observed::ObservedRole;
 use super::plan::{Known, Plan, Refusal, is_ours, plan};
 use crate::aws::arn_account;
 
-/// The role as it should be in the account, or why it may not be there at all. `session` is the account's, where it is known.
+/// The role as it should be in the account, or why it may not be there at all. `session` is the account's, where it is known;
+/// `through` is what [`works_through`] returns for the account.
 pub fn wanted(
     role: &IamRole,
     owner: &str,
     account: &AwsAccount,
     session: Option<&MfaSessionSpec>,
+    through: &BTreeSet<String>,
 ) -> Result<DesiredRole, Refusal> {
     let context = context(account, session);
     let desired = desired(&role.spec, &role.name_any(), owner, &context)
         .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
-    let is_desired = |arn: &String| {
-        let name = arn.rsplit('/').next().unwrap_or_default();
-        name.eq_ignore_ascii_case(&desired.name)
-    };
-    if let Some(through) = works_through(account, session).into_iter().find(is_desired) {
+    if let Some(through) = protects(through, &desired.name) {
         let message = format!(
             "{through} is the role that rolectl works through in this account: choose another roleName"
         );
@@ -55,12 +55,39 @@ pub fn context(account: &AwsAccount, session: Option<&MfaSessionSpec>) -> Accoun
     }
 }
 
-/// ARNs of the roles in the account by which we come there: the one that is assumed, and the one whose session that is done on.
-pub fn works_through(account: &AwsAccount, session: Option<&MfaSessionSpec>) -> Vec<String> {
-    let of_session = session.and_then(|session| session.role_arn.clone());
-    let here = of_session.filter(|arn| arn_account(arn) == account.spec.account_id);
-    let assumed = Some(account.spec.assumed_role_arn()).filter(|arn| !arn.is_empty());
-    assumed.into_iter().chain(here).collect()
+/// ARNs of the roles in the AWS account of `account` through which rolectl works: those that any of the `accounts` has it
+/// assume there, and those whose sessions any of the `sessions` is. Whoever could change one of them through a second
+/// object would change what rolectl itself may do.
+pub fn works_through<'a>(
+    account: &AwsAccount,
+    accounts: impl IntoIterator<Item = &'a AwsAccount>,
+    sessions: impl IntoIterator<Item = &'a MfaSessionSpec>,
+) -> BTreeSet<String> {
+    let id = &account.spec.account_id;
+    let accounts = accounts.into_iter().filter(|other| other.spec.account_id == *id);
+    let assumed = accounts.map(|other| other.spec.assumed_role_arn());
+    let assumed = assumed.chain([account.spec.assumed_role_arn()]);
+    let of_sessions = sessions
+        .into_iter()
+        .filter_map(|session| session.role_arn.clone());
+    let here = of_sessions.filter(|arn| arn_account(arn) == id);
+    assumed.filter(|arn| !arn.is_empty()).chain(here).collect()
+}
+
+/// The one of these roles that has this name. IAM's names are unique without case, whatever their path.
+pub fn protects<'a>(through: &'a BTreeSet<String>, role_name: &str) -> Option<&'a String> {
+    through.iter().find(|arn| {
+        let name = arn.rsplit('/').next().unwrap_or_default();
+        name.eq_ignore_ascii_case(role_name)
+    })
+}
+
+/// Why a role must not be removed, if rolectl works through it.
+pub fn forbids_removal(through: &BTreeSet<String>, role_name: &str) -> Option<String> {
+    let arn = protects(through, role_name)?;
+    Some(format!(
+        "{arn} is the role that rolectl works through in this account, and is not deleted: set deletionPolicy: Retain, or have the AwsAccount assume another role"
+    ))
 }
 
 /// What brings the role in the account from what AWS has to what is wanted, or why nothing may be done.
@@ -172,7 +199,7 @@ fn check_guardrails(
 
 #[cfg(test)]
 mod tests {
-    use rolectl_crds::Adoption;
+    use rolectl_crds::{Adoption, IamRoleSpec};
     use serde_json::json;
 
     use super::super::fixtures::{observed, spec, wanted as fixture};
@@ -311,8 +338,42 @@ mod tests {
             (Some("rolectl"), Some(&elsewhere), "admin", false),
         ] {
             let account = account(&json!({}), assume_role);
-            let wanted = wanted(&role(name), "c/ns/x", &account, session);
+            let through = works_through(&account, [&account], session);
+            let wanted = wanted(&role(name), "c/ns/x", &account, session, &through);
             assert_eq!(wanted.is_err(), refused, "{assume_role:?} {session:?} {name}");
+        }
+    }
+
+    #[test]
+    fn the_roles_of_all_objects_of_one_aws_account_are_out_of_reach_also_for_removal() {
+        let (first, second) = (
+            account(&json!({}), Some("rolectl")),
+            account(&json!({}), Some("other")),
+        );
+        let mut stranger = account(&json!({}), Some("elsewhere"));
+        stranger.spec.account_id = "333333333333".into();
+        let session = MfaSessionSpec {
+            role_arn: Some("arn:aws:iam::222222222222:role/team/Admin".to_owned()),
+            ..MfaSessionSpec::of_account("222222222222")
+        };
+        let through = works_through(&first, [&first, &second, &stranger], [&session]);
+        for (name, refused) in [
+            ("rolectl", true),
+            ("OTHER", true),
+            ("admin", true),
+            ("elsewhere", false),
+            ("app", false),
+        ] {
+            let role = IamRole::new(
+                "x",
+                IamRoleSpec {
+                    role_name: Some(name.into()),
+                    ..spec()
+                },
+            );
+            let wanted = wanted(&role, "c/ns/x", &first, None, &through);
+            assert_eq!(wanted.is_err(), refused, "{name}");
+            assert_eq!(forbids_removal(&through, name).is_some(), refused, "{name}");
         }
     }
 }

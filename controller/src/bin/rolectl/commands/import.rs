@@ -41,8 +41,12 @@ impl Import {
             return Err(Failure::new("one account is read at a time", "name it with --account").usage());
         };
         let (fleet, account) = self.fleet.account(flags, name).await?;
-        let session = fleet.inventory.session_of(&account).map(|session| &session.spec);
-        let through = works_through(&account, session);
+        let inventory = &fleet.inventory;
+        let through = works_through(
+            &account,
+            &inventory.accounts,
+            inventory.sessions.iter().map(|session| &session.spec),
+        );
         let mut roles = fleet.all_roles(&account).await?;
         roles.retain(|role| matches(&self.name, &role.name) && role.path.starts_with(&self.path));
         let into = self.into.as_ref().or(flags.namespace.as_ref());

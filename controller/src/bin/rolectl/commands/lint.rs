@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anstream::println;
 use clap::Args;
 use kube::ResourceExt as _;
-use rolectl::role::decide::{context, wanted};
+use rolectl::role::decide::{context, wanted, works_through};
 use rolectl::role::desired::document_findings;
 use rolectl::role::guardrails::warnings;
 use rolectl::role::policy_document::lint::{Finding, Place, Severity, lint_value};
@@ -166,7 +166,8 @@ fn of_role(role: &IamRole, value: &Value, accounts: &[AwsAccount]) -> Vec<(Sever
         let shown =
             |(field, finding): (String, Finding)| (finding.severity, format!("spec.{field}: {finding}"));
         findings.extend(documents.into_iter().map(shown));
-        match wanted(role, "lint", account, Some(&session)) {
+        let through = works_through(account, [account], [&session]);
+        match wanted(role, "lint", account, Some(&session), &through) {
             // Those of documents are in the list already.
             Ok(desired) => findings.extend(
                 desired
