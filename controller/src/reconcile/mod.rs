@@ -263,7 +263,7 @@ fn watch_roles(
                 Event::Delete(role) => Some(role),
                 _ => None,
             };
-            let uid = deleted.and_then(ResourceExt::uid);
+            let uid = deleted.and_then(kube::ResourceExt::uid);
             let leftover = deleted.filter(|role| iam_role::went_without_finalizer(role));
             for (name, key) in names.follow(event, cache) {
                 let namespace = key.namespace.as_deref().unwrap_or_default();
