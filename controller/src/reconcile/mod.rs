@@ -25,7 +25,7 @@ use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use kube::runtime::{Predicate as _, predicates};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
