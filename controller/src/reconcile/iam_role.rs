@@ -554,7 +554,12 @@ impl<'a> Work<'a> {
         if may_write
             && let Ok((live, session)) = self.reach(account)
             && let Ok((Some(observed), seen)) = self.observe(account, &live)
-            && let Some(plan) = enforce(account, &self.owner, &observed, &self.known(&live))
+            && let claimed = self.claimed(&live)
+            && let known = (Known {
+                role_id: claimed.as_deref(),
+                ..Known::default()
+            })
+            && let Some(plan) = enforce(account, &self.owner, &observed, &known)
         {
             self.hold_object().await?;
             let name = observed.name.clone();

@@ -313,7 +313,7 @@ mod tests {
             role.spec.deletion_policy = asked;
             let end = deletion_policy(&role, &account, Some(there)).ok();
             assert_eq!(end, ends, "{only:?} {asked:?}");
-            let refused = wanted(&role, "c/ns/app", &account, None).is_err();
+            let refused = wanted(&role, "c/ns/app", &account, None, &BTreeSet::new()).is_err();
             assert_eq!(refused, only.is_some() && asked.is_some(), "{only:?} {asked:?}");
         }
     }

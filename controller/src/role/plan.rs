@@ -1333,6 +1333,7 @@ mod tests {
             for length in 0..=whole.changes.len() {
                 let prefix = Plan {
                     changes: whole.changes[..length].to_vec(),
+                    ..Plan::default()
                 };
                 let killed = run(&prefix, Some(start.clone())).unwrap();
                 let again = plan(&with(*to), Some(&killed), &Known::default()).unwrap();
@@ -1356,6 +1357,7 @@ mod tests {
         for length in 1..=whole.changes.len() {
             let prefix = Plan {
                 changes: whole.changes[..length].to_vec(),
+                ..Plan::default()
             };
             let killed = run(&prefix, Some(foreign.clone())).unwrap();
             assert!(recorded_profiles(&killed).is_empty(), "{prefix:?}");
