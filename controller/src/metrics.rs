@@ -95,6 +95,18 @@ pub const TABLE: &[Described] = &[
         "How long ago the next sweep of the account was due; 0 while it is not, while the session is locked, and while the account is suspended",
     ),
     described(
+        "rolectl_orphaned_roles",
+        "gauge",
+        &["account"],
+        "Roles in the account that carry an owner tag of this cluster and have no IamRole",
+    ),
+    described(
+        "rolectl_violating_roles",
+        "gauge",
+        &["account"],
+        "Roles in the account that break a guardrail, or whose namespace is no longer allowed",
+    ),
+    described(
         "rolectl_roles",
         "gauge",
         &["reason"],
@@ -219,6 +231,10 @@ pub struct Metrics {
     pub sweep_age: Family<OfAccount, Number>,
     /// [`TABLE`]: `rolectl_sweep_overdue_seconds`.
     pub sweep_overdue: Family<OfAccount, Number>,
+    /// [`TABLE`]: `rolectl_orphaned_roles`.
+    pub orphaned: Family<OfAccount, Gauge>,
+    /// [`TABLE`]: `rolectl_violating_roles`.
+    pub violating: Family<OfAccount, Gauge>,
     /// [`TABLE`]: `rolectl_roles`.
     pub roles: Family<OfReason, Gauge>,
     /// [`TABLE`]: `rolectl_role_accounts`.
@@ -271,6 +287,8 @@ impl Default for Metrics {
             sweep_seconds: registered(&mut registry, "rolectl_sweep_duration_seconds", Family::default()),
             sweep_age: registered(&mut registry, "rolectl_sweep_age_seconds", Family::default()),
             sweep_overdue: registered(&mut registry, "rolectl_sweep_overdue_seconds", Family::default()),
+            orphaned: registered(&mut registry, "rolectl_orphaned_roles", Family::default()),
+            violating: registered(&mut registry, "rolectl_violating_roles", Family::default()),
             roles: registered(&mut registry, "rolectl_roles", Family::default()),
             role_accounts: registered(&mut registry, "rolectl_role_accounts", Family::default()),
             restricted: registered(&mut registry, "rolectl_restricted_roles", Family::default()),
@@ -418,6 +436,9 @@ mod tests {
                 family.get_or_create(&of_account).set(1.0);
             }
             metrics.restricted.get_or_create(&of_account).set(1);
+            for family in [&metrics.orphaned, &metrics.violating] {
+                family.get_or_create(&of_account).set(1);
+            }
             metrics
                 .session_left
                 .get_or_create(&OfSession { session })

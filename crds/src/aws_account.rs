@@ -333,12 +333,16 @@ pub struct AwsAccountStatus {
     /// Roles in the account at the last sweep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<RoleCounts>,
+    /// Owners (`cluster/namespace/name`) of roles that have no `IamRole`, as after a finalizer was removed by force. At most 20;
+    /// `roles.orphaned` counts all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orphans: Vec<String>,
     /// Quotas that AWS reports for this account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quotas: Option<Quotas>,
 }
 
-/// Roles of an account, counted.
+/// Roles of an account, counted at the last sweep and again soon after each change that rolectl makes.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleCounts {
@@ -346,8 +350,15 @@ pub struct RoleCounts {
     pub managed: u32,
     /// All other roles, service-linked ones included. They are never touched.
     pub unmanaged: u32,
-    /// Managed roles that the last sweep found different from what was left.
+    /// Managed roles that differ from their spec: those with `drift: Report`, and those whose drift is about to be corrected.
     pub drifted: u32,
+    /// Managed roles that have no `IamRole`. They are never touched.
+    #[serde(default)]
+    pub orphaned: u32,
+    /// Managed roles that break a guardrail, or whose namespace is no longer allowed. They stay as they are: to revoke the access
+    /// that a role gives, delete the role.
+    #[serde(default)]
+    pub violating: u32,
 }
 
 /// Quotas of an account, from `GetAccountSummary`.

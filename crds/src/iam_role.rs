@@ -1,5 +1,7 @@
 //! `IamRole`: one IAM role, the same in every account that it names.
 
+use std::collections::HashSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use litemap::LiteMap;
@@ -247,15 +249,99 @@ pub struct IamRoleStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
-    /// Accounts in sync out of all, as `2/2`.
+    /// Accounts in sync out of all, as `2/2`. Where `accounts` has no room for all of them: `975/980 in sync, 60 shown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// The role in each account, by the account's name.
+    /// How many accounts there are, and in which state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<AccountCounts>,
+    /// The role in each account, by the account's name. At most 32 KiB: those that are not in sync first.
     // Whole, though it could be a map: who owns which field of a thousand entries is most of what a write would cost the API
     // server, and replicas look after their entries by the resource version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub accounts: Vec<AccountStatus>,
+    /// The accounts for which `accounts` has no room, grouped by state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub more_accounts: Vec<AccountGroup>,
+}
+
+impl IamRoleStatus {
+    /// Adds an entry to `accounts` for each account of `more_accounts`, so that a reader finds all accounts in one list.
+    /// [`Self::collapse`] takes them out again.
+    pub fn expand(&mut self) {
+        let groups = self.more_accounts.iter();
+        let entries = groups.flat_map(|group| group.names.iter().map(|name| group.entry(name)));
+        self.accounts.extend(entries);
+        self.accounts.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+
+    /// The status as it was before [`Self::expand`].
+    #[must_use]
+    pub fn collapse(&self) -> Self {
+        let hidden: HashSet<&str> = self
+            .more_accounts
+            .iter()
+            .flat_map(|group| &group.names)
+            .map(String::as_str)
+            .collect();
+        let shown = |entry: &&AccountStatus| !hidden.contains(entry.name.as_str());
+        Self {
+            observed_generation: self.observed_generation,
+            conditions: self.conditions.clone(),
+            summary: self.summary.clone(),
+            counts: self.counts,
+            accounts: self.accounts.iter().filter(shown).cloned().collect(),
+            more_accounts: self.more_accounts.clone(),
+        }
+    }
+}
+
+/// Accounts of a role, counted.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountCounts {
+    /// Accounts that `spec.accounts` selects, and those that still have the role.
+    pub total: u32,
+    /// Accounts in which the role is as the spec declares it.
+    pub in_sync: u32,
+    /// Accounts that the selector matches and that do not allow the role's namespace. They have no entry.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_allowed: u32,
+}
+
+// Serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// Accounts in which a role has the same state.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountGroup {
+    /// State of the role in these accounts.
+    pub state: Reason,
+    /// The generation of the spec that the state is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The last generation of the spec that was applied in full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_applied_generation: Option<i64>,
+    /// Names of the `AwsAccount` objects.
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub names: Vec<String>,
+}
+
+impl AccountGroup {
+    fn entry(&self, name: &str) -> AccountStatus {
+        AccountStatus {
+            observed_generation: self.observed_generation,
+            last_applied_generation: self.last_applied_generation,
+            ..AccountStatus::new(name.to_owned(), self.state)
+        }
+    }
 }
 
 /// The role in one account.

@@ -20,8 +20,8 @@ pub use aws_account::{
     NamespacesFrom, Quotas, RoleCounts,
 };
 pub use iam_role::{
-    AccountSelection, AccountStatus, Adoption, DeletionPolicy, Denies, DriftPolicy, Ensure, Exclusive,
-    IamRole, IamRoleSpec, IamRoleStatus, InstanceProfile,
+    AccountCounts, AccountGroup, AccountSelection, AccountStatus, Adoption, DeletionPolicy, Denies,
+    DriftPolicy, Ensure, Exclusive, IamRole, IamRoleSpec, IamRoleStatus, InstanceProfile,
 };
 pub use mfa_session::{MfaSession, MfaSessionSpec, MfaSessionStatus, Phase};
 pub use partition::{PARTITIONS, Partition, PartitionError};

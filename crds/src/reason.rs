@@ -88,8 +88,10 @@ reasons! {
     Drifted => "Look at `status.accounts[].changes`. Set `drift: Correct` to have them made, or change the spec to what AWS has.",
     /// The spec cannot be carried out as it is written.
     InvalidSpec => "Correct the field that the message names. `rolectl lint` finds the same at the desk.",
-    /// No `AwsAccount` of this name, or none that the selector finds.
-    AccountNotFound => "Create the AwsAccount, or correct `spec.accounts`.",
+    /// No `AwsAccount` has this name.
+    AccountNotFound => "Create the AwsAccount, or correct `spec.accounts.names`.",
+    /// No `AwsAccount` matches `spec.accounts`.
+    NoAccounts => "Correct `spec.accounts.selector`, or have an AwsAccount labelled so that it matches.",
     /// The account does not let this namespace use it.
     NamespaceNotAllowed => "Have the account's owner add the namespace to `spec.allowedNamespaces` of the AwsAccount.",
     /// The role breaks a guardrail of the account.
@@ -135,6 +137,7 @@ impl Reason {
             self,
             Self::InvalidSpec
                 | Self::AccountNotFound
+                | Self::NoAccounts
                 | Self::NamespaceNotAllowed
                 | Self::GuardrailViolated
                 | Self::OwnedByOther

@@ -25,6 +25,10 @@ pub struct Applied {
     pub role: Option<ObservedRole>,
 }
 
+/// How many failures of AWS in one plan are tried again at once, and after which pause the first one is.
+const TRIES: u32 = 4;
+const FIRST_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+
 /// What we hold to be true was shown by AWS at least this recently, or is asked for again before a write.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -76,6 +80,7 @@ pub async fn apply(
     };
     let mut todo: VecDeque<Change> = plan.changes.into();
     let mut made_room = false;
+    let mut tries = 0;
     while let Some(change) = todo.pop_front() {
         if let Some(stop) = account.must_stop() {
             let failure = AwsFailure::not_made(change.operation(), &stop);
@@ -91,6 +96,13 @@ pub async fn apply(
                     .lock()
                     .wrote(name, applied.role.clone(), Instant::now());
                 applied.done.push(change);
+            }
+            // AWS answered that it failed. Every change may be made twice, and mostly the second try succeeds; a doubtful role would
+            // wait until a sweep has told.
+            Err(failure) if failure.class == Class::Transient && failure.code.is_some() && tries < TRIES => {
+                tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(tries)).await;
+                tries += 1;
+                todo.push_front(change);
             }
             Err(failure) => {
                 // A quota that is unknown here: what takes away goes first, where that is certain to help.

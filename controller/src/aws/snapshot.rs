@@ -232,6 +232,11 @@ impl Snapshot {
         self.reserved.remove(&name.to_lowercase());
     }
 
+    /// How many roles carry an owner tag of our cluster, and how many others there are.
+    pub fn counts(&self) -> (u32, u32) {
+        (self.managed, self.count().saturating_sub(self.managed))
+    }
+
     /// How many roles there are.
     fn count(&self) -> u32 {
         self.total + u32::try_from(self.others.len()).unwrap_or(u32::MAX)

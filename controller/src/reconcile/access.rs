@@ -5,8 +5,8 @@ use kube::{Api, ResourceExt as _};
 use rolectl_crds::AwsAccount;
 use tokio::sync::OnceCell;
 
-use super::Error;
 use super::context::Context;
+use super::{Error, bounded_call};
 use crate::role::selection::{admits, may_admit};
 
 /// A role's namespace, read at most once however many accounts ask for its labels.
@@ -32,7 +32,7 @@ impl<'a> Claimant<'a> {
             return Ok(without_labels);
         }
         let api: Api<Namespace> = Api::all(context.client.clone());
-        let read = async || api.get_opt(self.name).await;
+        let read = async || bounded_call(api.get_opt(self.name)).await;
         let found = self
             .found
             .get_or_try_init(read)

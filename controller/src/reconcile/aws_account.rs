@@ -41,6 +41,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often an account whose AWS account another object describes looks whether that is still so. A change wakes it.
 const YIELDING: Duration = Duration::from_mins(1);
 
+/// How many orphans a status names.
+const SHOWN_ORPHANS: usize = 20;
+
 /// Sweeps the account when it is due or asked for.
 pub async fn reconcile(object: Arc<AwsAccount>, context: Shared) -> Result<Action, Error> {
     if !context.ready().await {
@@ -107,6 +110,10 @@ async fn tend(object: &AwsAccount, context: &Context) -> Result<Action, Error> {
         .filter_map(|other| other.spec.guardrails.as_ref()?.max_roles);
     live.limit_roles(limits.min());
     wake_on_change(object, context);
+    // Before anything else, so that a request while nothing may be called is not a request once it may.
+    if context.account_newly_forced(object) {
+        context.progress(&live.name, |p| p.request(Instant::now()));
+    }
     if object.spec.suspend {
         park(object, context);
         let message = "suspended: no call is made in this account".to_owned();
@@ -166,7 +173,18 @@ async fn sweep_if_due(
         wait
     });
     if let Some(wait) = wait.filter(|w| !w.is_zero()) {
-        if object.metadata.deletion_timestamp.is_some() {
+        let recount = context.progress(&name, |p| std::mem::take(&mut p.recount) && p.failures == 0);
+        if recount {
+            let (counts, orphans) = count(object, context, live, 0, orphans_of(context, live));
+            if object.status.as_ref().and_then(|s| s.roles) != Some(counts) {
+                let counted = Counted {
+                    counts,
+                    orphans,
+                    took: None,
+                };
+                report(object, context, Reason::InSync, "swept".to_owned(), Some(counted)).await?;
+            }
+        } else if object.metadata.deletion_timestamp.is_some() {
             report(object, context, Reason::InSync, String::new(), None).await?;
         }
         return Ok(Action::requeue(wait));
@@ -213,11 +231,8 @@ async fn sweep_if_due(
         p.failure.take().is_some()
     });
     let drifted = wake_roles(object, context, live, recovered);
-    let counts = RoleCounts {
-        managed: merge.managed,
-        unmanaged: merge.unmanaged,
-        drifted,
-    };
+    let orphans = report_orphans(object, context, live);
+    let (counts, orphans) = count(object, context, live, drifted, orphans);
     let took = now.elapsed();
     tracing::info!(
         account = name,
@@ -227,16 +242,59 @@ async fn sweep_if_due(
         ?took,
         "swept"
     );
-    report_orphans(object, context, live);
-    report(
-        object,
-        context,
-        Reason::InSync,
-        "swept".to_owned(),
-        Some((counts, took)),
-    )
-    .await?;
+    let counted = Counted {
+        counts,
+        orphans,
+        took: Some(took),
+    };
+    report(object, context, Reason::InSync, "swept".to_owned(), Some(counted)).await?;
     Ok(Action::requeue(next))
+}
+
+/// What an account's status tells of its roles.
+struct Counted {
+    counts: RoleCounts,
+    /// Owners without an object.
+    orphans: Vec<String>,
+    /// How long the sweep took, if one was made.
+    took: Option<Duration>,
+}
+
+/// Counts the roles of the account as they are now. `found`: so many differ since the last sweep, and are about to be corrected.
+fn count(
+    object: &AwsAccount,
+    context: &Context,
+    live: &Account,
+    found: u32,
+    orphans: Vec<String>,
+) -> (RoleCounts, Vec<String>) {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let (managed, unmanaged) = live.snapshot.lock().counts();
+    let (mut reported, mut violating) = (0, 0);
+    for role in context.roles_of(object) {
+        let namespace = role.metadata.namespace.as_deref().unwrap_or_default();
+        let state = entry_in(&role, &live.name).map(|entry| entry.state);
+        if state == Some(Reason::Drifted) {
+            reported += 1;
+        }
+        let refused = matches!(
+            state,
+            Some(Reason::GuardrailViolated | Reason::NamespaceNotAllowed)
+        ) || !may_admit(object, namespace);
+        let owner = context.owner(namespace, &role.name_any());
+        if refused && live.snapshot.lock().holds(&owner) {
+            violating += 1;
+        }
+    }
+    let counts = RoleCounts {
+        managed,
+        unmanaged,
+        drifted: found.saturating_add(reported),
+        orphaned: number(orphans.len()),
+        violating,
+    };
+    context.progress(&live.name, |p| p.counts = counts);
+    (counts, orphans)
 }
 
 /// Reads the quotas when they are due, and how many roles AWS counts. Without them roles are made all the same, and
@@ -333,7 +391,10 @@ fn wake_on_change(object: &AwsAccount, context: &Context) {
     if before.as_ref() == Some(&now) {
         return;
     }
-    context.progress(&object.name_any(), |p| p.settled.clear());
+    context.progress(&object.name_any(), |p| {
+        p.settled.clear();
+        p.failing.clear();
+    });
     for role in context.roles_of(object) {
         context.wake_role(ObjectRef::from_obj(&*role));
     }
@@ -346,6 +407,7 @@ fn park(object: &AwsAccount, context: &Context) {
         p.session = None;
         p.failure = None;
         p.settled.clear();
+        p.failing.clear();
         !std::mem::replace(&mut p.parked, true)
     });
     context.live(object).snapshot.lock().forget();
@@ -406,8 +468,8 @@ fn strays(context: &Context, live: &Account) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Roles with our owner tag whose `IamRole` is gone, as after a finalizer was removed by force. Told, never touched.
-fn report_orphans(object: &AwsAccount, context: &Context, live: &Account) {
+/// Owners of the roles with our tag that have no `IamRole`, as after a finalizer was removed by force, in order.
+fn orphans_of(context: &Context, live: &Account) -> Vec<String> {
     let is_orphan = |(namespace, name): &(String, String)| {
         let watched = context.options.watch_namespace.as_ref();
         watched.is_none_or(|watched| watched == namespace)
@@ -424,6 +486,12 @@ fn report_orphans(object: &AwsAccount, context: &Context, live: &Account) {
         .map(|(namespace, name)| context.owner(&namespace, &name))
         .collect();
     orphans.sort();
+    orphans
+}
+
+/// Tells of new orphans once. They are never touched. Returns all of them.
+fn report_orphans(object: &AwsAccount, context: &Context, live: &Account) -> Vec<String> {
+    let orphans = orphans_of(context, live);
     let new = context.progress(&live.name, |p| {
         let new = p.orphans != orphans;
         p.orphans.clone_from(&orphans);
@@ -432,12 +500,13 @@ fn report_orphans(object: &AwsAccount, context: &Context, live: &Account) {
     if new && !orphans.is_empty() {
         let shown: Vec<&str> = orphans.iter().take(5).map(String::as_str).collect();
         let note = format!(
-            "{} roles carry our owner tag but have no IamRole ({}): apply the IamRole again to manage them, or delete them by hand",
-            orphans.len(),
+            "{} carry our owner tag but have no IamRole ({}): apply the IamRole again to manage them, or delete them manually",
+            roles_counted(orphans.len()),
             shown.join(", ")
         );
         events::publish(context, object, EventType::Warning, "Orphaned", "Sweep", &note);
     }
+    orphans
 }
 
 /// Removes the finalizer of an account that no role needs any more. Returns true when it is removed.
@@ -528,12 +597,16 @@ fn in_use(object: &AwsAccount, context: &Context) -> String {
         .map(|role| full_name(role))
         .chain(unreadable.map(|role| format!("{} (which cannot be read)", role.full_name())))
         .collect();
-    let plural = if users.len() == 1 { "" } else { "s" };
     format!(
-        "still used by {} role{plural}: {}. Take the account out of their spec.accounts first",
-        users.len(),
+        "still used by {}: {}. Take the account out of their spec.accounts first",
+        roles_counted(users.len()),
         users.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
     )
+}
+
+fn roles_counted(count: usize) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} role{plural}")
 }
 
 /// Publishes what the account's owner may not have meant by the guardrails, once for each generation.
@@ -560,7 +633,7 @@ async fn report(
     context: &Context,
     reason: Reason,
     message: String,
-    swept: Option<(RoleCounts, Duration)>,
+    counted: Option<Counted>,
 ) -> Result<(), Error> {
     let (reason, message) = match reason {
         Reason::InSync if object.metadata.deletion_timestamp.is_some() => {
@@ -590,11 +663,20 @@ async fn report(
         cluster: Some(context.options.cluster.clone()),
         ..prior.cloned().unwrap_or_default()
     };
-    if let Some((counts, took)) = swept {
-        status.last_sweep_time = Some(Time(now));
-        status.last_sweep_duration_ms = u64::try_from(took.as_millis()).ok();
+    if let Some(Counted {
+        counts,
+        mut orphans,
+        took,
+    }) = counted
+    {
         status.roles = Some(counts);
-        status.quotas = context.live(object).quotas();
+        orphans.truncate(SHOWN_ORPHANS);
+        status.orphans = orphans;
+        if let Some(took) = took {
+            status.last_sweep_time = Some(Time(now));
+            status.last_sweep_duration_ms = u64::try_from(took.as_millis()).ok();
+            status.quotas = context.live(object).quotas();
+        }
     }
     let api: Api<AwsAccount> = Api::all(context.client.clone());
     if context

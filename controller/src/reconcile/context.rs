@@ -17,7 +17,11 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use parking_lot::{Mutex, RwLock};
-use rolectl_crds::{AccountStatus, AwsAccount, FINALIZER, IamRole, MfaSession, Reason};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use rolectl_crds::{
+    AccountStatus, AwsAccount, FINALIZER, IamRole, MfaSession, RECONCILE_ANNOTATION, Reason, RoleCounts,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -30,7 +34,7 @@ use super::mfa_session::SecretWatches;
 use super::role_names::RoleNames;
 use super::shards::Shards;
 use super::store::UnreadableObjects;
-use super::{Error, Options, Shared};
+use super::{Error, Options, Shared, bounded_call};
 use crate::aws::account::{Account, Surroundings};
 use crate::aws::session::{OpenSession, SessionState, Sessions};
 use crate::conditions::ready_reason;
@@ -134,6 +138,10 @@ pub struct AccountProgress {
     pub due: Option<Instant>,
     /// A sweep was asked for.
     pub wanted: bool,
+    /// Hash of the account's reconcile annotation.
+    pub forced: Option<u64>,
+    /// When the last sweep that a user asked for was due.
+    pub requested: Option<Instant>,
     /// Number of the session that the snapshot was made on.
     pub session: Option<u64>,
     /// Why the account cannot be worked on, if it cannot.
@@ -148,14 +156,57 @@ pub struct AccountProgress {
     pub settled: HashMap<u64, Settled>,
     /// Whether the roles know already that no call may be made.
     pub parked: bool,
+    /// Changes that AWS refused or that failed, by [`Context::id`] of the role.
+    pub failing: HashMap<u64, Failing>,
+    /// Owners without object that were already reported.
+    pub orphans: Vec<String>,
+    /// The counts are to be made again.
+    pub recount: bool,
+    /// The counts as they were last.
+    pub counts: RoleCounts,
     /// While the account is being deleted: how often all roles were listed in vain, and when they may be listed again.
     pub lists: u32,
     /// See `lists`.
     pub list_again: Option<Instant>,
-    /// Owners without object that were already reported.
-    pub orphans: Vec<String>,
     /// The object that acts for the AWS account in place of this one.
     pub yields_to: Option<String>,
+}
+
+/// How often the changes of one role failed in one account in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// Generation of the `IamRole` that was tried.
+    pub generation: Option<i64>,
+    /// Failures in a row. Waiting is none.
+    pub count: u32,
+    /// When to try again.
+    pub retry: Instant,
+}
+
+/// How long the counts of an account trail its roles.
+const RECOUNT: Duration = Duration::from_secs(2);
+
+/// How often users can have an account swept, whatever they annotate.
+const REQUEST_PAUSE: Duration = Duration::from_secs(10);
+
+impl AccountProgress {
+    /// A user asks for a sweep. Too soon after the last such request the sweep is put off, never left out.
+    pub fn request(&mut self, now: Instant) {
+        let earliest = self.requested.map(|last| last + REQUEST_PAUSE);
+        match earliest.filter(|earliest| *earliest > now) {
+            None => {
+                self.requested = Some(now);
+                self.wanted = true;
+            }
+            Some(earliest) => {
+                // One that is put off already serves this request, too.
+                let put_off = self.requested.filter(|at| *at > now);
+                let at = put_off.unwrap_or(earliest);
+                self.requested = Some(at);
+                self.due = self.due.map(|due| due.min(at));
+            }
+        }
+    }
 }
 
 /// Objects that are worked on just now, by [`Context::id`].
@@ -324,6 +375,8 @@ pub struct Context {
     live: RwLock<HashMap<String, Arc<Account>>>,
     progress: Mutex<HashMap<String, AccountProgress>>,
     failures: Mutex<HashMap<ObjectRef<IamRole>, Failures>>,
+    /// Reconciles in a row that the API server made fail, by the hash of the object's uid.
+    api_failures: Mutex<HashMap<u64, u32>>,
     forced: Mutex<HashMap<u64, u64>>,
     warned: Mutex<HashMap<u64, Option<i64>>>,
     /// Hash of the last status that we wrote, by the hash of the object's uid.
@@ -365,6 +418,7 @@ impl Context {
             live: RwLock::default(),
             progress: Mutex::default(),
             failures: Mutex::default(),
+            api_failures: Mutex::default(),
             forced: Mutex::default(),
             warned: Mutex::default(),
             written: Mutex::default(),
@@ -479,6 +533,8 @@ impl Context {
         metrics.bucket_level.clear();
         metrics.sweep_age.clear();
         metrics.sweep_overdue.clear();
+        metrics.orphaned.clear();
+        metrics.violating.clear();
         metrics.sweep_seconds.clear();
         metrics
             .accounts_held
@@ -494,6 +550,12 @@ impl Context {
                 .sweep_overdue
                 .get_or_create(&account)
                 .set(self.overdue(live));
+            let counts = self.progress(&live.name, |p| p.counts);
+            let gauge = |family: &Family<OfAccount, Gauge>, count: u32| {
+                family.get_or_create(&account).set(count.into());
+            };
+            gauge(&metrics.orphaned, counts.orphaned);
+            gauge(&metrics.violating, counts.violating);
             if let Some((at, took)) = self.progress(&live.name, |p| p.swept) {
                 metrics
                     .sweep_age
@@ -769,6 +831,43 @@ impl Context {
         self.wake_account(account);
     }
 
+    /// How the changes of a role have failed in an account.
+    pub fn failing(&self, account: &str, role: u64) -> Option<Failing> {
+        self.progress.lock().get(account)?.failing.get(&role).copied()
+    }
+
+    /// A role's state in the account has changed: the account's counts are made again, once for all changes of the next moment.
+    pub fn recount(&self, account: &str) {
+        let pending = match self.progress.lock().get_mut(account) {
+            Some(progress) => std::mem::replace(&mut progress.recount, true),
+            // Nobody looks after it here.
+            None => true,
+        };
+        if !pending {
+            let (queue, key) = (self.queues.accounts.clone(), ObjectRef::new(account));
+            tokio::spawn(async move {
+                tokio::time::sleep(RECOUNT).await;
+                // A closed queue means that the process goes down.
+                let _ = queue.send(key);
+            });
+        }
+    }
+
+    /// Asks for a sweep on behalf of a user.
+    pub fn request_sweep(&self, account: &str) {
+        self.progress(account, |p| p.request(Instant::now()));
+        self.wake_account(account);
+    }
+
+    /// The account's reconcile annotation, when its value was not seen before. The first look after a start is no request.
+    pub fn account_newly_forced(&self, account: &AwsAccount) -> bool {
+        let value = account.annotations().get(RECONCILE_ANNOTATION);
+        let value = value.map(String::as_str).unwrap_or_default();
+        let hash = self.hasher.hash_one(value);
+        let before = self.progress(&account.name_any(), |p| p.forced.replace(hash));
+        before.is_some_and(|before| before != hash) && !value.is_empty()
+    }
+
     /// Puts an account in its queue.
     pub fn wake_account(&self, name: &str) {
         // A closed queue means that the process goes down.
@@ -812,6 +911,26 @@ impl Context {
         self.warned.lock().insert(id, generation) != Some(generation)
     }
 
+    /// The API server made a reconcile of the object fail: how many times in a row.
+    pub fn api_failed<K: Resource>(&self, object: &K) -> u32 {
+        let mut failures = self.api_failures.lock();
+        // Of objects that were deleted meanwhile nobody tells.
+        if failures.len() > 100_000 {
+            failures.clear();
+        }
+        let count = failures
+            .entry(self.hasher.hash_one(&object.meta().uid))
+            .or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    /// A reconcile of the object went through.
+    pub fn api_answered<K: Resource>(&self, object: &K) {
+        let id = self.hasher.hash_one(&object.meta().uid);
+        self.api_failures.lock().remove(&id);
+    }
+
     /// One more failure of a role: how many in a row, and since when.
     pub fn failed(&self, key: &ObjectRef<IamRole>) -> (u32, Duration) {
         let mut failures = self.failures.lock();
@@ -851,6 +970,7 @@ impl Context {
         }
         for progress in self.progress.lock().values_mut() {
             progress.settled.remove(&id);
+            progress.failing.remove(&id);
         }
         if let Some(uid) = uid {
             self.written.lock().remove(&self.hasher.hash_one(uid));
@@ -936,9 +1056,12 @@ impl Context {
         // With the resource version: another's finalizer that we have not seen is never lost.
         let patch =
             json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
-        match api
-            .patch_metadata(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
-            .await
+        match bounded_call(api.patch_metadata(
+            &object.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(&patch),
+        ))
+        .await
         {
             Ok(now) => Ok(now.metadata.resource_version),
             Err(kube::Error::Api(e)) if e.code == 404 && !wanted => Ok(None),
@@ -948,7 +1071,7 @@ impl Context {
                     return Err(Error::Contended);
                 }
                 // Our cache trails: take the finalizers as they are now.
-                let now = api.get_opt(&object.name_any()).await;
+                let now = bounded_call(api.get_opt(&object.name_any())).await;
                 let now = now.map_err(Error::kube("could not read the object"))?;
                 // Another replica may have let it go.
                 let Some(now) = now else {
@@ -974,9 +1097,9 @@ impl Context {
                     finalizers.push(FINALIZER.to_owned());
                 }
                 let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": now.resource_version()}});
-                let done = api
-                    .patch_metadata(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
-                    .await;
+                let (name, params, patch) = (object.name_any(), PatchParams::default(), Patch::Merge(&patch));
+                let done = api.patch_metadata(&name, &params, &patch);
+                let done = bounded_call(done).await;
                 done.map(|_| None)
                     .map_err(Error::kube("could not write the finalizer"))
             }
@@ -1005,7 +1128,7 @@ pub async fn apply_status(
     let mut request = request.map_err(kube::Error::BuildRequest)?;
     request.headers_mut().insert(ACCEPT, METADATA_ONLY);
     // As text: `managedFields` can be nested more deeply than a parser follows.
-    let answer = client.request_text(request).await?;
+    let answer = bounded_call(client.request_text(request)).await?;
     Ok(objects::version(answer.as_bytes()))
 }
 
@@ -1032,7 +1155,8 @@ pub fn entry_in<'a>(role: &'a IamRole, account: &str) -> Option<&'a AccountStatu
 
 /// Whether the role's status says that it stands, or may stand, in the account.
 pub fn stands_in(role: &IamRole, account: &str) -> bool {
-    entry_in(role, account).is_some()
+    let groups = role.status.iter().flat_map(|s| &s.more_accounts);
+    entry_in(role, account).is_some() || groups.flat_map(|g| &g.names).any(|name| name == account)
 }
 
 /// How long to wait after so many failures in a row: doubled from the first wait up to the longest, and spread.
@@ -1050,4 +1174,33 @@ pub fn distinct(names: impl IntoIterator<Item = String>) -> Vec<String> {
         .into_iter()
         .filter(|name| seen.insert(name.clone()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_can_have_an_account_swept_once_in_ten_seconds() {
+        let start = Instant::now();
+        let mut p = AccountProgress {
+            due: Some(start + Duration::from_mins(5)),
+            ..AccountProgress::default()
+        };
+        p.request(start);
+        assert!(std::mem::take(&mut p.wanted), "the first one is served at once");
+        for second in 1..10 {
+            p.request(start + Duration::from_secs(second));
+            assert!(!p.wanted);
+            assert_eq!(p.due, Some(start + REQUEST_PAUSE), "put off, not left out");
+        }
+        // The sweep that was put off has been made.
+        p.due = Some(start + Duration::from_mins(5));
+        p.request(start + Duration::from_secs(11));
+        assert!(!p.wanted);
+        assert_eq!(p.due, Some(start + 2 * REQUEST_PAUSE));
+        p.due = None;
+        p.request(start + Duration::from_mins(1));
+        assert!(p.wanted);
+    }
 }

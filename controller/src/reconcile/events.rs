@@ -43,7 +43,10 @@ pub fn news(done: &[(String, String)]) -> Vec<(String, String)> {
         .take(MOST)
         .map(|(changes, accounts)| {
             let first = accounts.first().copied().unwrap_or_default();
-            (action(first), format!("{}: {changes}", listed(&accounts)))
+            (
+                action("Apply", first),
+                format!("{}: {changes}", listed(&accounts)),
+            )
         })
         .collect();
     if left > 0 {
@@ -55,9 +58,9 @@ pub fn news(done: &[(String, String)]) -> Vec<(String, String)> {
     news
 }
 
-/// Names are up to 253 characters, and may differ at their ends only.
-fn action(account: &str) -> String {
-    let action = format!("Apply:{account}");
+/// The action of an event about one account. Names are up to 253 characters, and may differ at their ends only.
+pub fn action(verb: &str, account: &str) -> String {
+    let action = format!("{verb}:{account}");
     if action.len() <= ACTION {
         return action;
     }

@@ -7,7 +7,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
@@ -25,21 +25,23 @@ use rolectl_crds::{
 use tokio::sync::OnceCell;
 
 use super::access::Claimant;
-use super::context::{Context, Others, Patched, Settled, backoff, distinct, is_same_account};
+use super::context::{Context, Failing, Others, Patched, Settled, backoff, distinct, is_same_account};
 use super::shards::View;
-use super::{Error, Shared, error_chain, events};
+use super::{Error, Shared, bounded_call, error_chain, events};
 use crate::aws::account::{Account, AccountError, Writer};
 use crate::aws::apply::{Applied, apply, verify};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{OpenSession, SessionState};
 use crate::aws::snapshot::Lookup;
 use crate::conditions::ready_reason;
+use crate::role::bounded::clip;
 use crate::role::decide::{decide, deletion_policy, enforce, forbids_removal, wanted, works_through};
 use crate::role::desired::{full_name, name_in_aws};
 use crate::role::managed_policy::suggestion;
 use crate::role::plan::{Kept, is_ours};
-use crate::role::selection::{may_admit, selector_error, targets};
-use crate::role::status::{SHOWN_CHANGES, status, without_accounts};
+use crate::role::removed::removed;
+use crate::role::selection::{may_admit, nothing_selected, selector_error, targets};
+use crate::role::status::{CHANGE, Facts, SHOWN_CHANGES, bounded, status, without_accounts};
 use crate::role::{Change, DesiredRole, Known, ObservedRole, Plan, Refusal, plan_removal};
 
 /// How often what only a user can mend is looked at again: the cure may have come from outside Kubernetes.
@@ -49,13 +51,21 @@ const STALLED_RETRY: Duration = Duration::from_mins(5);
 const INTERIM: (Duration, Duration) = (Duration::from_secs(3), Duration::from_millis(20));
 /// In how many accounts one role is worked on at a time. Each takes some ten kilobytes meanwhile.
 const ACCOUNTS_AT_ONCE: usize = 64;
+/// How soon a change that AWS refused is tried again, at first and at most.
+const REFUSED: (Duration, Duration) = (Duration::from_secs(5), STALLED_RETRY);
 /// How soon a failure is tried again, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+
+/// A sweep that is due this soon is waited for: no other is asked for.
+const SOON: Duration = Duration::from_secs(10);
 
 /// How often a status is made anew because another replica wrote first.
 const ATTEMPTS: u32 = 8;
 /// How long to let the others go first then, at first and at most.
 const GIVE_WAY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// Reason of the event that tells of corrected drift.
+const DRIFT_CORRECTED: &str = "DriftCorrected";
 
 /// What came of one account.
 struct Outcome {
@@ -88,8 +98,12 @@ struct Work<'a> {
     owner: String,
     /// The entries of the object's status, by account.
     entries: HashMap<&'a str, &'a AccountStatus>,
+    /// Accounts that only the selector names and that do not allow the namespace: its tenants learn how many there are.
+    not_allowed: OnceCell<HashSet<String>>,
     /// Set once the finalizer is on the object. Before that nothing is written to AWS.
     finalizer: OnceCell<()>,
+    /// One status is written at a time, so that none overtakes another.
+    writing: tokio::sync::Mutex<()>,
     /// The object as we have written it ourselves since, where others write it, too.
     latest: Mutex<Option<IamRole>>,
 }
@@ -117,6 +131,7 @@ pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Er
             format!("spec.accounts.selector: {problem}. Until then the role stays as it is everywhere");
         return work.report_whole(Reason::InvalidSpec, &message).await;
     }
+    work.find_not_allowed().await?;
     work.look_again_if_asked();
     let (wanted, unknown) = work.resolve();
     let leaving = work.leaving(&wanted);
@@ -143,6 +158,7 @@ pub fn shrink(role: &mut IamRole) {
     shrink_map(&mut role.spec.inline_policies);
     shrink_map(&mut role.spec.tags);
     if let Some(status) = &mut role.status {
+        status.expand();
         status.conditions.shrink_to_fit();
         status.accounts.shrink_to_fit();
     }
@@ -178,7 +194,9 @@ impl<'a> Work<'a> {
             claimant: Claimant::new(namespace),
             part: context.shards.view(),
             foreign: context.foreign_accounts(),
+            not_allowed: OnceCell::new(),
             finalizer: OnceCell::new_with(has_finalizer.then_some(())),
+            writing: tokio::sync::Mutex::default(),
             latest: Mutex::default(),
             entries: entries.map(|entry| (entry.name.as_str(), entry)).collect(),
             namespace,
@@ -198,13 +216,47 @@ impl<'a> Work<'a> {
         if !self.context.newly_forced(&self.key, value) {
             return;
         }
+        // An account that does not allow the namespace is not read for its sake.
+        let refused = self.not_allowed.get();
         for account in self.resolve().0 {
-            let account = account.name_any();
+            let name = account.name_any();
+            let allowed = may_admit(&account, self.namespace) && !refused.is_some_and(|r| r.contains(&name));
+            if !allowed || account.spec.suspend {
+                continue;
+            }
             // Also what was given up on is tried again.
-            self.context
-                .progress(&account, |p| p.settled.remove(&self.context.id(&self.key)));
-            self.context.want_sweep(&account);
+            let id = self.context.id(&self.key);
+            self.context.progress(&name, |p| {
+                p.settled.remove(&id);
+                p.failing.remove(&id);
+            });
+            self.context.request_sweep(&name);
         }
+    }
+
+    /// Finds the accounts that only the selector names and that do not allow the namespace.
+    async fn find_not_allowed(&self) -> Result<(), Error> {
+        let find = async || {
+            let named: HashSet<&String> = self.role.spec.accounts.names.iter().collect();
+            let mut refused = HashSet::new();
+            for account in self.targets() {
+                let name = account.name_any();
+                if !named.contains(&name) && !self.claimant.may_use(self.context, &account).await? {
+                    refused.insert(name);
+                }
+            }
+            Ok::<_, Error>(refused)
+        };
+        self.not_allowed.get_or_try_init(find).await.map(|_| ())
+    }
+
+    /// Whether the entry would tell the namespace's tenants of an account that is none of their business. While an object is
+    /// being deleted, replicas learn from entries how far each is.
+    fn is_hidden(&self, entry: &AccountStatus) -> bool {
+        let has_had_it = entry.role_id.is_some() || entry.last_applied_generation.is_some();
+        let shared_end = self.role.metadata.deletion_timestamp.is_some() && self.context.shares_roles();
+        let refused = self.not_allowed.get().is_some_and(|r| r.contains(&entry.name));
+        refused && !has_had_it && !shared_end
     }
 
     /// Whether the account of this name is ours to look after in this reconcile.
@@ -274,7 +326,7 @@ impl<'a> Work<'a> {
             let result = if let Err(why) = self.permit(account, stays) {
                 Ok(self.unchanged(account, &why))
             } else if stays {
-                self.ensure(account).await
+                Box::pin(self.ensure(account)).await
             } else {
                 self.leave(account).await
             };
@@ -308,7 +360,9 @@ impl<'a> Work<'a> {
         // Ever more seldom: what is under way then is slow.
         let accounts = u32::try_from(slow.len()).unwrap_or(u32::MAX);
         let mut pause = INTERIM.0 + INTERIM.1 * accounts;
-        let mut news = Box::pin(tokio::time::sleep(pause));
+        let mut due = Box::pin(tokio::time::sleep(pause));
+        // Written beside the calls: an API server that is slow must not stop them.
+        let mut interim: OptionFuture<BoxFuture<'_, ()>> = None.into();
         loop {
             while running.len() < ACCOUNTS_AT_ONCE
                 && let Some((account, stays)) = waiting.pop_front()
@@ -327,20 +381,32 @@ impl<'a> Work<'a> {
                         }
                     }
                 },
-                () = &mut news => {
+                Some(()) = &mut interim => {
+                    interim = None.into();
+                    pause *= 2;
+                    due.as_mut().reset(tokio::time::Instant::now() + pause);
+                },
+                () = &mut due => {
                     let mut accounts: Vec<AccountStatus> = outcomes.iter().filter_map(|o: &Outcome| o.status.clone()).collect();
                     accounts.extend(slow.iter().filter_map(|account| self.unchanged(account, "under way").status));
-                    // Once: the calls under way wait meanwhile, and the next news come soon.
-                    let told = self.write(1, |latest| self.compose(latest, self.role.metadata.generation, &accounts));
-                    if let Err(error) = told.await {
-                        tracing::warn!(role = %self.key, %error, "interim status not written");
-                    }
-                    pause *= 2;
-                    news.as_mut().reset(tokio::time::Instant::now() + pause);
+                    interim = Some(self.write_interim(accounts).boxed()).into();
+                    // Not before this one is written.
+                    due.as_mut().reset(tokio::time::Instant::now() + Duration::from_hours(1));
                 }
             }
         }
+        // Two writes at a time could overtake each other.
+        interim.await;
         failure.map_or(Ok(outcomes), Err)
+    }
+
+    /// Once: the next one comes soon.
+    async fn write_interim(&self, accounts: Vec<AccountStatus>) {
+        let generation = self.role.metadata.generation;
+        let write = self.write(1, |latest| self.compose(latest, generation, &accounts));
+        if let Err(error) = write.await {
+            tracing::warn!(role = %self.key, %error, "interim status not written");
+        }
     }
 
     fn prior(&self, account: &str) -> Option<&'a AccountStatus> {
@@ -517,8 +583,14 @@ impl<'a> Work<'a> {
             );
             if let Some(status) = &mut outcome.status {
                 status.changes = shown(&plan);
+                if !self.has_told_drift(status) {
+                    self.tell_drifted(&status.name, &status.changes);
+                }
             }
             return Ok(outcome);
+        }
+        if self.must_pause(account) {
+            return Ok(self.unchanged(account, "waiting before the next try"));
         }
         let ours = observed
             .as_ref()
@@ -686,15 +758,40 @@ impl<'a> Work<'a> {
             return;
         }
         let note = format!("{}: {message}", entry.name);
-        let action = format!("Keep:{}", entry.name)
-            .chars()
-            .take(128)
-            .collect::<String>();
+        let action = events::action("Keep", &entry.name);
         events::publish(
             self.context,
             self.role,
             EventType::Warning,
             "Restricted",
+            &action,
+            &note,
+        );
+    }
+
+    /// Whether the status has this difference already. One that is not shown there is taken for the same.
+    fn has_told_drift(&self, entry: &AccountStatus) -> bool {
+        let told = self
+            .prior(&entry.name)
+            .filter(|p| p.state == Reason::Drifted && p.observed_generation == self.role.metadata.generation);
+        told.is_some_and(|told| {
+            let is_shown = told.account_id.is_some();
+            let changes = entry.changes.iter().map(|change| clip(change, CHANGE));
+            !is_shown || changes.eq(told.changes.iter().map(String::as_str))
+        })
+    }
+
+    fn tell_drifted(&self, account: &str, changes: &[String]) {
+        let note = format!(
+            "{account}: drift detected; not corrected because spec.drift is Report: {}",
+            changes.join("; ")
+        );
+        let action = events::action("Drift", account);
+        events::publish(
+            self.context,
+            self.role,
+            EventType::Warning,
+            "Drifted",
             &action,
             &note,
         );
@@ -774,6 +871,9 @@ impl<'a> Work<'a> {
         {
             return Ok(self.outcome(account, Reason::GuardrailViolated, message));
         }
+        if self.must_pause(account) {
+            return Ok(self.unchanged(account, "waiting before the next try"));
+        }
         self.hold_unless_deleted().await?;
         let name = observed
             .as_ref()
@@ -784,6 +884,7 @@ impl<'a> Work<'a> {
         let made = matches!(&applied, Ok(Applied { failed: None, done, .. }) if !done.is_empty());
         let mut outcome = self.applied(account, &live, &session, applied, &Kept::default());
         if made {
+            self.made(account);
             self.unsettle(account);
             outcome.status = None;
         }
@@ -978,7 +1079,12 @@ impl<'a> Work<'a> {
             Some(None) => Ok((None, tokio::time::Instant::now())),
             None => {
                 // The sweep wakes us when it is through. The first one comes by itself.
-                if swept {
+                let now = tokio::time::Instant::now();
+                let soon = now + SOON;
+                let comes = self
+                    .context
+                    .progress(&live.name, |p| p.wanted || p.due.is_none_or(|due| due <= soon));
+                if swept && !comes {
                     self.context.want_sweep(&live.name);
                 }
                 Err(Box::new(self.unchanged(account, "reading the account's roles")))
@@ -1032,7 +1138,16 @@ impl<'a> Work<'a> {
             live.snapshot.lock().doubt(name, tokio::time::Instant::now());
             return Ok(Applied::default());
         }
-        Ok(apply(&writer, &iam, name, plan, observed).await)
+        let before = observed.clone();
+        let applied = apply(&writer, &iam, name, plan, observed).await;
+        let removed = before.and_then(|before| removed(&before, &applied.done));
+        if let Some(removed) = removed {
+            tracing::warn!(
+                role = %self.key, account = account.spec.account_id, name, removed,
+                "removed from the role in AWS"
+            );
+        }
+        Ok(applied)
     }
 
     fn applied(
@@ -1082,6 +1197,13 @@ impl<'a> Work<'a> {
                     account.spec.account_id
                 );
                 tracing::warn!(role = %self.key, account = account.spec.account_id, %reason, message, "not applied");
+                if failure.class != Class::NotMade {
+                    self.failed(account, reason);
+                }
+                // What AWS did is not certain: one look tells, and a role in doubt is not looked at otherwise.
+                if matches!(live.snapshot.lock().lookup(self.role_name()), Lookup::Unknown) {
+                    self.context.want_sweep(&live.name);
+                }
                 self.settle_as(account, reason, message, applied.role.as_ref())
             }
         };
@@ -1112,6 +1234,9 @@ impl<'a> Work<'a> {
             }
             other => other.reason(),
         };
+        if matches!(error, AccountError::Aws(_)) {
+            self.failed(account, reason);
+        }
         self.outcome(
             account,
             reason,
@@ -1120,6 +1245,7 @@ impl<'a> Work<'a> {
     }
 
     fn in_sync(&self, account: &AwsAccount, observed: Option<&ObservedRole>, kept: &Kept) -> Outcome {
+        self.made(account);
         let mut status = self.entry(account, Reason::InSync, kept.message());
         self.tell_restricted(&status, kept);
         status.arn = observed.map(|o| o.arn.clone());
@@ -1169,17 +1295,63 @@ impl<'a> Work<'a> {
         });
     }
 
+    /// AWS refused a change in the account, or failed: it is tried again, at first soon and then ever more seldom, because the cause
+    /// may lie outside Kubernetes.
+    fn failed(&self, account: &AwsAccount, reason: Reason) {
+        let pauses = if reason.is_stalled() { REFUSED } else { BACKOFF };
+        let (id, generation) = (self.context.id(&self.key), self.role.metadata.generation);
+        self.context.progress(&account.name_any(), |p| {
+            let before = p.failing.get(&id).filter(|f| f.generation == generation);
+            let count = before.map_or(0, |f| f.count).saturating_add(1);
+            let retry = tokio::time::Instant::now() + backoff(count, pauses);
+            let failing = Failing {
+                generation,
+                count,
+                retry,
+            };
+            p.failing.insert(id, failing);
+        });
+    }
+
+    /// The changes in the account were made.
+    fn made(&self, account: &AwsAccount) {
+        let id = self.context.id(&self.key);
+        self.context
+            .progress(&account.name_any(), |p| p.failing.remove(&id));
+    }
+
+    /// How long until the account's changes are tried again, where they have failed.
+    fn pause(&self, account: &str) -> Option<Duration> {
+        let failing = self.context.failing(account, self.context.id(&self.key))?;
+        let now = tokio::time::Instant::now();
+        (failing.generation == self.role.metadata.generation)
+            .then(|| failing.retry.saturating_duration_since(now))
+    }
+
+    fn must_pause(&self, account: &AwsAccount) -> bool {
+        self.pause(&account.name_any())
+            .is_some_and(|pause| !pause.is_zero())
+    }
+
     /// When to look again by ourselves.
     fn next(&self, accounts: &[AccountStatus]) -> Action {
-        if accounts.iter().any(|a| a.state.is_reconciling()) {
-            let (count, _) = self.context.failed(&self.key);
-            return Action::requeue(backoff(count, BACKOFF));
-        }
-        self.context.succeeded(&self.key);
-        if accounts.iter().any(|a| a.state.is_stalled()) {
-            return Action::requeue(STALLED_RETRY.mul_f64(rand::random_range(0.9..1.1)));
-        }
-        Action::await_change()
+        let waits = accounts.iter().any(|a| a.state.is_reconciling());
+        let count = if waits {
+            self.context.failed(&self.key).0
+        } else {
+            self.context.succeeded(&self.key);
+            0
+        };
+        let unfinished = accounts
+            .iter()
+            .filter(|a| a.state.is_reconciling() || a.state.is_stalled());
+        let pauses = unfinished.map(|a| match self.pause(&a.name) {
+            // Not before it is due, or the pass would find that it must wait.
+            Some(pause) => pause + Duration::from_millis(10),
+            None if a.state.is_reconciling() => backoff(count, BACKOFF),
+            None => STALLED_RETRY.mul_f64(rand::random_range(0.9..1.1)),
+        });
+        pauses.min().map_or_else(Action::await_change, Action::requeue)
     }
 
     /// Removes the role in every account, then the finalizer from the object.
@@ -1194,6 +1366,7 @@ impl<'a> Work<'a> {
             let message = "deletion waits: suspended. Set spec.suspend: false to let it go on";
             return self.report_whole(Reason::Suspended, message).await;
         }
+        self.find_not_allowed().await?;
         let mut accounts = self.resolve().0;
         accounts.extend(self.leaving(&accounts));
         let (removed, accounts): (Vec<_>, Vec<_>) = accounts.into_iter().partition(|account| {
@@ -1306,8 +1479,13 @@ impl<'a> Work<'a> {
     }
 
     fn tell(&self, done: &[(String, String)], reason: &str) {
+        // Somebody changed the role behind our back: an operator may have to look at what was removed.
+        let type_ = || match reason {
+            DRIFT_CORRECTED => EventType::Warning,
+            _ => EventType::Normal,
+        };
         for (action, note) in events::news(done) {
-            events::publish(self.context, self.role, EventType::Normal, reason, &action, &note);
+            events::publish(self.context, self.role, type_(), reason, &action, &note);
         }
     }
 
@@ -1320,7 +1498,13 @@ impl<'a> Work<'a> {
             self.compose(latest, self.role.metadata.generation, &accounts)
         })
         .await?;
-        self.tell(done, if corrected { "DriftCorrected" } else { "Applied" });
+        self.tell(done, if corrected { DRIFT_CORRECTED } else { "Applied" });
+        for entry in &accounts {
+            let before = self.prior(&entry.name).map(|p| p.state);
+            if before != Some(entry.state) || done.iter().any(|(account, _)| *account == entry.name) {
+                self.context.recount(&entry.name);
+            }
+        }
         Ok(())
     }
 
@@ -1329,7 +1513,7 @@ impl<'a> Work<'a> {
         if self.leads() {
             let generation = self.role.metadata.generation;
             self.write(ATTEMPTS, |latest| {
-                let (prior, message) = (latest.status.as_ref(), message.to_owned());
+                let prior = latest.status.as_ref();
                 without_accounts(prior, generation, reason, message, Timestamp::now())
             })
             .await?;
@@ -1359,11 +1543,26 @@ impl<'a> Work<'a> {
             message: Some("waiting for the controller that looks after it".to_owned()),
             ..AccountStatus::new(name, Reason::Progressing)
         }));
-        status(latest.status.as_ref(), generation, accounts, Timestamp::now())
+        accounts.retain(|entry| !self.is_hidden(entry));
+        let shown: HashSet<&str> = accounts.iter().map(|entry| entry.name.as_str()).collect();
+        let refused = self.not_allowed.get().into_iter().flatten();
+        let not_allowed = refused.filter(|name| !shown.contains(name.as_str())).count();
+        let no_accounts = if accounts.is_empty() && not_allowed == 0 {
+            nothing_selected(self.role, &self.context.stores.accounts.state())
+        } else {
+            String::new()
+        };
+        let facts = Facts {
+            accounts,
+            not_allowed: u32::try_from(not_allowed).unwrap_or(u32::MAX),
+            no_accounts: &no_accounts,
+        };
+        status(latest.status.as_ref(), generation, facts, Timestamp::now())
     }
 
     /// Writes the status that `make` makes of the object, and of the object as it is now where others have written.
     async fn write(&self, attempts: u32, make: impl Fn(&IamRole) -> IamRoleStatus) -> Result<(), Error> {
+        let _alone = self.writing.lock().await;
         let api: Api<IamRole> = self.context.api_of(self.role);
         let others = if self.context.shares_roles() {
             Others::Write
@@ -1376,8 +1575,9 @@ impl<'a> Work<'a> {
             .take()
             .map_or(Cow::Borrowed(self.role), Cow::Owned);
         for attempt in 1..=attempts {
-            let prior = latest.status.as_ref();
-            let status = make(&latest);
+            let prior = latest.status.as_ref().map(IamRoleStatus::collapse);
+            let prior = prior.as_ref();
+            let mut status = bounded(&make(&latest));
             let patched = self
                 .context
                 .patch_status(&api, &*latest, prior, &status, others)
@@ -1395,6 +1595,7 @@ impl<'a> Work<'a> {
                     if others == Others::Write {
                         let mut latest = latest.into_owned();
                         latest.metadata.resource_version = version;
+                        status.expand();
                         latest.status = Some(status);
                         *self.latest.lock() = Some(latest);
                     }
@@ -1405,9 +1606,14 @@ impl<'a> Work<'a> {
                 }
                 Patched::Stale => {}
             }
-            let now = api.get_opt(&self.name).await;
+            let now = bounded_call(api.get_opt(&self.name)).await;
             match now.map_err(Error::kube("could not read the role"))? {
-                Some(now) if now.metadata.uid == self.role.metadata.uid => latest = Cow::Owned(now),
+                Some(mut now) if now.metadata.uid == self.role.metadata.uid => {
+                    if let Some(status) = &mut now.status {
+                        status.expand();
+                    }
+                    latest = Cow::Owned(now);
+                }
                 // Deleted meanwhile: there is nothing to say any more.
                 _ => return Ok(()),
             }
@@ -1503,7 +1709,7 @@ async fn remove_leftover(context: Shared, mut role: IamRole) {
     role.metadata.deletion_timestamp = Some(Time(Timestamp::now()));
     let key = ObjectRef::from_obj(&role);
     for attempt in 1_u32.. {
-        match leftover_is_gone(&context, &role, &key).await {
+        match Box::pin(leftover_is_gone(&context, &role, &key)).await {
             Ok(true) => return,
             Ok(false) => {}
             Err(error) => {

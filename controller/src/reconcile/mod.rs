@@ -94,8 +94,19 @@ impl Error {
     }
 }
 
-/// How long to wait after the API server failed us.
-const API_RETRY: Duration = Duration::from_secs(3);
+/// How soon to try again after the API server failed us, at first and at most.
+const API_RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(2));
+/// How long an answer of the API server may take.
+const API_ANSWER: Duration = Duration::from_secs(10);
+
+/// A call to the API server, which ends as a failure when no answer comes in time. The client's own retries can take minutes.
+pub(crate) async fn bounded_call<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    tokio::time::timeout(API_ANSWER, call).await.unwrap_or_else(|_| {
+        let message = format!("no answer from the API server within {} s", API_ANSWER.as_secs());
+        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, message);
+        Err(kube::Error::Service(Box::new(late)))
+    })
+}
 
 /// Runs the three controllers until `shutdown`, and then until all that was begun has come to its next safe point.
 pub async fn run(
@@ -192,6 +203,7 @@ pub async fn run(
         .combine(iam_role::removals);
     let account_changed = predicates::generation
         .combine(predicates::finalizers)
+        .combine(predicates::annotations)
         .combine(predicates::labels);
 
     let session_controller = Controller::for_stream(
@@ -203,7 +215,7 @@ pub async fn run(
     .graceful_shutdown_on(shutdown.clone().cancelled_owned())
     .run(
         |session: Arc<MfaSession>, context| measured(session, context, mfa_session::reconcile),
-        |_, error, _| retry("MfaSession", error),
+        |object, error, context| retry(&*object, error, &context),
         context.clone(),
     );
     let account_controller = Controller::for_stream(
@@ -215,7 +227,7 @@ pub async fn run(
     .graceful_shutdown_on(shutdown.clone().cancelled_owned())
     .run(
         |account: Arc<AwsAccount>, context| measured(account, context, aws_account::reconcile),
-        |_, error, _| retry("AwsAccount", error),
+        |object, error, context| retry(&*object, error, &context),
         context.clone(),
     );
     let role_controller =
@@ -225,7 +237,7 @@ pub async fn run(
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(
                 |role: Arc<IamRole>, context| measured(role, context, iam_role::reconcile),
-                |_, error, _| retry("IamRole", error),
+                |object, error, context| retry(&*object, error, &context),
                 context.clone(),
             );
 
@@ -399,9 +411,13 @@ where
     let meta = object.meta();
     let name = meta.name.as_deref().unwrap_or_default();
     let span = spans::reconcile(kind, meta.namespace.as_deref(), name);
-    let result = reconcile(object, context.clone()).instrument(span.clone()).await;
+    let result = reconcile(object.clone(), context.clone())
+        .instrument(span.clone())
+        .await;
     if result.is_err() {
         spans::failed(&span, None);
+    } else {
+        context.api_answered(&*object);
     }
     context
         .metrics
@@ -417,9 +433,11 @@ fn queue<T: Send + 'static>(
     })
 }
 
-fn retry(kind: &'static str, error: &Error) -> Action {
-    tracing::warn!(kind, error = %error_chain(error), "reconcile failed, trying again");
-    Action::requeue(API_RETRY.mul_f64(rand::random_range(0.7..1.3)))
+fn retry<K: kube::Resource<DynamicType = ()>>(object: &K, error: &Error, context: &Context) -> Action {
+    let wait = context::backoff(context.api_failed(object), API_RETRY);
+    let (kind, name) = (context::static_kind(&K::kind(&())), object.meta().name.as_deref());
+    tracing::warn!(kind, name, error = %error_chain(error), ?wait, "reconcile failed, trying again");
+    Action::requeue(wait)
 }
 
 /// An error with its causes, in one line.

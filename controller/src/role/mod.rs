@@ -15,6 +15,7 @@ pub mod observed;
 pub mod order;
 pub mod plan;
 pub mod policy_document;
+pub mod removed;
 pub mod selection;
 pub mod status;
 pub mod variables;

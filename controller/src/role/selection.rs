@@ -1,6 +1,6 @@
 //! Which accounts a role names, and what a label selector selects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt as _;
@@ -64,6 +64,43 @@ pub fn selector_error(role: &IamRole) -> Option<String> {
     })
 }
 
+/// What to say to a role that no account matches: which label key may be meant. Labels of accounts that the role's namespace may
+/// not use are none of its business.
+pub fn nothing_selected<A: std::borrow::Borrow<AwsAccount>>(role: &IamRole, accounts: &[A]) -> String {
+    let namespace = role.metadata.namespace.as_deref().unwrap_or_default();
+    let visible = accounts.iter().map(std::borrow::Borrow::borrow);
+    let keys: BTreeSet<&str> = visible
+        .filter(|account| may_admit(account, namespace))
+        .flat_map(|account| account.labels().keys().map(String::as_str))
+        .collect();
+    let selector = role.spec.accounts.selector.as_ref();
+    let equal = selector.and_then(|s| s.match_labels.as_ref()).into_iter();
+    let expressions = selector.and_then(|s| s.match_expressions.as_ref()).into_iter();
+    let wanted = equal
+        .flat_map(|labels| labels.keys().map(String::as_str))
+        .chain(expressions.flatten().map(|e| e.key.as_str()));
+    let hints: Vec<String> = wanted
+        .filter(|key| !keys.contains(key))
+        .take(3)
+        .map(|key| {
+            let near = keys
+                .iter()
+                .map(|k| (strsim::damerau_levenshtein(key, k), k))
+                .filter(|(distance, k)| *distance <= 2.max(k.len() / 4) && *distance < k.len())
+                .min_by_key(|(distance, _)| *distance)
+                .map(|(_, k)| format!(", did you mean {k}?"))
+                .unwrap_or_default();
+            format!("no AwsAccount that allows this namespace has a label {key}{near}")
+        })
+        .collect();
+    let mut message = "no AwsAccount matches spec.accounts".to_owned();
+    if !hints.is_empty() {
+        message.push_str(": ");
+        message.push_str(&hints.join("; "));
+    }
+    message
+}
+
 /// Whether a label selector matches. An empty one matches everything, as in Kubernetes.
 pub fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let mut all = Selector::default();
@@ -82,4 +119,55 @@ pub fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> b
         }]);
     }
     all.matches(labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_selector_that_matches_nothing_is_told_which_label_may_be_meant() {
+        let account = |labels: Value, from: &str| -> AwsAccount {
+            serde_json::from_value(
+                json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount",
+                "metadata": {"name": "a", "labels": labels},
+                "spec": {"accountId": "222222222222", "allowedNamespaces": {"from": from}}}),
+            )
+            .unwrap()
+        };
+        let role = |selector: Value| -> IamRole {
+            serde_json::from_value(
+                json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "IamRole",
+                "metadata": {"name": "app", "namespace": "team"},
+                "spec": {"ensure": "Absent", "accounts": {"selector": selector}}}),
+            )
+            .unwrap()
+        };
+        let accounts = [
+            account(json!({"tier": "prod"}), "All"),
+            account(json!({"secret-project": "x"}), "None"),
+        ];
+        let none = "no AwsAccount matches spec.accounts";
+        for (selector, says) in [
+            (json!({"matchLabels": {"tier": "prd"}}), none.to_owned()),
+            (
+                json!({"matchLabels": {"teir": "prod"}}),
+                format!(
+                    "{none}: no AwsAccount that allows this namespace has a label teir, did you mean tier?"
+                ),
+            ),
+            (
+                json!({"matchExpressions": [{"key": "secret-projekt", "operator": "Exists"}]}),
+                format!("{none}: no AwsAccount that allows this namespace has a label secret-projekt"),
+            ),
+        ] {
+            assert_eq!(
+                nothing_selected(&role(selector.clone()), &accounts),
+                says,
+                "{selector}"
+            );
+        }
+    }
 }
