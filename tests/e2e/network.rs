@@ -106,7 +106,7 @@ async fn what_the_network_is_set_to_is_never_bypassed() -> Result<()> {
     }
     // The client of the API server reads the variable, too.
     let socks = [("HTTPS_PROXY", "socks5://user:proxy-canary@127.0.0.1:1")];
-    let output = s.rolectl_as("operator", &["get", "accounts"], &socks).await?;
+    let output = s.rolectl_as("operator", &["status"], &socks).await?;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(
         !output.status.success() && error.contains("HTTPS_PROXY") && !error.contains("canary"),

@@ -816,24 +816,28 @@ async fn a_suspended_account_gets_no_call_and_goes_on_where_it_was() -> Result<(
 }
 
 #[tokio::test]
-async fn tags_of_an_organisation_stay_unless_a_role_lists_them() -> Result<()> {
+async fn tags_of_an_organisation_stay_and_no_role_may_set_them() -> Result<()> {
     let s = Scenario::with(crate::world().await?, "orgtags", 1, |a| {
         a["spec"]["ignoreTags"] = json!(["org:*"])
     })
     .await?;
     s.start_controller()?;
     s.unlock().await?;
-    apply(&s, "app", json!({"tags": {"org:unit": "spec"}})).await?;
+    apply(&s, "app", json!({})).await?;
     let iam = s.hands(0).await?;
-    for (key, value) in [("org:cost-centre", "1"), ("org:unit", "hand"), ("other", "1")] {
+    for (key, value) in [("org:cost-centre", "1"), ("other", "1")] {
         let tag = aws_sdk_iam::types::Tag::builder().key(key).value(value).build()?;
         iam.tag_role().role_name("app").tags(tag).send().await?;
     }
     mended(&s, "app", || async {
         let tags = s.tags(0, "app").await?;
-        Ok(!tags.contains_key("other") && tags.contains_key("org:cost-centre") && tags["org:unit"] == "spec")
+        Ok(!tags.contains_key("other") && tags.contains_key("org:cost-centre"))
     })
-    .await
+    .await?;
+    s.apply(&s.role("sets", json!({"tags": {"org:unit": "spec"}})))
+        .await?;
+    s.role_is("sets", "False", "InvalidSpec").await?;
+    Ok(())
 }
 
 #[tokio::test]

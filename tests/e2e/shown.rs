@@ -216,7 +216,11 @@ async fn what_programs_read_is_json_or_yaml_and_goes_through_a_pipe() -> Result<
         .output()
         .await?;
     let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success() && error.is_empty(), "{error}");
+    // Another test has objects in this cluster that cannot be read, and the tool names them.
+    let mut about_this = error
+        .lines()
+        .filter(|line| !line.starts_with("Warning: IamRole nested/"));
+    ensure!(output.status.success() && about_this.next().is_none(), "{error}");
     Ok(())
 }
 

@@ -343,7 +343,7 @@ mod tests {
                 arn: Some(format!("arn:aws:iam::{n:012}:role/some/path/application")),
                 role_id: Some(format!("AROA{n:017}")),
                 message: message.clone(),
-                changes: vec!["+ managed policy ".repeat(1000); 100],
+                changes: vec!["+ managed policy ".repeat(20); 8],
                 observed_generation: Some(1),
                 last_applied_generation: Some(1),
                 ..AccountStatus::new(format!("account-{n:05}"), state)

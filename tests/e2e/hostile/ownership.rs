@@ -61,13 +61,13 @@ async fn is_gone(s: &Scenario<'_>, role: &str) -> Result<()> {
 
 #[tokio::test]
 async fn a_forged_status_gives_no_role_away_and_hides_none() -> Result<()> {
-    let s = Scenario::new(crate::world().await?, "forged", 2).await?;
+    let s = Scenario::new(crate::world().await?, "forged-status", 2).await?;
     s.change_account(1, json!({"allowedNamespaces": {"from": "None", "names": null}}))
         .await?;
     let (open, closed) = (s.hands(0).await?, s.hands(1).await?);
     s.start_controller()?;
     s.unlock().await?;
-    s.apply(&s.role("made", json!({"accounts": {"names": ["forged-0"]}})))
+    s.apply(&s.role("made", json!({"accounts": {"names": ["forged-status-0"]}})))
         .await?;
     s.role_is("made", "True", "InSync").await?;
     s.end_controller("TERM").await?;
@@ -84,7 +84,7 @@ async fn a_forged_status_gives_no_role_away_and_hides_none() -> Result<()> {
         forge(
             &s,
             name,
-            json!([entry("forged-0", &here), entry("forged-1", &there)]),
+            json!([entry("forged-status-0", &here), entry("forged-status-1", &there)]),
         )
         .await?;
         ids.push((name, here, there));
@@ -92,7 +92,12 @@ async fn a_forged_status_gives_no_role_away_and_hides_none() -> Result<()> {
     delete_soon(&s, "deleted").await?;
     // It hides nothing either: the role that this entry denies is ours by its tag.
     delete_soon(&s, "made").await?;
-    forge(&s, "made", json!([{"name": "forged-0", "state": "Removed"}])).await?;
+    forge(
+        &s,
+        "made",
+        json!([{"name": "forged-status-0", "state": "Removed"}]),
+    )
+    .await?;
     s.start_controller()?;
 
     is_gone(&s, "deleted").await?;

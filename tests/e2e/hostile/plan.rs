@@ -23,7 +23,7 @@ async fn trust(s: &Scenario<'_>, role: &str) -> Result<String> {
 #[tokio::test]
 async fn a_role_of_an_administrator_that_is_taken_over_has_no_rights_left_when_it_trusts_the_tenant()
 -> Result<()> {
-    let s = Scenario::with(crate::world().await?, "takeover", 1, |account| {
+    let s = Scenario::with(crate::world().await?, "hostile-takeover", 1, |account| {
         account["spec"]["guardrails"] =
             json!({"deniedManagedPolicies": ["AdministratorAccess"], "adoption": "IfUnowned"});
     })
