@@ -428,6 +428,92 @@ async fn admission_refuses_names_paths_boundaries_and_policies_that_break_a_guar
         .await
 }
 
+/// The rules on policies refuse nothing that the controller would take, and ignore case as IAM does.
+#[tokio::test]
+async fn admission_compares_policies_as_the_controller_does() -> Result<()> {
+    let s = at_admission("door-policies", |_| {}).await?;
+    let (denies, allows) = ("denies the managed policies", "allows only the managed policies");
+    let denied = |pattern: &str| json!({"deniedManagedPolicies": [pattern]});
+    let allowed = |pattern: &str| json!({"allowedManagedPolicies": [pattern]});
+    let policy = |name: &str| json!({"managedPolicies": [name]});
+    let inline = json!({"inlinePolicies": {"a": {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}}});
+    for (guardrails, spec, says) in [
+        (
+            denied("AdministratorAccess"),
+            policy("administratoraccess"),
+            denies,
+        ),
+        (
+            denied("AdministratorAccess"),
+            policy("arn:aws:iam::aws:policy/administratoraccess"),
+            denies,
+        ),
+        (
+            denied("*"),
+            policy("arn:aws:iam::111111111111:policy/a/b"),
+            denies,
+        ),
+        (denied("Billing"), policy("job-function/Billing"), denies),
+        (denied("Billing"), policy("BillingReadOnly"), ""),
+        (
+            denied("b/x"),
+            policy("arn:aws:iam::111111111111:policy/a/b/x"),
+            "",
+        ),
+        (allowed("ReadOnly*"), policy("ReadOnlyAccess"), ""),
+        (allowed("ReadOnly*"), policy("AdministratorAccess"), allows),
+        // Anybody can give a policy of the account such a name.
+        (
+            allowed("ReadOnly*"),
+            policy("arn:aws:iam::111111111111:policy/ReadOnlyMine"),
+            allows,
+        ),
+        (
+            allowed("arn:aws:iam::*:policy/team/*"),
+            policy("arn:aws:iam::111111111111:policy/team/x"),
+            "",
+        ),
+        // Its path is job-function/, which only the controller knows.
+        (allowed("job-function/*"), policy("Billing"), ""),
+        (
+            json!({"inlinePolicies": "Forbid"}),
+            inline.clone(),
+            "forbids inline policies",
+        ),
+        (json!({"inlinePolicies": "Allow"}), inline, ""),
+        (
+            json!({"deletionPolicy": "Delete"}),
+            json!({"deletionPolicy": "Retain"}),
+            "wants deletionPolicy: Delete",
+        ),
+        (json!({"deletionPolicy": "Delete"}), json!({}), ""),
+    ] {
+        s.change_account(0, json!({"guardrails": null})).await?;
+        s.change_account(0, json!({"guardrails": guardrails})).await?;
+        let role = s.role("app", spec);
+        if says.is_empty() {
+            let taken = || async { accepted(&s, &role).await.map_err(|e| e.to_string()) };
+            until("the role to be accepted", taken).await?;
+        } else {
+            refused(&s, &role, says).await?;
+        }
+    }
+    Ok(())
+}
+
+/// `kubectl apply --dry-run=server`.
+async fn accepted(s: &Scenario<'_>, object: &Value) -> Result<()> {
+    let dry_run = ["apply", "--dry-run=server", "-f", "-"];
+    let output = s.world.plane.kubectl_with(&dry_run, &object.to_string()).await?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn admission_lets_pass_what_is_not_named_and_the_controller_tells() -> Result<()> {
     let s = at_admission("door-label", |a| {
