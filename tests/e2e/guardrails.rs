@@ -493,7 +493,11 @@ async fn admission_compares_policies_as_the_controller_does() -> Result<()> {
             json!({"instanceProfile": {"name": "admin"}}),
             "the instance profile is called admin",
         ),
-        (json!({"roleNamePattern": "ap*"}), json!({"instanceProfile": {}}), ""),
+        (
+            json!({"roleNamePattern": "ap*"}),
+            json!({"instanceProfile": {}}),
+            "",
+        ),
     ] {
         s.change_account(0, json!({"guardrails": null})).await?;
         s.change_account(0, json!({"guardrails": guardrails})).await?;

@@ -115,7 +115,8 @@ async fn a_whole_life_at_trace_level_shows_no_secret_anywhere() -> Result<()> {
     s.delete("canary").await?;
     // Without a cluster, on sessions that are kept in a file.
     let files = write_files(&s, &[s.role("filed", json!({}))])?;
-    let f = ["-f", files.as_str(), "--yes"];
+    // The controller of this scenario serves the account.
+    let f = ["-f", files.as_str(), "--yes", "--take-over"];
     let code = s.operator.code().await?;
     tool(0, &[&["apply", "--mfa", &code][..], &f].concat(), &[]).await?;
     ensure!(s.in_aws(0, "filed").await?.is_some(), "nothing was applied");

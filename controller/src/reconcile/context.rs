@@ -173,7 +173,7 @@ pub struct AccountProgress {
 }
 
 /// How often the changes of one role failed in one account in a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failing {
     /// Generation of the `IamRole` that was tried.
     pub generation: Option<i64>,
@@ -181,6 +181,8 @@ pub struct Failing {
     pub count: u32,
     /// When to try again.
     pub retry: Instant,
+    /// Why they failed the last time. It stays in the status until the next try.
+    pub why: (Reason, String),
 }
 
 /// How long the counts of an account trail its roles.
@@ -833,7 +835,7 @@ impl Context {
 
     /// How the changes of a role have failed in an account.
     pub fn failing(&self, account: &str, role: u64) -> Option<Failing> {
-        self.progress.lock().get(account)?.failing.get(&role).copied()
+        self.progress.lock().get(account)?.failing.get(&role).cloned()
     }
 
     /// A role's state in the account has changed: the account's counts are made again, once for all changes of the next moment.

@@ -589,8 +589,8 @@ impl<'a> Work<'a> {
             }
             return Ok(outcome);
         }
-        if self.must_pause(account) {
-            return Ok(self.unchanged(account, "waiting before the next try"));
+        if let Some(outcome) = self.paused(account, observed.as_ref()) {
+            return Ok(outcome);
         }
         let ours = observed
             .as_ref()
@@ -871,8 +871,8 @@ impl<'a> Work<'a> {
         {
             return Ok(self.outcome(account, Reason::GuardrailViolated, message));
         }
-        if self.must_pause(account) {
-            return Ok(self.unchanged(account, "waiting before the next try"));
+        if let Some(outcome) = self.paused(account, observed.as_ref()) {
+            return Ok(outcome);
         }
         self.hold_unless_deleted().await?;
         let name = observed
@@ -1198,7 +1198,7 @@ impl<'a> Work<'a> {
                 );
                 tracing::warn!(role = %self.key, account = account.spec.account_id, %reason, message, "not applied");
                 if failure.class != Class::NotMade {
-                    self.failed(account, reason);
+                    self.failed(account, reason, &message);
                 }
                 // What AWS did is not certain: one look tells, and a role in doubt is not looked at otherwise.
                 if matches!(live.snapshot.lock().lookup(self.role_name()), Lookup::Unknown) {
@@ -1234,14 +1234,11 @@ impl<'a> Work<'a> {
             }
             other => other.reason(),
         };
+        let message = format!("account {}: {error}", account.spec.account_id);
         if matches!(error, AccountError::Aws(_)) {
-            self.failed(account, reason);
+            self.failed(account, reason, &message);
         }
-        self.outcome(
-            account,
-            reason,
-            format!("account {}: {error}", account.spec.account_id),
-        )
+        self.outcome(account, reason, message)
     }
 
     fn in_sync(&self, account: &AwsAccount, observed: Option<&ObservedRole>, kept: &Kept) -> Outcome {
@@ -1297,7 +1294,7 @@ impl<'a> Work<'a> {
 
     /// AWS refused a change in the account, or failed: it is tried again, at first soon and then ever more seldom, because the cause
     /// may lie outside Kubernetes.
-    fn failed(&self, account: &AwsAccount, reason: Reason) {
+    fn failed(&self, account: &AwsAccount, reason: Reason, message: &str) {
         let pauses = if reason.is_stalled() { REFUSED } else { BACKOFF };
         let (id, generation) = (self.context.id(&self.key), self.role.metadata.generation);
         self.context.progress(&account.name_any(), |p| {
@@ -1308,6 +1305,7 @@ impl<'a> Work<'a> {
                 generation,
                 count,
                 retry,
+                why: (reason, message.to_owned()),
             };
             p.failing.insert(id, failing);
         });
@@ -1328,9 +1326,19 @@ impl<'a> Work<'a> {
             .then(|| failing.retry.saturating_duration_since(now))
     }
 
-    fn must_pause(&self, account: &AwsAccount) -> bool {
-        self.pause(&account.name_any())
-            .is_some_and(|pause| !pause.is_zero())
+    /// What to say of the account while its changes are not tried again yet: why they failed. The cache may trail the status that
+    /// said so, so it is not taken from there.
+    fn paused(&self, account: &AwsAccount, observed: Option<&ObservedRole>) -> Option<Outcome> {
+        let name = account.name_any();
+        self.pause(&name).filter(|pause| !pause.is_zero())?;
+        let (reason, message) = self.context.failing(&name, self.context.id(&self.key))?.why;
+        let mut outcome = self.outcome(account, reason, message);
+        let ours = observed.filter(|role| is_ours(role, &self.owner, None));
+        if let (Some(status), Some(role)) = (&mut outcome.status, ours) {
+            status.arn = Some(role.arn.clone());
+            status.role_id = Some(role.role_id.clone());
+        }
+        Some(outcome)
     }
 
     /// When to look again by ourselves.

@@ -201,7 +201,9 @@ fn verdict(accounts: &[(Reason, &AccountStatus)], not_allowed: u32, no_accounts:
                 let count = accounts_counted(not_allowed as usize);
                 let verb = if not_allowed == 1 { "does" } else { "do" };
                 let and = if lines.is_empty() { "" } else { "and " };
-                lines.push(format!("{and}{count} that {verb} not allow this namespace"));
+                lines.push(format!(
+                    "{and}{count} that {verb} not allow this namespace: ask the owners, or correct spec.accounts"
+                ));
             }
             lines.join("; ")
         }
@@ -310,12 +312,12 @@ mod tests {
             (
                 vec![account("a", Reason::InSync)],
                 1,
-                "1 account that does not allow this namespace",
+                "1 account that does not allow this namespace: ask the owners, or correct spec.accounts",
             ),
             (
                 vec![account("a", Reason::Drifted)],
                 3,
-                "a: Drifted here; and 3 accounts that do not allow this namespace",
+                "a: Drifted here; and 3 accounts that do not allow this namespace: ask the owners, or correct spec.accounts",
             ),
         ] {
             let facts = Facts {
