@@ -113,14 +113,17 @@ async fn policy_equal_tells_the_same_from_the_other_and_from_no_policy() -> Resu
         code == Some(1) && parsed["equal"] == false && parsed["diff"].as_array().map(Vec::len) == Some(3)
     );
     for (bad, says) in [
-        ("{", "is neither JSON nor YAML"),
+        ("{", "EOF while parsing an object"),
         ("[]", "is not a JSON object"),
         ("", "it is empty"),
         (
             r#"{"Statement":{"Effct":"Allow","Action":"a:b"}}"#,
             "did you mean Effect?",
         ),
-        (r#"{"Version":"2012-10-17","Version":"2008-10-17"}"#, "duplicate"),
+        (
+            r#"{"Version":"2012-10-17","Version":"2008-10-17"}"#,
+            "is written twice",
+        ),
     ] {
         let (code, out, error) = rolectl(&["policy", "equal", "a", "b"], &[ONE, bad]).await?;
         ensure!(
@@ -175,6 +178,28 @@ async fn lint_finds_at_the_desk_what_the_controller_would_stall_on() -> Result<(
                 .as_array()
                 .is_some_and(|l| l.iter().any(|l| l["severity"] == "warning"))
     );
+    // One document that cannot be read hides no other, and a slip in a selector is told.
+    let account = json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount",
+        "metadata": {"name": "prod", "labels": {"tier": "prod"}}, "spec": {"accountId": "222222222222"}});
+    let slip = s.role(
+        "slip",
+        json!({"accounts": {"selector": {"matchLabels": {"teir": "prod"}}}, "maxSessionDuration": "long"}),
+    );
+    let mut read = slip.clone();
+    read["spec"]["maxSessionDuration"] = json!(7200);
+    let text = format!(
+        "{account}\n---\na: [\n---\n{slip}\n---\n{}\n",
+        read.to_string().replace("7200", "7200.0")
+    );
+    let (code, out, _) = rolectl(&["lint", "c.yaml"], &["", "", &text]).await?;
+    for words in [
+        "c.yaml: not readable: error: line ",
+        "IamRole slip: error: spec.maxSessionDuration: invalid type",
+        "IamRole slip: warning: spec.accounts.selector matches none of the 1 AwsAccount here: no AwsAccount has the label teir; did you mean tier?",
+        "3 checked: 2 errors, 1 warnings",
+    ] {
+        ensure!(code == Some(2) && out.contains(words), "{words}: {out}");
+    }
     let (code, out, _) = rolectl(&["lint", "a"], &[ONE]).await?;
     ensure!(
         code == Some(0) && out == "1 checked: 0 errors, 0 warnings\n",

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use rolectl_tests::scenario::Scenario;
+use rolectl_tests::wait::until;
 use serde_json::{Value, json};
 
 /// A cluster with a role in sync, one that drifted and is only reported, and one that cannot be.
@@ -45,8 +46,17 @@ async fn cluster(name: &str) -> Result<Scenario<'static>> {
     s.role_is("good", "True", "InSync").await?;
     s.role_is("changed", "False", "Drifted").await?;
     s.role_is("typo", "False", "InvalidSpec").await?;
-    for target in 0..2 {
-        s.account_is(target, "InSync").await?;
+    // The counts of an account follow the changes of its roles by some seconds.
+    for (target, counts) in [(0, (3, 1)), (1, (1, 0))] {
+        until("the counts of the account", || async {
+            let account = s.account_is(target, "InSync").await.map_err(|e| e.to_string())?;
+            let roles = account.status.and_then(|status| status.roles);
+            match roles.map(|roles| (roles.managed, roles.drifted)) {
+                Some(there) if there == counts => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await?;
     }
     Ok(s)
 }

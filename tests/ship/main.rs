@@ -5,6 +5,7 @@ mod argo_cd;
 mod chart;
 mod docs;
 mod installation;
+mod kubectl;
 mod monitoring;
 mod pod;
 

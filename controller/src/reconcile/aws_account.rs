@@ -673,10 +673,14 @@ async fn report(
         orphans.truncate(SHOWN_ORPHANS);
         status.orphans = orphans;
         if let Some(took) = took {
-            status.last_sweep_time = Some(Time(now));
-            status.last_sweep_duration_ms = u64::try_from(took.as_millis()).ok();
+            let last = Some((now, u64::try_from(took.as_millis()).ok()));
+            context.progress(&object.name_any(), |p| p.last_sweep = last);
             status.quotas = context.live(object).quotas();
         }
+    }
+    if let Some((ended, took)) = context.progress(&object.name_any(), |p| p.last_sweep) {
+        status.last_sweep_time = Some(Time(ended));
+        status.last_sweep_duration_ms = took;
     }
     let api: Api<AwsAccount> = Api::all(context.client.clone());
     if context

@@ -156,6 +156,8 @@ pub struct AccountProgress {
     pub settled: HashMap<u64, Settled>,
     /// Whether the roles know already that no call may be made.
     pub parked: bool,
+    /// When the last sweep ended and how many milliseconds it took, as the status has it. The cached status may trail.
+    pub last_sweep: Option<(Timestamp, Option<u64>)>,
     /// Changes that AWS refused or that failed, by [`Context::id`] of the role.
     pub failing: HashMap<u64, Failing>,
     /// Owners without object that were already reported.

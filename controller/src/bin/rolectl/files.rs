@@ -3,9 +3,14 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::failure::Failure;
+use crate::yaml::{self, Form};
+
+/// Longest text that is read, in bytes. etcd refuses a single object over 1.5 MiB.
+const LONGEST: u64 = 256 * 1024 * 1024;
 
 /// A value, and where it stands.
 #[derive(Clone, Debug)]
@@ -16,66 +21,136 @@ pub struct Found {
     pub value: Value,
 }
 
-/// Reads the values of one file; `-` is stdin.
-pub fn read(path: &str) -> Result<Vec<Found>, Failure> {
-    let source = if path == "-" { "stdin" } else { path };
-    parse(source, &text(path)?)
+/// A document that was found, readable or not.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The file, or `stdin`.
+    pub source: String,
+    /// What it is, or why it cannot be read.
+    pub value: Result<Value, String>,
 }
 
-/// The values in a text. YAML takes in JSON; a key that stands there twice is refused.
+/// The form of a file, by its name: JSON is read as JSON, as kubectl does.
+fn form(source: &str) -> Form {
+    let is_json = Path::new(source)
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("json"));
+    if is_json { Form::Json } else { Form::Yaml }
+}
+
+/// The values in a text. The first that cannot be read fails it.
 pub fn parse(source: &str, text: &str) -> Result<Vec<Found>, Failure> {
-    let values: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| {
-        let all = error.to_string();
-        let first = all.lines().next().unwrap_or_default();
-        Failure::new(
-            format!("{source} is neither JSON nor YAML: {first}"),
-            "correct the file",
+    yaml::documents(text, form(source))
+        .into_iter()
+        .map(|document| found(source, document.value))
+        .collect()
+}
+
+fn found(source: &str, value: Result<Value, String>) -> Result<Found, Failure> {
+    let source = source.to_owned();
+    match value {
+        Ok(value) => Ok(Found { source, value }),
+        Err(why) => Err(Failure::new(
+            format!("{source} cannot be read: {why}"),
+            "correct the file; `rolectl lint` shows all that is wrong",
         )
-        .usage()
-    })?;
-    let found = |value| Found {
-        source: source.to_owned(),
-        value,
+        .usage()),
+    }
+}
+
+/// The object, or why it is none, with the field that is wrong.
+pub fn object<K: DeserializeOwned>(value: &Value) -> Result<K, String> {
+    serde_json::from_value(value.clone()).map_err(|error| {
+        let error = error.to_string();
+        match wrong_field::<K>(value, &error) {
+            Some(field) => format!("{field}: {error}"),
+            None => error,
+        }
+    })
+}
+
+/// The field without which the error is not there.
+fn wrong_field<K: DeserializeOwned>(value: &Value, error: &str) -> Option<String> {
+    let causes = |changed: &Value| {
+        let now = serde_json::from_value::<K>(changed.clone()).err();
+        now.is_none_or(|now| now.to_string() != error)
     };
-    Ok(values.into_iter().filter(|v| !v.is_null()).map(found).collect())
+    let (mut pointer, mut path) = (String::new(), vec![]);
+    while let Some(Value::Object(fields)) = value.pointer(&pointer) {
+        let culprit = fields.keys().find(|key| {
+            let mut without = value.clone();
+            if let Some(Value::Object(fields)) = without.pointer_mut(&pointer) {
+                fields.remove(*key);
+            }
+            causes(&without)
+        });
+        let Some(key) = culprit else { break };
+        pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+        path.push(key.clone());
+    }
+    (!path.is_empty()).then(|| path.join("."))
 }
 
 /// The text of one file; `-` is stdin.
 pub fn text(path: &str) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if path == "-" {
-        std::io::stdin().read_to_string(&mut text).map(|_| ())
+        std::io::stdin().take(LONGEST).read_to_string(&mut text)
     } else {
-        std::fs::read_to_string(path).map(|read| text = read)
+        std::fs::File::open(path).and_then(|file| file.take(LONGEST).read_to_string(&mut text))
     };
     let source = if path == "-" { "stdin" } else { path };
-    read.map(|()| text).map_err(|error| {
+    let failed = |why: String| {
         Failure::new(
-            format!("could not read {source}: {error}"),
+            format!("could not read {source}: {why}"),
             "give a file that can be read",
         )
         .usage()
-    })
+    };
+    match read {
+        Ok(bytes) if u64::try_from(bytes).is_ok_and(|bytes| bytes < LONGEST) => Ok(text),
+        Ok(_) => Err(failed(format!("it is larger than {LONGEST} bytes"))),
+        Err(error) => Err(failed(error.to_string())),
+    }
 }
 
-/// The Kubernetes objects in files and folders, Lists taken apart.
+/// The Kubernetes objects in files and folders, Lists taken apart. The first that cannot be read fails it.
 pub fn objects(paths: &[String]) -> Result<Vec<Found>, Failure> {
+    let all = documents(paths)?.into_iter();
+    all.map(|document| found(&document.source, document.value))
+        .collect()
+}
+
+/// The same, with those that cannot be read.
+pub fn documents(paths: &[String]) -> Result<Vec<Document>, Failure> {
     let mut all = vec![];
     for path in paths {
         for file in files_in(path)? {
-            for found in read(&file)? {
-                let items = found.value.get("items").and_then(Value::as_array);
-                match items.filter(|_| found.value.get("kind").and_then(Value::as_str) == Some("List")) {
-                    Some(items) => all.extend(items.iter().map(|item| Found {
-                        source: found.source.clone(),
-                        value: item.clone(),
-                    })),
-                    None => all.push(found),
+            let source = if file == "-" { "stdin" } else { &file };
+            for yaml::Document { value, .. } in yaml::documents(&text(&file)?, form(source)) {
+                let source = source.to_owned();
+                match value {
+                    Ok(Value::Object(mut list)) if is_list(&list) => {
+                        let items = list.remove("items").and_then(|items| match items {
+                            Value::Array(items) => Some(items),
+                            _ => None,
+                        });
+                        all.extend(items.into_iter().flatten().map(|item| Document {
+                            source: source.clone(),
+                            value: Ok(item),
+                        }));
+                    }
+                    value => all.push(Document { source, value }),
                 }
             }
         }
     }
     Ok(all)
+}
+
+fn is_list(value: &Map<String, Value>) -> bool {
+    value.get("kind").and_then(Value::as_str) == Some("List")
+        && value.get("items").is_some_and(Value::is_array)
 }
 
 /// The file itself, or all YAML and JSON files below a folder, in order.
@@ -106,4 +181,49 @@ fn files_in(path: &str) -> Result<Vec<String>, Failure> {
     }
     files.sort();
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rolectl_crds::{AwsAccount, IamRole};
+    use serde_json::json;
+
+    #[test]
+    fn an_error_names_the_field() {
+        let role = |spec: &str| {
+            let text = format!(
+                "{{apiVersion: iam.rolectl.dev/v1alpha1, kind: IamRole, metadata: {{name: a}}, spec: {{accounts: {{names: [a]}}, assumeRolePolicy: {{}}, {spec}}}}}"
+            );
+            let found = parse("a.yaml", &format!("---\n- {text}"))
+                .unwrap()
+                .remove(0)
+                .value;
+            object::<IamRole>(&found[0])
+        };
+        assert_eq!(
+            role("maxSessionDuration: 7200.0")
+                .unwrap()
+                .spec
+                .max_session_duration,
+            7200
+        );
+        for (spec, words) in [
+            (
+                "maxSessionDuration: 7200.5",
+                "spec.maxSessionDuration: invalid type",
+            ),
+            ("maxSessionDuration: a", "spec.maxSessionDuration: invalid type"),
+            ("tags: {a: 1}", "spec.tags"),
+            ("exclusive: {tags: 1}", "spec.exclusive.tags: invalid type"),
+            ("typo: 1", "spec.typo: unknown field"),
+        ] {
+            let error = role(spec).unwrap_err();
+            assert!(error.starts_with(words), "{spec}: {error}");
+        }
+        let account = json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount", "metadata": {"name": "a"},
+            "spec": {"accountId": 12_345_678_901_u64}});
+        let error = object::<AwsAccount>(&account).unwrap_err();
+        assert!(error.starts_with("spec.accountId: "), "{error}");
+    }
 }

@@ -29,9 +29,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::files::{self, Found};
+use crate::hints::unmatched;
 use crate::mfa::{self, Buyer};
 use crate::output::moment;
-use crate::{cluster, managed, session_cache};
+use crate::session_cache::{Cache, Unusable};
+use crate::{cluster, managed};
 
 /// How many accounts are read at a time.
 const ACCOUNTS_AT_ONCE: usize = 16;
@@ -405,7 +407,14 @@ fn bought_by(session: &MfaSession) -> &str {
 
 /// What was bought and kept before. We have written it ourselves, with the name that AWS gave.
 fn kept(buyer: &Buyer, session: &MfaSession) -> Option<Material> {
-    let kept = session_cache::get(&buyer.principal, bought_by(session), Timestamp::now())?;
+    let kept = match Cache::of_user()?.get(&buyer.principal, bought_by(session), Timestamp::now()) {
+        Ok(kept) => kept,
+        Err(Unusable::Absent) => return None,
+        Err(unusable) => {
+            eprintln!("warning: the session that was kept here is not used: {unusable}");
+            return None;
+        }
+    };
     fits(&session.spec, &kept.principal_arn).ok()?;
     Some(kept)
 }
@@ -415,8 +424,12 @@ fn keep(principal: &str, bought: &str, material: &Material) {
         "Session as {principal} until {}",
         moment(material.expires_at, Timestamp::now())
     );
-    if let Err(error) = session_cache::put(principal, bought, material) {
-        eprintln!("warning: the session is not kept, the next command needs another code: {error}");
+    let kept = match Cache::of_user() {
+        Some(cache) => cache.put(principal, bought, material),
+        None => Err(Unusable::Failed("no home directory".to_owned())),
+    };
+    if let Err(unusable) = kept {
+        eprintln!("warning: the session is not kept, the next command needs another code: {unusable}");
     }
 }
 
@@ -508,7 +521,7 @@ fn take_in(inventory: &mut Inventory, objects: &[Found], flags: &cluster::Flags)
 }
 
 fn parsed<K: DeserializeOwned>(found: &Found) -> Result<K, Failure> {
-    serde_json::from_value(found.value.clone()).map_err(|error| {
+    files::object(&found.value).map_err(|error| {
         let name = found
             .value
             .pointer("/metadata/name")
@@ -590,7 +603,9 @@ impl Fleet {
             let is_on_it = |account: &AwsAccount| self.kept.get(&account.spec.session_ref) == Some(from);
             let mut on_it = looks.iter().filter(|(account, _)| is_on_it(account)).peekable();
             if on_it.peek().is_some() && on_it.all(|(_, refused)| *refused) {
-                session_cache::forget(principal, bought);
+                if let Some(cache) = Cache::of_user() {
+                    cache.forget(principal, bought);
+                }
                 eprintln!(
                     "The session that was kept here is refused everywhere and now forgotten: run it again with a new code."
                 );
@@ -679,6 +694,14 @@ impl Fleet {
                 "warning: there is no AwsAccount {name}, which {} names",
                 roles.join(", ")
             );
+        }
+        // Where accounts are left out, a selector may match one of those.
+        let is_complete = self.inventory.accounts.len() == self.known.len();
+        let roles = self.inventory.roles.iter().filter(|role| self.meant.takes(role));
+        for role in roles.filter(|_| is_complete) {
+            if let Some(warning) = unmatched(role, &self.inventory.accounts) {
+                eprintln!("warning: IamRole {}: {warning}", full_name(role));
+            }
         }
         for (account, why) in &self.left_out {
             eprintln!(

@@ -7,12 +7,14 @@ mod commands;
 mod failure;
 mod files;
 mod fleet;
+mod hints;
 mod keys;
 mod managed;
 mod mfa;
 mod output;
 mod session_cache;
 mod used_code;
+mod yaml;
 
 use std::process::ExitCode;
 

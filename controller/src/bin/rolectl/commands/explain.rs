@@ -25,7 +25,7 @@ pub struct Explain {
 
 #[derive(Serialize)]
 struct Explained {
-    reason: Reason,
+    reason: &'static str,
     meaning: &'static str,
     cure: &'static str,
     /// Nothing more happens until a user acts.
@@ -34,9 +34,18 @@ struct Explained {
     reconciling: bool,
 }
 
+/// What `rolectl status` shows of an object that has no condition. It is in no status, so it is no `Reason`.
+const NOT_SEEN: Explained = Explained {
+    reason: "NotSeen",
+    meaning: "No controller has written a status yet.",
+    cure: "Wait some seconds. If it stays, check that the controller runs and looks after this namespace and this session: `kubectl logs -n rolectl-system deployment/rolectl-controller` says more.",
+    stalled: false,
+    reconciling: false,
+};
+
 fn explained(reason: Reason) -> Explained {
     Explained {
-        reason,
+        reason: reason.as_str(),
         meaning: reason.meaning(),
         cure: reason.cure(),
         stalled: reason.is_stalled(),
@@ -47,7 +56,8 @@ fn explained(reason: Reason) -> Explained {
 impl Explain {
     pub fn run(&self) -> Result<(), Failure> {
         let Some(name) = &self.reason else {
-            let all: Vec<Explained> = Reason::ALL.iter().copied().map(explained).collect();
+            let all = Reason::ALL.iter().copied().map(explained);
+            let all: Vec<Explained> = all.chain([NOT_SEEN]).collect();
             if self.output != Format::Table {
                 return machine(self.output, &all);
             }
@@ -57,14 +67,14 @@ impl Explain {
             println!("{}", table(&["REASON", "MEANING"], rows.collect()));
             return Ok(());
         };
-        let Some(reason) = Reason::named(name) else {
+        let named = Reason::named(name).map(explained);
+        let Some(e) = named.or_else(|| name.eq_ignore_ascii_case(NOT_SEEN.reason).then_some(NOT_SEEN)) else {
             return Err(Failure::new(
                 format!("there is no reason {name}"),
                 "see all with `rolectl explain`",
             )
             .usage());
         };
-        let e = explained(reason);
         if self.output != Format::Table {
             return machine(self.output, &e);
         }
@@ -74,8 +84,8 @@ impl Explain {
             _ => "Comes to rest here.",
         };
         println!(
-            "{reason}\n\n  {}\n  {course}\n\n  What to do: {}",
-            e.meaning, e.cure
+            "{}\n\n  {}\n  {course}\n\n  What to do: {}",
+            e.reason, e.meaning, e.cure
         );
         Ok(())
     }

@@ -10,12 +10,13 @@ use rolectl::role::decide::{context, wanted, works_through};
 use rolectl::role::desired::document_findings;
 use rolectl::role::guardrails::warnings;
 use rolectl::role::policy_document::lint::{Finding, Place, Severity, lint_value};
-use rolectl_crds::{AwsAccount, IamRole, MfaSessionSpec, Reason};
+use rolectl_crds::{AwsAccount, IamRole, MfaSession, MfaSessionSpec, Reason};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::files::{self, Found};
+use crate::hints::unmatched;
 use crate::output::{Format, machine};
 
 /// Check roles and policy documents at the desk, by the controller's own rules
@@ -27,7 +28,7 @@ use crate::output::{Format, machine};
   rolectl lint roles/
   kustomize build . | rolectl lint -
 
-Exit codes: 0 no error (warnings may be shown), 1 errors, 2 not readable.")]
+Exit codes: 0 no error (warnings may be shown), 1 errors, 2 a file or a document cannot be read.")]
 pub struct Lint {
     /// Files and folders; `-` is stdin
     #[arg(required = true)]
@@ -48,12 +49,24 @@ struct Line {
 
 impl Lint {
     pub fn run(self) -> Result<ExitCode, Failure> {
-        let objects = files::objects(&self.paths)?;
+        let (mut objects, mut lines, mut checked) = (vec![], vec![], 0_usize);
+        for files::Document { source, value } in files::documents(&self.paths)? {
+            match value {
+                Ok(value) => objects.push(Found { source, value }),
+                // All that can be read is checked nevertheless.
+                Err(message) => lines.push(Line {
+                    file: source,
+                    object: "not readable".to_owned(),
+                    severity: Severity::Error,
+                    message,
+                }),
+            }
+        }
+        let unreadable = !lines.is_empty();
         let accounts: Vec<AwsAccount> = objects
             .iter()
             .filter_map(|o| serde_json::from_value(o.value.clone()).ok())
             .collect();
-        let (mut lines, mut checked) = (vec![], 0_usize);
         for found in &objects {
             let about = about(found, &accounts);
             checked += usize::from(about.is_some());
@@ -79,10 +92,10 @@ impl Lint {
             }
             format => machine(format, &lines)?,
         }
-        Ok(if errors == 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::from(1)
+        Ok(match (unreadable, errors) {
+            (true, _) => ExitCode::from(2),
+            (false, 0) => ExitCode::SUCCESS,
+            (false, _) => ExitCode::from(1),
         })
     }
 }
@@ -100,11 +113,13 @@ fn about(found: &Found, accounts: &[AwsAccount]) -> Option<Vec<Line>> {
     match text("/kind") {
         "IamRole" if text("/apiVersion").starts_with(rolectl_crds::GROUP) => {
             let object = format!("IamRole {}", text("/metadata/name"));
-            let role: IamRole = match serde_json::from_value(value.clone()) {
+            let role: IamRole = match files::object(value) {
                 Ok(role) => role,
-                Err(error) => return Some(vec![line(&object, Severity::Error, error.to_string())]),
+                Err(error) => return Some(vec![line(&object, Severity::Error, error)]),
             };
-            let findings = of_role(&role, value, accounts).into_iter();
+            let mut findings = of_role(&role, value, accounts);
+            findings.extend(unmatched(&role, accounts).map(|message| (Severity::Warning, message)));
+            let findings = findings.into_iter();
             Some(
                 findings
                     .map(|(severity, message)| line(&object, severity, message))
@@ -113,9 +128,8 @@ fn about(found: &Found, accounts: &[AwsAccount]) -> Option<Vec<Line>> {
         }
         "AwsAccount" if text("/apiVersion").starts_with(rolectl_crds::GROUP) => {
             let object = format!("AwsAccount {}", text("/metadata/name"));
-            let parsed: Result<AwsAccount, _> = serde_json::from_value(value.clone());
-            Some(match parsed {
-                Err(error) => vec![line(&object, Severity::Error, error.to_string())],
+            Some(match files::object::<AwsAccount>(value) {
+                Err(error) => vec![line(&object, Severity::Error, error)],
                 Ok(account) => {
                     let guardrails = account.spec.guardrails.as_ref();
                     let warnings = guardrails.map(|g| warnings(g, &account.spec.partition));
@@ -125,6 +139,12 @@ fn about(found: &Found, accounts: &[AwsAccount]) -> Option<Vec<Line>> {
                         .collect()
                 }
             })
+        }
+        "MfaSession" if text("/apiVersion").starts_with(rolectl_crds::GROUP) => {
+            let object = format!("MfaSession {}", text("/metadata/name"));
+            let error = files::object::<MfaSession>(value).err();
+            let errors = error.map(|error| line(&object, Severity::Error, error));
+            Some(errors.into_iter().collect())
         }
         "" if value.get("Statement").is_some() => {
             let has_principal = value.to_string().contains("Principal\":");

@@ -14,10 +14,11 @@ use rolectl::aws::error::AwsFailure;
 use rolectl_crds::{MfaSession, Phase};
 use serde_json::json;
 
+use crate::cluster;
 use crate::failure::Failure;
 use crate::mfa::{Buyer, CodeFlags};
 use crate::output::agreed;
-use crate::{cluster, session_cache};
+use crate::session_cache::Cache;
 
 /// Take the session away from the controller
 ///
@@ -79,9 +80,11 @@ impl Lock {
         } else {
             None
         };
-        match session_cache::forget_all() {
-            0 => {}
-            kept => println!("Forgot {kept} sessions that were kept here."),
+        match Cache::of_user().map_or(Ok(0), |cache| cache.forget_all()) {
+            Ok(0) => {}
+            Ok(1) => println!("Deleted 1 session that was kept here."),
+            Ok(kept) => println!("Deleted {kept} sessions that were kept here."),
+            Err(unusable) => eprintln!("warning: sessions that were kept here are not deleted: {unusable}"),
         }
         // Neither waits for the other: what ends the session must not hang on a cluster that is away.
         let revoked = match revocation {

@@ -1,0 +1,94 @@
+//! Hints at slips that are no errors by themselves.
+
+use std::collections::BTreeSet;
+
+use kube::ResourceExt as _;
+use rolectl::role::targets;
+use rolectl_crds::{AwsAccount, IamRole};
+
+/// How many letters a label key may differ in from one that exists.
+const NEAR: usize = 3;
+
+/// A warning about a selector that matches none of the accounts. `None` also where there are no accounts to look at, since
+/// then nothing is clear.
+pub fn unmatched(role: &IamRole, accounts: &[AwsAccount]) -> Option<String> {
+    let selector = role.spec.accounts.selector.as_ref()?;
+    if accounts.is_empty() || accounts.iter().any(|account| targets(role, account)) {
+        return None;
+    }
+    let existing: BTreeSet<&str> = accounts
+        .iter()
+        .flat_map(|account| account.labels().keys())
+        .map(String::as_str)
+        .collect();
+    let equal = selector.match_labels.iter().flat_map(|labels| labels.keys());
+    let listed = selector
+        .match_expressions
+        .iter()
+        .flatten()
+        .map(|requirement| &requirement.key);
+    let hint = equal.chain(listed).map(String::as_str).find_map(|key| {
+        if existing.contains(key) {
+            return None;
+        }
+        let near = existing
+            .iter()
+            .map(|label| (strsim::damerau_levenshtein(key, label), *label))
+            .filter(|(distance, _)| *distance <= NEAR.min(key.chars().count() / 2))
+            .min();
+        Some(match near {
+            Some((_, near)) => format!(": no AwsAccount has the label {key}; did you mean {near}?"),
+            None => format!(": no AwsAccount has the label {key}"),
+        })
+    });
+    let count = accounts.len();
+    let of = if count == 1 {
+        "the 1 AwsAccount".to_owned()
+    } else {
+        format!("the {count} AwsAccounts")
+    };
+    Some(format!(
+        "spec.accounts.selector matches none of {of} here{}",
+        hint.unwrap_or_default()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_selector_that_matches_nothing_is_told_with_the_label_that_was_meant() {
+        let account: AwsAccount = serde_json::from_value(
+            json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount",
+            "metadata": {"name": "prod", "labels": {"tier": "prod"}}, "spec": {"accountId": "222222222222"}}),
+        )
+        .unwrap();
+        let of = |accounts: Value, all: &[AwsAccount]| {
+            let role: IamRole = serde_json::from_value(
+                json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "IamRole",
+                "metadata": {"name": "app"}, "spec": {"accounts": accounts, "assumeRolePolicy": {}}}),
+            )
+            .unwrap();
+            unmatched(&role, all)
+        };
+        let all = std::slice::from_ref(&account);
+        let matching = json!({"selector": {"matchLabels": {"tier": "prod"}}});
+        let slip = json!({"selector": {"matchLabels": {"teir": "prod"}}});
+        assert_eq!(of(matching, all), None);
+        assert_eq!(of(slip.clone(), &[]), None);
+        assert_eq!(of(json!({"names": ["other"]}), all), None);
+        assert_eq!(
+            of(slip, all).as_deref(),
+            Some(
+                "spec.accounts.selector matches none of the 1 AwsAccount here: no AwsAccount has the label teir; did you mean tier?"
+            )
+        );
+        let value = of(json!({"selector": {"matchLabels": {"tier": "dev"}}}), all);
+        assert_eq!(
+            value.as_deref(),
+            Some("spec.accounts.selector matches none of the 1 AwsAccount here")
+        );
+    }
+}
