@@ -217,8 +217,11 @@ fn warn<K: Resource<DynamicType = ()>>(object: &Unreadable) {
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the API server keeps a watch open, in seconds. kube's watcher and client-go have about the same.
 const WATCH: u32 = 290;
-/// When a watch is ended from our side, if the API server has not.
-const WATCH_AT_MOST: Duration = Duration::from_secs(295);
+/// The same for the first watch after a failure. All is listed again after it: soon after a start of the API server a watch can be
+/// of a cache that is no longer fed, without an event, an error or an end.
+const WATCH_AFTER_FAILURE: u32 = 10;
+/// How much later a watch is ended from our side, if the API server has not.
+const OVERDUE: Duration = Duration::from_secs(5);
 /// A watch that is open for so long without an error works, although it has nothing to tell.
 const STEADY: Duration = Duration::from_secs(10);
 /// A watch that ends sooner than this, and without an event, has failed.
@@ -243,8 +246,10 @@ where
         let kind = static_kind(&K::kind(&()));
         let work = async {
             let mut pauses = DefaultBackoff::default();
+            let mut first_watch = WATCH;
             loop {
-                let Err(error) = list_and_watch(&api, patience, &readiness, &events).await;
+                let Err(error) = list_and_watch(&api, first_watch, patience, &readiness, &events).await;
+                first_watch = WATCH_AFTER_FAILURE;
                 tracing::warn!(kind, error = %error_chain(&error), "watch failed, trying again");
                 readiness.fails(kind, &error_chain(&error));
                 let _ = events.send(Err(error)).await;
@@ -262,12 +267,29 @@ where
 /// Events for whoever reads them. That nobody does any more ends the sender's task.
 type Events<K> = mpsc::Sender<watcher::Result<Event<Read<K>>>>;
 
+/// Lists and watches until a failure. The first watch lasts `first_watch` seconds; if that is less than [`WATCH`], a list follows.
 async fn list_and_watch<K>(
     api: &Api<K>,
+    first_watch: u32,
     patience: Duration,
     readiness: &Readiness,
     events: &Events<K>,
 ) -> watcher::Result<Infallible>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
+{
+    if first_watch < WATCH {
+        let mut version = list(api, patience, events).await?;
+        watch_from(api, &mut version, first_watch, patience, readiness, events).await?;
+    }
+    let mut version = list(api, patience, events).await?;
+    loop {
+        watch_from(api, &mut version, WATCH, patience, readiness, events).await?;
+    }
+}
+
+/// Lists all objects. Returns the version from which to watch.
+async fn list<K>(api: &Api<K>, patience: Duration, events: &Events<K>) -> watcher::Result<String>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
 {
@@ -276,20 +298,19 @@ where
     while let Some(object) = list.next().await.map_err(watcher::Error::InitialListFailed)? {
         let _ = events.send(Ok(Event::InitApply(object))).await;
     }
-    let mut version = list
+    let version = list
         .version()
         .ok_or(watcher::Error::NoResourceVersion)?
         .to_owned();
     let _ = events.send(Ok(Event::InitDone)).await;
-    loop {
-        watch_from(api, &mut version, patience, readiness, events).await?;
-    }
+    Ok(version)
 }
 
 /// Watches from a version on, until the API server ends the watch. Leaves the version from which to watch next.
 async fn watch_from<K>(
     api: &Api<K>,
     version: &mut String,
+    seconds: u32,
     patience: Duration,
     readiness: &Readiness,
     events: &Events<K>,
@@ -298,7 +319,7 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
 {
     let kind = static_kind(&K::kind(&()));
-    let params = WatchParams::default().timeout(WATCH);
+    let params = WatchParams::default().timeout(seconds);
     let request = Request::new(api.resource_url()).watch(&params, version);
     let request =
         request.map_err(|error| watcher::Error::WatchStartFailed(kube::Error::BuildRequest(error)))?;
@@ -308,7 +329,7 @@ where
     let mut works = false;
     loop {
         let wait = if works {
-            WATCH_AT_MOST.saturating_sub(began.elapsed())
+            (Duration::from_secs(seconds.into()) + OVERDUE).saturating_sub(began.elapsed())
         } else {
             STEADY
         };
@@ -565,6 +586,25 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(*deleted.lock(), []);
+    }
+
+    #[tokio::test]
+    async fn all_is_listed_again_after_the_first_watch_that_follows_a_failure() {
+        let gone = json!({"kind": "Status", "code": 410, "reason": "Expired"}).to_string();
+        let answers = Answers::default()
+            .list(&[role("a")])
+            .watch(&[("ERROR", gone)])
+            .list(&[role("a")])
+            .watch(&[("ADDED", role("b"))])
+            .list(&[role("a"), role("missed")]);
+        let (mut watched, _) = roles(&answers);
+        let mut seen = vec![];
+        while seen.last().is_none_or(|name| name != "missed") {
+            if let Ok(role) = watched.stream.next().await.unwrap() {
+                seen.push(role.name_any());
+            }
+        }
+        assert_eq!(seen, ["a", "a", "b", "a", "missed"]);
     }
 
     async fn first_list(answers: Answers) -> Vec<String> {
