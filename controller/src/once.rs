@@ -21,7 +21,7 @@ use crate::role::decide::{decide, deletion_policy, enforce, forbids_removal, wan
 use crate::role::desired::{full_name, name_in_aws, owner};
 use crate::role::plan::is_ours;
 use crate::role::selection::{admits, selector_error};
-use crate::role::{Change, Known, ObservedRole, Plan, Refusal, plan_removal, targets};
+use crate::role::{Change, DocumentCache, Known, ObservedRole, Plan, Refusal, plan_removal, targets};
 
 /// The objects to go by.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,8 @@ pub struct Inventory {
     pub namespaces: Vec<Namespace>,
     /// Name of the cluster in owner tags.
     pub cluster: String,
+    /// Documents of the roles, each parsed once for all accounts.
+    pub documents: Arc<DocumentCache>,
 }
 
 /// What is to become of the roles.
@@ -250,7 +252,7 @@ impl Inventory {
             return refuse(Reason::Duplicate, message);
         }
         let session = self.session_of(account).map(|session| &session.spec);
-        let desired = match wanted(role, &owner, account, session, &through) {
+        let desired = match wanted(role, &owner, account, session, &through, &self.documents) {
             Ok(desired) => desired,
             Err(refusal) => {
                 let refused = refusal.reason == Reason::GuardrailViolated;

@@ -14,6 +14,11 @@ impl PolicyJson {
         self.0.len()
     }
 
+    /// The text: JSON without white space, and with characters escaped only where JSON requires it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The tree of values.
     pub fn to_value(&self) -> Value {
         // It was made from one.

@@ -42,7 +42,7 @@ use crate::metrics::{Metrics, OfAccount, OfKind, OfReason, OfSession, StateInAcc
 use crate::objects;
 use crate::role::desired::{self, full_name};
 use crate::role::plan::RESTRICTED;
-use crate::role::targets;
+use crate::role::{DocumentCache, targets};
 
 /// Asks for nothing but an object's [metadata](https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches).
 const METADATA_ONLY: HeaderValue =
@@ -387,6 +387,8 @@ pub struct Context {
     written: Mutex<HashMap<u64, u64>>,
     /// Roles that are reconciled just now.
     pub busy: Busy,
+    /// Policy documents of all roles, each parsed once for all accounts and retries.
+    pub documents: DocumentCache,
     /// Accounts in which this process has seen to it that nothing is left of a role that is being deleted, by [`Self::id`].
     removals: Mutex<HashMap<u64, HashSet<String>>>,
     hasher: RandomState,
@@ -427,6 +429,7 @@ impl Context {
             warned: Mutex::default(),
             written: Mutex::default(),
             busy: Busy::default(),
+            documents: DocumentCache::default(),
             removals: Mutex::default(),
             hasher: RandomState::new(),
         })

@@ -1008,6 +1008,7 @@ impl<'a> Work<'a> {
             account,
             session,
             &self.works_through(account),
+            &self.context.documents,
         )
     }
 

@@ -9,6 +9,7 @@ use rolectl_crds::{
 
 use super::change::Change;
 use super::desired::{AccountContext, DesiredRole, desired};
+use super::document_cache::DocumentCache;
 use super::guardrails;
 use super::observed::ObservedRole;
 use super::plan::{Known, Plan, Refusal, is_ours, plan};
@@ -22,9 +23,10 @@ pub fn wanted(
     account: &AwsAccount,
     session: Option<&MfaSessionSpec>,
     through: &BTreeSet<String>,
+    documents: &DocumentCache,
 ) -> Result<DesiredRole, Refusal> {
     let context = context(account, session);
-    let desired = desired(&role.spec, &role.name_any(), owner, &context)
+    let desired = desired(&role.spec, &role.name_any(), owner, &context, documents)
         .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
     if let Some(through) = protects(through, &desired.name) {
         let message = format!(
@@ -313,7 +315,15 @@ mod tests {
             role.spec.deletion_policy = asked;
             let end = deletion_policy(&role, &account, Some(there)).ok();
             assert_eq!(end, ends, "{only:?} {asked:?}");
-            let refused = wanted(&role, "c/ns/app", &account, None, &BTreeSet::new()).is_err();
+            let refused = wanted(
+                &role,
+                "c/ns/app",
+                &account,
+                None,
+                &BTreeSet::new(),
+                &DocumentCache::default(),
+            )
+            .is_err();
             assert_eq!(refused, only.is_some() && asked.is_some(), "{only:?} {asked:?}");
         }
     }
@@ -339,7 +349,14 @@ mod tests {
         ] {
             let account = account(&json!({}), assume_role);
             let through = works_through(&account, [&account], session);
-            let wanted = wanted(&role(name), "c/ns/x", &account, session, &through);
+            let wanted = wanted(
+                &role(name),
+                "c/ns/x",
+                &account,
+                session,
+                &through,
+                &DocumentCache::default(),
+            );
             assert_eq!(wanted.is_err(), refused, "{assume_role:?} {session:?} {name}");
         }
     }
@@ -371,7 +388,7 @@ mod tests {
                     ..spec()
                 },
             );
-            let wanted = wanted(&role, "c/ns/x", &first, None, &through);
+            let wanted = wanted(&role, "c/ns/x", &first, None, &through, &DocumentCache::default());
             assert_eq!(wanted.is_err(), refused, "{name}");
             assert_eq!(forbids_removal(&through, name).is_some(), refused, "{name}");
         }

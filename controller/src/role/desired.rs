@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use rolectl_crds::{
     Adoption, DriftPolicy, Ensure, Exclusive, IamRole, IamRoleSpec, OWNER_TAG, PROFILE_TAG, PolicyJson,
@@ -10,13 +11,14 @@ use rolectl_crds::{
 use sha2::{Digest as _, Sha256};
 
 use super::bounded;
+use super::document_cache::{DocumentCache, ReadDocument};
 use super::guardrails::matches;
 use super::managed_policy::{arn_problem, is_same_policy, policy_arn};
 use super::observed::is_reserved_path;
 use super::plan::{is_reserved_tag, profile_tag, same_key};
 use super::policy_document::lint::{Finding, Place, Severity, read};
-use super::policy_document::{Document, PolicyError, check_size};
-use super::variables::Variables;
+use super::policy_document::{Document, MAX_BYTES, PolicyError, check_size};
+use super::variables::{VARIABLE, Variables};
 
 /// What the spec's variables and names stand for in one account.
 #[derive(Clone, Debug)]
@@ -157,19 +159,32 @@ fn read_document(
     place: Place,
     variables: &Variables,
     partition: &str,
-) -> (Option<Document>, Vec<Finding>) {
+    documents: &DocumentCache,
+) -> Arc<ReadDocument> {
+    let refused = |error: &dyn fmt::Display| Arc::new((None, vec![Finding::error(error)]));
     if let Err(error) = check_size(policy.text_len()) {
-        return (None, vec![Finding::error(error)]);
+        return refused(&error);
+    }
+    if !policy.as_str().contains(VARIABLE) {
+        let parse = || read(&policy.to_value(), place, Some(partition));
+        return documents.read(policy.as_str(), place, partition, parse);
     }
     match variables.fill_value(&policy.to_value()) {
-        Ok(filled) => read(&filled, place, Some(partition)),
-        Err(error) => (None, vec![Finding::error(error)]),
+        Ok(filled) => {
+            let parse = || read(&filled, place, Some(partition));
+            documents.read(&filled.to_string(), place, partition, parse)
+        }
+        Err(error) => refused(&error),
     }
 }
 
 /// Every finding about the documents of `spec`, each with its field below `spec`. The list has no limit: it is for a
 /// person who lints files.
-pub fn document_findings(spec: &IamRoleSpec, context: &AccountContext) -> Vec<(String, Finding)> {
+pub fn document_findings(
+    spec: &IamRoleSpec,
+    context: &AccountContext,
+    documents: &DocumentCache,
+) -> Vec<(String, Finding)> {
     let variables = variables(context);
     let trust = spec.assume_role_policy.iter();
     let trust = trust.map(|policy| ("assumeRolePolicy".to_owned(), policy, Place::Trust));
@@ -178,7 +193,8 @@ pub fn document_findings(spec: &IamRoleSpec, context: &AccountContext) -> Vec<(S
     trust
         .chain(inline)
         .flat_map(|(field, policy, place)| {
-            let (_, findings) = read_document(policy, place, &variables, &context.partition);
+            let read = read_document(policy, place, &variables, &context.partition, documents);
+            let (_, findings) = Arc::unwrap_or_clone(read);
             findings.into_iter().map(move |finding| (field.clone(), finding))
         })
         .collect()
@@ -235,6 +251,7 @@ pub fn desired(
     object_name: &str,
     owner: &str,
     context: &AccountContext,
+    documents: &DocumentCache,
 ) -> Result<DesiredRole, SpecError> {
     // Without `..`: a field added to the spec must be looked at here.
     let IamRoleSpec {
@@ -268,15 +285,16 @@ pub fn desired(
     let mut warnings = vec![];
     let mut document = |field: String, policy: &PolicyJson, place: Place| -> Result<Document, SpecError> {
         let mut errors = vec![];
-        let (read, findings) = read_document(policy, place, &variables, &context.partition);
+        let read = read_document(policy, place, &variables, &context.partition, documents);
+        let (document, findings) = &*read;
         for finding in findings {
             match finding.severity {
-                Severity::Error => errors.push(finding.problem),
+                Severity::Error => errors.push(finding.problem.clone()),
                 Severity::Warning => warnings.push(format!("spec.{field}: {finding}")),
             }
         }
-        match read {
-            Some(document) if errors.is_empty() => Ok(document),
+        match document {
+            Some(document) if errors.is_empty() => Ok(document.clone()),
             _ => Err(SpecError::new(field, PolicyError(errors))),
         }
     };
@@ -317,6 +335,7 @@ pub fn desired(
     if let Some(profile) = instance_profile.as_ref().filter(|_| *ensure == Ensure::Present) {
         tags.insert(PROFILE_TAG.to_owned(), profile_tag([profile]));
     }
+    check_inline_size(inline_policies.values())?;
     let description = fill("description", description)?;
     if description.chars().count() > 1000 {
         return Err(SpecError::new(
@@ -378,6 +397,18 @@ pub fn desired(
     })
 }
 
+/// Inline policies share one quota, so many small ones are refused as one large one is: before they are parsed.
+fn check_inline_size<'p>(policies: impl Iterator<Item = &'p PolicyJson>) -> Result<(), SpecError> {
+    let bytes: usize = policies.map(PolicyJson::text_len).sum();
+    if bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    let problem = format!(
+        "hold {bytes} bytes together: IAM allows 10240 characters in all inline policies of a role, so move the larger ones into managed policies"
+    );
+    Err(SpecError::new("inlinePolicies", problem))
+}
+
 /// Tag keys as they are once their variables are filled in: the schema has seen them only before that.
 fn check_tag_keys(tags: &[(String, String)], ignored: &[String]) -> Result<(), SpecError> {
     for (n, (key, _)) in tags.iter().enumerate() {
@@ -409,7 +440,7 @@ mod tests {
     use serde_json::json;
 
     fn of(spec: &IamRoleSpec) -> Result<DesiredRole, String> {
-        desired(spec, "app", "c/ns/app", &context()).map_err(|e| e.to_string())
+        desired(spec, "app", "c/ns/app", &context(), &DocumentCache::default()).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -495,7 +526,10 @@ mod tests {
         assert!(message.len() < 1100, "{}", message.len());
         assert!(message.contains("Statement[0].Action"), "{message}");
         assert!(message.ends_with("; and 497 more problems"), "{message}");
-        assert_eq!(document_findings(&s, &context()).len(), 500);
+        assert_eq!(
+            document_findings(&s, &context(), &DocumentCache::default()).len(),
+            500
+        );
     }
 
     #[test]
@@ -630,11 +664,55 @@ mod tests {
                 labels: labels.into(),
                 ..context()
             };
-            let error = desired(&s, "app", "c/ns/app", &context).unwrap_err().to_string();
+            let documents = DocumentCache::default();
+            let error = desired(&s, "app", "c/ns/app", &context, &documents)
+                .unwrap_err()
+                .to_string();
             assert!(
                 error.to_lowercase().contains(&says.to_lowercase()),
                 "{key}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn documents_that_no_role_can_have_are_refused_before_they_are_parsed() {
+        let large = |statements: usize| {
+            let statement = json!({"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"});
+            PolicyJson::from(json!({"Version": "2012-10-17", "Statement": vec![statement; statements]}))
+        };
+        let mut s = spec();
+        s.inline_policies = [("one".to_owned(), large(2000))].into_iter().collect();
+        assert!(of(&s).unwrap_err().starts_with("spec.inlinePolicies: hold "));
+        s.inline_policies = (0..100).map(|n| (format!("p{n:03}"), large(20))).collect();
+        assert!(
+            of(&s)
+                .unwrap_err()
+                .contains("10240 characters in all inline policies")
+        );
+        s.inline_policies = (0..10).map(|n| (format!("p{n:03}"), large(20))).collect();
+        assert_eq!(of(&s).unwrap().inline_policies.len(), 10);
+        s.assume_role_policy = Some(large(2000));
+        assert!(
+            of(&s)
+                .unwrap_err()
+                .starts_with("spec.assumeRolePolicy: is larger than 64 KiB")
+        );
+    }
+
+    #[test]
+    fn a_document_with_variables_is_its_own_in_every_account() {
+        let documents = DocumentCache::default();
+        let trust = |id: &str| {
+            let context = AccountContext {
+                session_account_id: id.into(),
+                ..context()
+            };
+            let role = desired(&spec(), "app", "c/ns/app", &context, &documents).unwrap();
+            role.trust.unwrap().as_str().to_owned()
+        };
+        for id in ["111111111111", "333333333333", "111111111111"] {
+            assert!(trust(id).contains(&format!("iam::{id}:root")), "{id}");
         }
     }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::change::{Change, Identity};
 use super::desired::{AccountContext, DesiredRole, desired};
+use super::document_cache::DocumentCache;
 use super::observed::ObservedRole;
 use super::plan::{Known, plan};
 
@@ -34,7 +35,7 @@ pub fn context() -> AccountContext {
 }
 
 pub fn wanted(spec: &IamRoleSpec) -> DesiredRole {
-    desired(spec, "app", "c/ns/app", &context()).unwrap()
+    desired(spec, "app", "c/ns/app", &context(), &DocumentCache::default()).unwrap()
 }
 
 /// The role as it is once `desired` is carried out.

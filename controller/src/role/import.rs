@@ -167,6 +167,7 @@ mod tests {
     use rolectl_crds::IamRole;
 
     use super::super::desired::desired;
+    use super::super::document_cache::DocumentCache;
     use super::super::fixtures::{context, observed, spec, wanted};
     use super::super::plan::{Known, plan};
     use super::*;
@@ -195,7 +196,14 @@ mod tests {
         let object: IamRole = serde_json::from_value(import(&role, "dev", "ns").unwrap()).unwrap();
         assert_eq!(object.spec.role_name.as_deref(), Some("My_Role"));
         let name = object.metadata.name.unwrap();
-        let desired = desired(&object.spec, &name, "c/ns/x", &context()).unwrap();
+        let desired = desired(
+            &object.spec,
+            &name,
+            "c/ns/x",
+            &context(),
+            &DocumentCache::default(),
+        )
+        .unwrap();
         let changes = plan(&desired, Some(&role), &Known::default()).unwrap().changes;
         let lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
         assert_eq!(

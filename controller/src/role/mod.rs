@@ -8,6 +8,7 @@ pub mod bounded;
 pub mod change;
 pub mod decide;
 pub mod desired;
+pub mod document_cache;
 pub mod guardrails;
 pub mod import;
 pub mod managed_policy;
@@ -25,6 +26,7 @@ pub(crate) mod fixtures;
 
 pub use change::Change;
 pub use desired::{AccountContext, DesiredRole};
+pub use document_cache::DocumentCache;
 pub use observed::{ObservedRole, PackedRole};
 pub use plan::{Known, Plan, Refusal, plan, plan_removal};
 pub use policy_document::{Document, PolicyDocument};

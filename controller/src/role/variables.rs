@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+/// What a variable begins with.
+pub(super) const VARIABLE: &str = "$(";
+
 /// The names that `$(...)` may hold for one account, with their values.
 #[derive(Clone, Debug, Default)]
 pub struct Variables(BTreeMap<String, String>);
@@ -51,7 +54,7 @@ impl Variables {
     pub fn fill(&self, text: &str) -> Result<String, VariableError> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
-        while let Some((before, after)) = rest.split_once("$(") {
+        while let Some((before, after)) = rest.split_once(VARIABLE) {
             let (name, after) = after
                 .split_once(')')
                 .ok_or_else(|| VariableError::Unclosed(text.to_owned()))?;

@@ -16,13 +16,16 @@ use super::trust::{
 use super::{Caseless, Document, Effect, Principals, Scope, Statement, is_unique_id};
 
 /// Where a document stands, which decides what it may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// The trust policy of a role.
     Trust,
     /// An inline or managed policy: what an identity may do.
     Identity,
 }
+
+/// Most findings about one document. Whoever has more of them has written something else than a policy.
+pub const MAX_FINDINGS: usize = 1000;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -51,6 +54,11 @@ impl Finding {
             problem: Problem::new("", what.to_string()),
         }
     }
+
+    /// Length of its text in bytes.
+    pub(in crate::role) const fn len(&self) -> usize {
+        self.problem.at.len() + self.problem.what.len()
+    }
 }
 
 impl fmt::Display for Finding {
@@ -67,6 +75,29 @@ pub fn lint_value(value: &Value, place: Place) -> Vec<Finding> {
 /// The document that an author wrote, unless it is none, and everything to be said of it in its place. `partition` is
 /// that of the account, where the account is given.
 pub fn read(value: &Value, place: Place, partition: Option<&str>) -> (Option<Document>, Vec<Finding>) {
+    let (document, mut findings) = read_all(value, place, partition);
+    let more = findings.len().saturating_sub(MAX_FINDINGS);
+    if more > 0 {
+        let dropped = findings.split_off(MAX_FINDINGS);
+        findings.push(Finding {
+            severity: dropped
+                .iter()
+                .map(|f| f.severity)
+                .min()
+                .unwrap_or(Severity::Error),
+            problem: Problem::new(
+                "",
+                format!(
+                    "has {more} more {}",
+                    if more == 1 { "problem" } else { "problems" }
+                ),
+            ),
+        });
+    }
+    (document, findings)
+}
+
+fn read_all(value: &Value, place: Place, partition: Option<&str>) -> (Option<Document>, Vec<Finding>) {
     let document = match ordered(value, Source::Author) {
         Ok(document) => document,
         Err(error) => return (None, errors(error.0)),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anstream::println;
 use clap::Args;
 use kube::ResourceExt as _;
+use rolectl::role::DocumentCache;
 use rolectl::role::decide::{context, wanted, works_through};
 use rolectl::role::desired::document_findings;
 use rolectl::role::guardrails::warnings;
@@ -174,10 +175,11 @@ fn of_role(role: &IamRole, value: &Value, accounts: &[AwsAccount]) -> Vec<(Sever
         targets.extend(&sample);
     }
     let mut findings = vec![];
+    let cache = DocumentCache::default();
     let session = MfaSessionSpec::of_account("000000000000");
     for account in targets {
         // A condition lists the first problems only, this tool all of them.
-        let documents = document_findings(&role.spec, &context(account, Some(&session)));
+        let documents = document_findings(&role.spec, &context(account, Some(&session)), &cache);
         let wrong: Vec<String> = documents
             .iter()
             .filter(|(_, finding)| finding.severity == Severity::Error)
@@ -187,7 +189,7 @@ fn of_role(role: &IamRole, value: &Value, accounts: &[AwsAccount]) -> Vec<(Sever
             |(field, finding): (String, Finding)| (finding.severity, format!("spec.{field}: {finding}"));
         findings.extend(documents.into_iter().map(shown));
         let through = works_through(account, [account], [&session]);
-        match wanted(role, "lint", account, Some(&session), &through) {
+        match wanted(role, "lint", account, Some(&session), &through, &cache) {
             // Those of documents are in the list already.
             Ok(desired) => findings.extend(
                 desired
