@@ -1,11 +1,15 @@
 //! `MfaSession`: the one credential, and the person who lends it.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema, core::Duration};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::partition::{Partition, PartitionError, REGION_PATTERN};
+use crate::reason::{intern, name_schema};
 use crate::{aws_account::duration, schema};
 
 /// A session that an operator's MFA code unlocks, for all accounts that refer to it.
@@ -134,7 +138,9 @@ impl MfaSession {
 }
 
 /// Where a session is in its life.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// The set is open: a status that a newer version wrote is read, and written back as it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// No usable session: `rolectl unlock` opens one.
     #[default]
@@ -145,6 +151,58 @@ pub enum Phase {
     Expiring,
     /// Ended: `rolectl unlock` opens a new one.
     Expired,
+    /// A phase that this version does not define.
+    Other(&'static str),
+}
+
+impl Phase {
+    /// Every phase that this version defines.
+    pub const ALL: &'static [Self] = &[Self::Locked, Self::Unlocked, Self::Expiring, Self::Expired];
+
+    /// The phase as it is written in a status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Locked => "Locked",
+            Self::Unlocked => "Unlocked",
+            Self::Expiring => "Expiring",
+            Self::Expired => "Expired",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Phase {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Phase {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let defined = Self::ALL.iter().find(|phase| phase.as_str() == name);
+        Ok(defined.copied().unwrap_or_else(|| Self::Other(intern(&name))))
+    }
+}
+
+impl JsonSchema for Phase {
+    fn schema_name() -> Cow<'static, str> {
+        "Phase".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        name_schema()
+    }
 }
 
 /// What is known of the session. Nothing here is secret.
@@ -154,7 +212,7 @@ pub struct MfaSessionStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Where the session is in its life.
+    /// Where the session is in its life: `Locked`, `Unlocked`, `Expiring` or `Expired`. A newer version may write another phase.
     #[serde(default)]
     pub phase: Phase,
     /// When the session ends.

@@ -163,17 +163,17 @@ impl Reason {
     }
 }
 
-/// Names of reasons that this version does not define, each kept once while the process runs.
+/// Names of reasons and phases that this version does not define, each kept once while the process runs.
 static OTHERS: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
 /// How many of them are kept. Others write statuses, so there is a bound.
 const MOST_OTHERS: usize = 32;
 /// Bytes that the name of a reason may have.
 const LONGEST: usize = 64;
-/// What stands for a name that is no reason, or for one too many.
+/// What stands for a name that is no reason or phase, or for one too many.
 const UNREADABLE: &str = "Unknown";
 
 /// A name that lives as long as the process, or [`UNREADABLE`].
-fn intern(name: &str) -> &'static str {
+pub(crate) fn intern(name: &str) -> &'static str {
     let fits = name.len() <= LONGEST
         && name.starts_with(|c: char| c.is_ascii_uppercase())
         && name.chars().all(|c| c.is_ascii_alphanumeric());
@@ -215,8 +215,13 @@ impl JsonSchema for Reason {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "maxLength": LONGEST, "pattern": "^[A-Z][A-Za-z0-9]*$"})
+        name_schema()
     }
+}
+
+/// Schema of a name from an open set.
+pub(crate) fn name_schema() -> Schema {
+    json_schema!({"type": "string", "maxLength": LONGEST, "pattern": "^[A-Z][A-Za-z0-9]*$"})
 }
 
 impl fmt::Display for Reason {

@@ -413,7 +413,7 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
     let prior = session.status.as_ref();
     let ready = match standing.phase {
         Phase::Unlocked | Phase::Expiring => Truth::True,
-        Phase::Locked | Phase::Expired => Truth::False,
+        Phase::Locked | Phase::Expired | Phase::Other(_) => Truth::False,
     };
     let generation = session.metadata.generation;
     let verdict = Verdict {
@@ -473,7 +473,7 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
             Phase::Unlocked => (EventType::Normal, "Unlocked"),
             Phase::Expiring => (EventType::Warning, "Expiring"),
             Phase::Expired => (EventType::Warning, "Expired"),
-            Phase::Locked => (EventType::Normal, "Locked"),
+            Phase::Locked | Phase::Other(_) => (EventType::Normal, "Locked"),
         };
         tracing::info!(
             session = session.name_any(),

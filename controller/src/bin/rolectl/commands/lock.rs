@@ -147,7 +147,7 @@ impl Lock {
             let session = cluster::session(client, &self.session).await?;
             let status = session.status.unwrap_or_default();
             let (phase, ends_at) = (status.phase, status.expires_at.map(|time| time.0));
-            let open = matches!(phase, Phase::Unlocked | Phase::Expiring)
+            let open = !matches!(phase, Phase::Locked | Phase::Expired)
                 && ends_at.is_none_or(|end| end > Timestamp::now());
             if !open || start.elapsed() > PATIENCE {
                 return Ok(open);
