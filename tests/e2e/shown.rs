@@ -1,7 +1,7 @@
 //! What `rolectl` shows of a cluster: the same words each time, and only what is asked for.
 
 use anyhow::{Context as _, Result, ensure};
-use rolectl_tests::scenario::Scenario;
+use rolectl_tests::scenario::{Scenario, World};
 use rolectl_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -128,6 +128,57 @@ fn columns(lines: &[&str]) -> String {
         cells.collect::<Vec<_>>().join(" | ")
     };
     lines.iter().map(|line| cells(line) + "\n").collect()
+}
+
+#[tokio::test]
+async fn status_and_version_warn_that_no_controller_is_running() -> Result<()> {
+    crate::world().await?;
+    // A control plane of its own: in the shared one controllers of other tests write statuses.
+    let world = World::start("e2e-dead").await?;
+    let s = Scenario::new(&world, "dead", 1).await?;
+    let controller = async |user: &str| -> Result<Value, String> {
+        let output = s.rolectl_as(user, &["status", "-o", "json"], &[]).await;
+        let output = output.map_err(|e| e.to_string())?;
+        let json: Value = serde_json::from_slice(&output.stdout)
+            .map_err(|e| format!("{e}: {}", String::from_utf8_lossy(&output.stderr)))?;
+        Ok(json["controller"].clone())
+    };
+    let is = async |running: Value| {
+        until(&format!("status to show running: {running}"), || async {
+            let found = controller("operator").await?;
+            if found["running"] == running {
+                Ok(found)
+            } else {
+                Err(found.to_string())
+            }
+        })
+        .await
+    };
+    is(Value::Null).await?;
+    s.unlock().await?;
+    // The second one ends in order and gives its Leases back.
+    for signal in ["KILL", "TERM"] {
+        s.start_controller_with(&[("ROLECTL_SHARDS", "1")])?;
+        s.account_is(0, "InSync").await?;
+        is(json!(true)).await?;
+        s.end_controller(signal).await?;
+        is(json!(false)).await?;
+        for verb in ["status", "version"] {
+            let output = s.rolectl_as("operator", &[verb], &[]).await?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            ensure!(
+                output.status.success() && text.contains("no controller is running (last seen "),
+                "{verb}: {text}"
+            );
+        }
+    }
+    // Who may not read Leases is not warned before a sweep is overdue.
+    let stranger = controller("stranger").await.map_err(anyhow::Error::msg)?;
+    ensure!(
+        stranger["running"].is_null() && stranger["lastSeen"].is_string(),
+        "{stranger}"
+    );
+    Ok(())
 }
 
 #[tokio::test]

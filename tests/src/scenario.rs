@@ -397,6 +397,9 @@ impl<'a> Scenario<'a> {
         ));
         objects.extend(role("leases", controller, leases));
         objects.extend(role("unlock", "operator", secret(&["create", "patch", "delete"])));
+        let leases =
+            json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "list"]});
+        objects.extend(role("see-leases", "operator", leases));
         objects
     }
 

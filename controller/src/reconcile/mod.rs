@@ -38,7 +38,7 @@ use crate::metrics::Metrics;
 use crate::spans;
 pub use context::Context;
 use role_names::RoleNames;
-pub use shards::shard_of;
+pub use shards::{KIND as LEASE_LABEL, shard_of};
 
 /// What the controllers are to look after, and how.
 #[derive(Clone, Debug)]

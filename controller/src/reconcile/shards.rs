@@ -41,7 +41,7 @@ const API_PATIENCE: Duration = Duration::from_secs(4);
 const FORGET: Duration = Duration::from_mins(5);
 
 /// Label of our Leases: `shard` or `replica`.
-const KIND: &str = "iam.rolectl.dev/lease";
+pub const KIND: &str = "iam.rolectl.dev/lease";
 /// Label of our Leases: how many shards there are.
 const COUNT: &str = "iam.rolectl.dev/shards";
 

@@ -9,6 +9,7 @@ mod files;
 mod fleet;
 mod hints;
 mod keys;
+mod liveness;
 mod managed;
 mod mfa;
 mod output;

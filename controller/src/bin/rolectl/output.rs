@@ -73,6 +73,12 @@ pub fn agreed(question: &str) -> Result<bool, Failure> {
     Ok(answer.trim() == "yes")
 }
 
+/// A number of things: `1 role`, `2 roles`.
+pub fn counted(count: usize, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
+
 /// A moment, absolute and from now: `2026-01-02 03:04:05 UTC (in 11h 59m)`.
 pub fn moment(at: Timestamp, now: Timestamp) -> String {
     format!(
@@ -82,7 +88,8 @@ pub fn moment(at: Timestamp, now: Timestamp) -> String {
     )
 }
 
-fn from_now(distance: SignedDuration) -> String {
+/// A distance in time: `in 11h 59m` or `5s ago`.
+pub fn from_now(distance: SignedDuration) -> String {
     let seconds = distance.unsigned_abs().as_secs();
     let (hours, minutes) = (seconds / 3600, seconds % 3600 / 60);
     let text = match (hours, minutes) {

@@ -14,9 +14,13 @@ use serde::Serialize;
 
 use crate::cluster;
 use crate::failure::Failure;
+use crate::liveness::{self, Liveness};
 use crate::output::{Format, machine, moment, table};
 
 /// Show the session, the accounts and the roles
+///
+/// The last line warns if no controller is running, by its Leases and by the times of its sweeps. Without a controller the conditions
+/// stay as they are.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl status
@@ -36,6 +40,7 @@ pub struct Status {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Overview {
+    controller: Liveness,
     sessions: Vec<SessionLine>,
     accounts: Vec<AccountLine>,
     roles: Vec<RoleLine>,
@@ -211,7 +216,9 @@ impl Overview {
         let mut roles: Vec<RoleLine> = roles.into_iter().map(role_line).collect();
         roles.extend(unreadable.into_iter().map(unreadable_line));
         roles.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        let controller = liveness::look(client, &flags.controller_namespace, &accounts, &sessions).await;
         Ok(Self {
+            controller,
             sessions: sessions.into_iter().map(session_line).collect(),
             accounts: accounts.into_iter().map(account_line).collect(),
             roles,
@@ -224,7 +231,7 @@ impl Overview {
         let sessions = self.sessions.into_iter().map(|s| {
             vec![
                 s.name,
-                format!("{:?}", s.phase),
+                s.phase.to_string(),
                 when(s.expires_at),
                 s.unlocked_by.unwrap_or_else(|| "-".to_owned()),
             ]
@@ -282,5 +289,9 @@ impl Overview {
                 roles.collect()
             )
         );
+        // Last, where it is seen below a long list.
+        if let Some(warning) = self.controller.warning(now) {
+            println!("\nWarning: {warning}. All of the above is as it was then.");
+        }
     }
 }

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 
 use anstream::println;
 use clap::Args;
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::Serialize;
 
 use crate::cluster;
 use crate::failure::Failure;
+use crate::liveness::{self, Liveness};
 use crate::output::{Format, machine};
 
 /// Show the version of this tool and of the controller
 ///
-/// The controller writes its version into the status of the MfaSessions that it looks after.
+/// The controller writes its version into the status of the MfaSessions that it looks after. If no controller is running, the last
+/// line says so.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl version
@@ -39,6 +42,9 @@ struct Versions {
     /// Why no controller's version is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
+    /// Whether a controller is running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    controller: Option<Liveness>,
 }
 
 impl Version {
@@ -47,13 +53,17 @@ impl Version {
             client: env!("CARGO_PKG_VERSION"),
             controllers: BTreeMap::new(),
             problem: None,
+            controller: None,
         };
         if !self.client {
             match controllers(flags).await {
-                Ok(found) if found.is_empty() => {
-                    versions.problem = Some("no controller has looked at an MfaSession yet".to_owned());
+                Ok((found, controller)) => {
+                    if found.is_empty() {
+                        versions.problem = Some("no controller has looked at an MfaSession yet".to_owned());
+                    }
+                    versions.controllers = found;
+                    versions.controller = Some(controller);
                 }
-                Ok(found) => versions.controllers = found,
                 Err(failure) => versions.problem = Some(failure.what().to_owned()),
             }
         }
@@ -67,17 +77,26 @@ impl Version {
         if let Some(why) = &versions.problem {
             println!("Controller  not known: {why}");
         }
+        if let Some(warning) = versions.controller.and_then(|c| c.warning(Timestamp::now())) {
+            println!("Controller  {warning}");
+        }
         Ok(())
     }
 }
 
-async fn controllers(flags: &cluster::Flags) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+/// Names of the sessions by their controller's version, and whether a controller is running.
+async fn controllers(flags: &cluster::Flags) -> Result<(BTreeMap<String, Vec<String>>, Liveness), Failure> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for session in cluster::sessions(&flags.client().await?).await? {
+    let client = flags.client().await?;
+    let sessions = cluster::sessions(&client).await?;
+    // The version is shown to a user who may not list AwsAccounts, too.
+    let accounts = cluster::accounts(&client).await.unwrap_or_default();
+    let controller = liveness::look(&client, &flags.controller_namespace, &accounts, &sessions).await;
+    for session in sessions {
         let name = session.name_any();
         if let Some(version) = session.status.and_then(|status| status.controller_version) {
             found.entry(version).or_default().push(name);
         }
     }
-    Ok(found)
+    Ok((found, controller))
 }
