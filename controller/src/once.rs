@@ -60,6 +60,9 @@ pub struct Proposal {
     pub account: String,
     /// The changes, or why there are none to be made.
     pub verdict: Result<Plan, Refusal>,
+    /// Why the changes are not those of the spec: it breaks a guardrail, and all that is done is to detach managed policies that
+    /// the account denies.
+    pub refusal: Option<Refusal>,
     /// What AWS has, and when it was seen.
     pub observed: Option<(ObservedRole, Instant)>,
     /// `drift: Report`: the changes are shown and never made.
@@ -155,6 +158,10 @@ impl Inventory {
         } else {
             self.verdict(goal, role, account, live, observed.as_ref().map(|(role, _)| role))
         };
+        let (verdict, refusal) = match verdict {
+            Ok((plan, refusal)) => (Ok(plan), refusal),
+            Err(refusal) => (Err(refusal), None),
+        };
         let owner = self.owner(role);
         Proposal {
             role_name: name_in_aws(role).to_owned(),
@@ -165,6 +172,7 @@ impl Inventory {
                 .is_some_and(|(seen, _)| is_ours(seen, &owner, None)),
             role: role.clone(),
             verdict,
+            refusal,
             observed,
         }
     }
@@ -177,6 +185,7 @@ impl Inventory {
         )
     }
 
+    /// The plan, and with it the refusal of the spec where the plan only enforces a guardrail.
     fn verdict(
         &self,
         goal: Goal,
@@ -184,7 +193,7 @@ impl Inventory {
         account: &AwsAccount,
         live: &Account,
         observed: Option<&ObservedRole>,
-    ) -> Result<Plan, Refusal> {
+    ) -> Result<(Plan, Option<Refusal>), Refusal> {
         let refuse = |reason, message: String| Err(Refusal::new(reason, message));
         let namespace = role.namespace().unwrap_or_default();
         let owner = self.owner(role);
@@ -224,7 +233,7 @@ impl Inventory {
             {
                 return refuse(Reason::GuardrailViolated, message);
             }
-            return Ok(plan);
+            return Ok((plan, None));
         }
         let labels = self
             .namespaces
@@ -255,13 +264,16 @@ impl Inventory {
         let desired = match wanted(role, &owner, account, session, &through, &self.documents) {
             Ok(desired) => desired,
             Err(refusal) => {
-                let refused = refusal.reason == Reason::GuardrailViolated;
-                let enforced = observed.filter(|_| refused);
-                let enforced = enforced.and_then(|there| enforce(account, &owner, there, &known));
-                return enforced.ok_or(refusal);
+                let may_write =
+                    refusal.reason == Reason::GuardrailViolated && role.spec.drift != DriftPolicy::Report;
+                let enforced = observed.filter(|_| may_write);
+                return match enforced.and_then(|there| enforce(account, &owner, there, &known)) {
+                    Some(plan) => Ok((plan, Some(refusal))),
+                    None => Err(refusal),
+                };
             }
         };
-        decide(account, &desired, observed, &known)
+        decide(account, &desired, observed, &known).map(|plan| (plan, None))
     }
 }
 

@@ -31,6 +31,16 @@ async fn a_role_of_an_administrator_that_is_taken_over_has_no_rights_left_when_i
     s.start_controller()?;
     s.unlock().await?;
     let tenant = Tenant::of(&s).await?;
+    until("an event that an inline policy passes the guardrail", || async {
+        let reasons = s.event_reasons("default", &s.targets[0].0).await;
+        let reasons = reasons.map_err(|e| e.to_string())?;
+        if reasons.iter().any(|reason| reason == "WeakGuardrails") {
+            Ok(())
+        } else {
+            Err(format!("{reasons:?}"))
+        }
+    })
+    .await?;
     let iam = s.hands(0).await?;
     let theirs = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":"ec2.amazonaws.com"}}]}"#;
     iam.create_role()
@@ -96,7 +106,44 @@ async fn a_role_of_an_administrator_that_is_taken_over_has_no_rights_left_when_i
     })
     .await?;
     s.role_is("boss", "False", "GuardrailViolated").await?;
+    // A plan has both: the refusal, and what is detached all the same.
+    s.end_controller("KILL").await?;
+    iam.attach_role_policy()
+        .role_name("boss")
+        .policy_arn(ADMIN)
+        .send()
+        .await?;
+    let plan = shown(&s, &["plan", "-n", &s.name], 1).await?;
+    for words in [
+        "role hostile-takeover/boss is refused, and what the account denies is detached",
+        "GuardrailViolated: ",
+        "- managed policy arn:aws:iam::aws:policy/AdministratorAccess",
+        "Plan: 0 to create, 1 to change, 0 to delete, 1 refused.",
+    ] {
+        ensure!(plan.contains(words), "{words}: {plan}");
+    }
+    // With drift: Report nothing is detached.
+    tenant
+        .apply(&s.role(
+            "boss",
+            json!({"managedPolicies": ["AdministratorAccess"], "drift": "Report"}),
+        ))
+        .await?;
+    let plan = shown(&s, &["plan", "-n", &s.name], 1).await?;
+    ensure!(
+        plan.contains("Plan: 0 to create, 0 to change, 0 to delete, 1 refused."),
+        "{plan}"
+    );
     Ok(())
+}
+
+/// What the tool prints for an administrator of the cluster.
+async fn shown(s: &Scenario<'_>, args: &[&str], code: i32) -> Result<String> {
+    let output = s.rolectl_as("admin", args, &[]).await?;
+    let text = String::from_utf8(output.stdout)?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(code), "{args:?}: {text}{error}");
+    Ok(text)
 }
 
 #[tokio::test]
@@ -135,6 +182,10 @@ async fn what_incident_response_puts_on_a_role_survives_sweeps_until_the_spec_re
         s.attached(0, "app").await? == [DENY_ALL],
         "what grants is drift, what denies is not"
     );
+    for args in [&["plan"][..], &["get", "roles"], &["describe", "role", "app"]] {
+        let text = shown(&s, &[args, &["-n", &s.name]].concat(), 0).await?;
+        ensure!(text.contains("restricted from outside by "), "{args:?}: {text}");
+    }
     let events: Api<Event> = Api::namespaced(s.client.clone(), &s.name);
     until("an event that names the restriction", || async {
         let events = events

@@ -31,7 +31,7 @@ use crate::failure::Failure;
 use crate::files::{self, Found};
 use crate::hints::unmatched;
 use crate::mfa::{self, Buyer};
-use crate::output::moment;
+use crate::output::{counted, moment};
 use crate::session_cache::{Cache, Unusable};
 use crate::{cluster, managed};
 
@@ -954,11 +954,13 @@ impl std::fmt::Display for Sum {
             (self.unchanged, "unchanged"),
             (self.report, "only reported"),
             (self.refused, "refused"),
-            (self.failed_accounts, "accounts not read"),
         ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }
+        }
+        if self.failed_accounts > 0 {
+            write!(f, ", {} not read", counted(self.failed_accounts, "account"))?;
         }
         Ok(())
     }
@@ -968,6 +970,7 @@ fn role_line(proposal: &Proposal) -> RoleLine {
     let (action, changes, refusal) = match &proposal.verdict {
         Err(refusal) => (Action::Refused, vec![], Some(refusal)),
         Ok(plan) => {
+            let refusal = proposal.refusal.as_ref();
             let has = |wanted: fn(&Change) -> bool| plan.changes.iter().any(wanted);
             let action = if plan.is_empty() {
                 Action::None
@@ -992,7 +995,7 @@ fn role_line(proposal: &Proposal) -> RoleLine {
                 change: change.to_string(),
                 details: change.details().iter().map(ToString::to_string).collect(),
             });
-            (action, changes.collect(), None)
+            (action, changes.collect(), refusal)
         }
     };
     RoleLine {
@@ -1026,6 +1029,7 @@ impl Overview {
                     Action::Report => &mut summary.report,
                     Action::Refused => &mut summary.refused,
                 } += 1;
+                summary.refused += usize::from(role.is_enforced());
             }
             summary.failed_accounts += usize::from(seen.failure.is_some());
             AccountLines {
@@ -1065,12 +1069,20 @@ impl Overview {
 }
 
 impl RoleLine {
+    /// Whether the spec is refused, and nothing but managed policies that the account denies is taken off the role.
+    fn is_enforced(&self) -> bool {
+        self.action == Action::Change && self.reason.is_some()
+    }
+
     fn is_quiet(&self) -> bool {
         self.action == Action::None && self.kept.is_none()
     }
 
     fn write(&self, text: &mut String, paint: Paint) {
         let (sign, what) = match self.action {
+            Action::Change if self.is_enforced() => {
+                ('!', "is refused, and what the account denies is detached")
+            }
             Action::Create => ('+', "is to be created"),
             Action::Change => ('~', "is to be changed"),
             Action::Delete => ('-', "is to be deleted"),
