@@ -196,7 +196,7 @@ async fn lint_finds_at_the_desk_what_the_controller_would_stall_on() -> Result<(
         "c.yaml: not readable: error: line ",
         "IamRole slip: error: spec.maxSessionDuration: invalid type",
         "IamRole slip: warning: spec.accounts.selector matches none of the 1 AwsAccount here: no AwsAccount has the label teir; did you mean tier?",
-        "3 checked: 2 errors, 1 warnings",
+        "3 checked: 2 errors, 1 warning",
     ] {
         ensure!(code == Some(2) && out.contains(words), "{words}: {out}");
     }

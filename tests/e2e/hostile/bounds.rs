@@ -286,5 +286,24 @@ async fn an_accounts_counts_follow_every_change() -> Result<()> {
         let owner = s.orphans.iter().any(|o| o == "test/counts/two");
         owner && s.roles.is_some_and(|r| (r.orphaned, r.violating) == (1, 1))
     })
-    .await
+    .await?;
+    let listed = async |more: &[&str]| -> Result<String> {
+        let args = [&["get", "orphans", "--account", &s.targets[0].0], more].concat();
+        let output = s.rolectl_as("admin", &args, &[]).await?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{error}");
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    s.role_is("one", "False", "NamespaceNotAllowed").await?;
+    insta::assert_snapshot!("get_orphans", listed(&[]).await?);
+    let json: serde_json::Value =
+        serde_json::from_str(&listed(&["--state", "orphaned", "-o", "json"]).await?)?;
+    let names: Vec<_> = json
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|line| &line["name"])
+        .collect();
+    ensure!(names == ["two"], "{json}");
+    Ok(())
 }

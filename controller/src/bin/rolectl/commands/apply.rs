@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster;
 use crate::failure::Failure;
 use crate::fleet::{self, Fleet, Overview, Paint, Purpose, Seen};
-use crate::output::agreed;
+use crate::output::{agreed, counted};
 
 /// How many roles are worked on at a time.
 const ROLES_AT_ONCE: usize = 16;
@@ -213,12 +213,10 @@ async fn work(job: Job, paint: Paint) -> bool {
             (failed, applied.done.len())
         }
     };
+    let made = counted(made, "change");
     match &failure {
-        None => println!("{}", paint.green(&format!("{name}: done, {made} changes"))),
-        Some(why) => println!(
-            "{}",
-            paint.red(&format!("{name}: failed after {made} changes: {why}"))
-        ),
+        None => println!("{}", paint.green(&format!("{name}: done, {made}"))),
+        Some(why) => println!("{}", paint.red(&format!("{name}: failed after {made}: {why}"))),
     }
     failure.is_none()
 }

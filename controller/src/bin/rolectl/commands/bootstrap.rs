@@ -7,7 +7,7 @@ use aws_config::BehaviorVersion;
 use clap::{Args, ValueEnum};
 use rolectl::aws::error::{AwsFailure, Class};
 use rolectl::aws::{OPERATIONS, arn_account, arn_partition, http_client};
-use rolectl_crds::Partition;
+use rolectl_crds::{ADOPTED_TAG, OWNER_TAG, PROFILE_TAG, Partition};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -17,7 +17,9 @@ use crate::output::agreed;
 ///
 /// Its trust is on the operator's account (or user) under MFA, its permissions are the calls that the controller makes and
 /// no more, and it may not change itself: the statement `NotItself` denies it. Printed for a CloudFormation StackSet, for Terraform, or as calls of the aws CLI;
-/// with --apply made with your present AWS credentials, which must be an administrator's of the target account.
+/// with --apply made with your present AWS credentials, which must be an administrator's of the target account. Printed forms also have the
+/// AwsAccount, and a service control policy that keeps the tags of rolectl's roles for this role, as
+/// comments.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl bootstrap --main-account 111111111111 > role.yaml
@@ -107,6 +109,10 @@ impl Bootstrap {
         for line in self.account("ACCOUNT_ID").lines() {
             println!("# {line}");
         }
+        println!(
+            "\n# And for the organization, a service control policy: no other role or user may set the tags that rolectl knows its\n# roles by.\n# {}",
+            self.tag_policy()
+        );
         Ok(ExitCode::SUCCESS)
     }
 
@@ -152,6 +158,18 @@ impl Bootstrap {
             {"Sid": "NotItself", "Effect": "Deny", "NotAction": ["iam:Get*", "iam:List*"],
              "Resource": [arn("role", &format!("/{}", self.role_name)), arn("role", &format!("/*/{}", self.role_name))]},
         ]})
+    }
+
+    /// Service control policy that keeps our tags for the role, in all partitions.
+    fn tag_policy(&self) -> Value {
+        json!({"Version": "2012-10-17", "Statement": [{
+            "Sid": "OnlyRolectlWritesItsTags", "Effect": "Deny",
+            "Action": ["iam:CreateRole", "iam:TagRole", "iam:UntagRole",
+                "iam:CreateInstanceProfile", "iam:TagInstanceProfile", "iam:UntagInstanceProfile"],
+            "Resource": "*",
+            "Condition": {
+                "ForAnyValue:StringEqualsIgnoreCase": {"aws:TagKeys": [OWNER_TAG, ADOPTED_TAG, PROFILE_TAG]},
+                "ArnNotLike": {"aws:PrincipalArn": format!("arn:*:iam::*:role/{}", self.role_name)}}}]})
     }
 
     /// EC2's service principals in the partition: some name the partition's domain, some do not.
@@ -395,6 +413,16 @@ mod tests {
         let guardrails = account.spec.guardrails.unwrap();
         assert_eq!(guardrails.adoption, Some(rolectl_crds::Adoption::Never));
         assert_eq!(guardrails.path_pattern.as_deref(), Some("/apps/*"));
+    }
+
+    #[test]
+    fn the_service_control_policy_is_that_of_the_security_page_for_the_role() {
+        let page = include_str!("../../../../../docs/security.md");
+        let block = page.split("```json").nth(1).unwrap().split("```").next().unwrap();
+        let documented: Value = serde_json::from_str(block).unwrap();
+        assert_eq!(bootstrap(&[]).tag_policy(), documented);
+        let keeper = bootstrap(&["--role-name", "keeper"]).tag_policy().to_string();
+        assert!(keeper.contains(":role/keeper\""), "{keeper}");
     }
 
     #[test]

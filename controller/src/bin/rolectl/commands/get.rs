@@ -2,22 +2,28 @@
 
 use anstream::{eprintln, println};
 use clap::{Args, ValueEnum};
-use kube::{Api, ResourceExt as _};
+use kube::{Api, Client, ResourceExt};
 use rolectl::once::Goal;
-use rolectl_crds::{AccountStatus, IamRole, Reason};
+use rolectl_crds::{AccountStatus, AwsAccount, IamRole, Reason};
 use serde::Serialize;
 
 use crate::cluster;
 use crate::failure::Failure;
 use crate::fleet::{FleetFlags, Overview, Paint, Purpose};
 use crate::mfa::CodeFlags;
-use crate::output::{Format, machine, table};
+use crate::output::{Format, counted, machine, table};
 
 /// List roles, one line for each account
+///
+/// `orphans` lists the roles in AWS that outlive their IamRole or their permission, in all namespaces unless -n names one: roles
+/// with an owner tag of this cluster and no IamRole (`Orphaned`), roles that break a guardrail (`GuardrailViolated`), and roles whose
+/// namespace is no longer allowed (`NamespaceNotAllowed`), as of each account's last sweep. They stay in AWS and keep the access that
+/// they give until somebody deletes them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl get roles -A
   rolectl get roles -n platform --state Drifted
+  rolectl get orphans --account prod
   rolectl get roles -A -o json | jq '.[] | select(.state != \"InSync\")'
 
 Exit codes: 0 listed, 1 failed, or there is no role of that name, 2 wrong usage.")]
@@ -34,7 +40,7 @@ pub struct Get {
     #[arg(long)]
     account: Option<String>,
     /// Only those in this state, as Drifted or OwnedByOther
-    #[arg(long, value_parser = reason)]
+    #[arg(long, value_parser = state)]
     state: Option<Reason>,
     /// Form of the output
     #[arg(long, short, value_enum, default_value_t)]
@@ -46,10 +52,27 @@ enum What {
     /// Roles
     #[value(alias = "role", alias = "iamroles")]
     Roles,
+    /// Roles in AWS that have no IamRole, break a guardrail, or are of a namespace that is no longer allowed
+    #[value(alias = "orphan")]
+    Orphans,
 }
 
+/// What `describe` shows.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum One {
+    /// A role
+    #[value(alias = "roles", alias = "iamroles")]
+    Role,
+}
+
+/// State of a role with our owner tag that has no `IamRole`. It is in no status, as there is no object to have one.
+const ORPHANED: Reason = Reason::Other("Orphaned");
+
 /// A state, in any case.
-fn reason(text: &str) -> Result<Reason, String> {
+fn state(text: &str) -> Result<Reason, String> {
+    if text.eq_ignore_ascii_case(ORPHANED.as_str()) {
+        return Ok(ORPHANED);
+    }
     Reason::named(text).ok_or_else(|| "there is no such state; `rolectl explain` shows all".to_owned())
 }
 
@@ -107,8 +130,10 @@ fn lines(role: &IamRole) -> Vec<Line> {
 
 impl Get {
     pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
-        let What::Roles = self.what;
         let client = flags.client().await?;
+        if matches!(self.what, What::Orphans) {
+            return self.orphans(&client, flags).await;
+        }
         let namespace = (!self.all_namespaces).then(|| client.default_namespace());
         let mut roles = cluster::roles(&client, namespace).await?;
         if let Some(name) = &self.name {
@@ -117,11 +142,11 @@ impl Get {
                 return Err(no_role(name, namespace));
             }
         }
-        let wanted = |line: &Line| {
-            let in_account = self.account.is_none() || self.account == line.account;
-            in_account && (self.state.is_none() || self.state == line.state)
-        };
-        let lines: Vec<Line> = roles.iter().flat_map(lines).filter(wanted).collect();
+        let lines: Vec<Line> = roles
+            .iter()
+            .flat_map(lines)
+            .filter(|line| self.wants(line))
+            .collect();
         if self.output != Format::Table {
             return machine(self.output, &lines);
         }
@@ -132,26 +157,116 @@ impl Get {
             }
             return Ok(());
         }
-        let dash = || "-".to_owned();
-        let rows = lines.into_iter().map(|line| {
-            let more = if line.changes.is_empty() {
-                line.message.unwrap_or_default()
-            } else {
-                line.changes.join("; ")
-            };
-            vec![
-                format!("{}/{}", line.namespace, line.name),
-                line.account.unwrap_or_else(dash),
-                line.state.map_or_else(dash, |state| state.to_string()),
-                more,
-            ]
-        });
-        println!(
-            "{}",
-            table(&["ROLE", "ACCOUNT", "STATE", "DRIFT OR MESSAGE"], rows.collect())
-        );
+        print_lines(lines, "DRIFT OR MESSAGE");
         Ok(())
     }
+
+    fn wants(&self, line: &Line) -> bool {
+        let in_account = self.account.is_none() || self.account == line.account;
+        in_account && (self.state.is_none() || self.state == line.state)
+    }
+
+    async fn orphans(&self, client: &Client, flags: &cluster::Flags) -> Result<(), Failure> {
+        let namespace = flags.namespace.as_deref();
+        let mut accounts = cluster::accounts(client).await?;
+        accounts.retain(|a| self.account.as_ref().is_none_or(|name| a.name_any() == *name));
+        accounts.sort_by_key(ResourceExt::name_any);
+        let roles = cluster::roles(client, None).await?;
+        let (mut lines, mut missing) = (vec![], vec![]);
+        for account in &accounts {
+            let (found, more) = outliving(account, &roles);
+            lines.extend(found);
+            missing.extend(more);
+        }
+        lines.retain(|line: &Line| {
+            let in_namespace = namespace.is_none_or(|namespace| line.namespace == namespace);
+            in_namespace && self.name.as_ref().is_none_or(|name| line.name == *name) && self.wants(line)
+        });
+        if self.output != Format::Table {
+            machine(self.output, &lines)?;
+        } else if lines.is_empty() {
+            eprintln!("No such role is named.");
+        } else {
+            print_lines(lines, "MESSAGE");
+        }
+        for note in missing {
+            eprintln!("{note}");
+        }
+        Ok(())
+    }
+}
+
+/// Roles of the account that outlive their object or their permission, as its status and those of the `IamRole`s name them, and
+/// how many are counted and not named.
+fn outliving(account: &AwsAccount, roles: &[IamRole]) -> (Vec<Line>, Vec<String>) {
+    let name = account.name_any();
+    let status = account.status.clone().unwrap_or_default();
+    let counts = status.roles.unwrap_or_default();
+    let orphans = status.orphans.iter().filter_map(|owner| {
+        // `cluster/namespace/name`
+        let (_, object) = owner.split_once('/')?;
+        let (namespace, role) = object.split_once('/')?;
+        Some(Line {
+            namespace: namespace.to_owned(),
+            name: role.to_owned(),
+            account: Some(name.clone()),
+            account_id: Some(account.spec.account_id.clone()),
+            state: Some(ORPHANED),
+            arn: None,
+            changes: vec![],
+            message: Some(format!(
+                "no IamRole {object}: apply it again to manage the role, or delete the role in AWS"
+            )),
+        })
+    });
+    let orphans: Vec<Line> = orphans.collect();
+    let is_refused = |line: &Line| {
+        let refused = [Reason::GuardrailViolated, Reason::NamespaceNotAllowed];
+        // Without an ARN there is no role in the account.
+        line.account.as_ref() == Some(&name)
+            && line.arn.is_some()
+            && line.state.is_some_and(|state| refused.contains(&state))
+    };
+    let violating: Vec<Line> = roles.iter().flat_map(lines).filter(is_refused).collect();
+    let mut missing = vec![];
+    for (all, named, what) in [
+        (counts.orphaned, orphans.len(), "without an IamRole"),
+        (
+            counts.violating,
+            violating.len(),
+            "against a guardrail or allowedNamespaces",
+        ),
+    ] {
+        let all = usize::try_from(all).unwrap_or(usize::MAX);
+        if all > named {
+            missing.push(format!(
+                "AwsAccount {name}: its status counts {} {what}, of which {named} can be named here.",
+                counted(all, "role")
+            ));
+        }
+    }
+    let mut found = orphans;
+    found.extend(violating);
+    found.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    (found, missing)
+}
+
+fn print_lines(lines: Vec<Line>, last: &str) {
+    let dash = || "-".to_owned();
+    let rows = lines.into_iter().map(|line| {
+        let more = if line.changes.is_empty() {
+            line.message.unwrap_or_default()
+        } else {
+            line.changes.join("; ")
+        };
+        vec![
+            format!("{}/{}", line.namespace, line.name),
+            line.account.unwrap_or_else(dash),
+            line.state.map_or_else(dash, |state| state.to_string()),
+            more,
+        ]
+    });
+    println!("{}", table(&["ROLE", "ACCOUNT", "STATE", last], rows.collect()));
 }
 
 /// Show one role: what it is, and how it stands in each account
@@ -164,7 +279,7 @@ Exit codes: 0 shown, 1 failed, or with --diff an account could not be read, 2 wr
 pub struct Describe {
     /// What to describe
     #[arg(value_enum)]
-    what: What,
+    what: One,
     /// The role's name
     name: String,
     /// Look into AWS, and show in full what differs, as `rolectl plan` does
@@ -181,7 +296,7 @@ pub struct Describe {
 
 impl Describe {
     pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
-        let What::Roles = self.what;
+        let One::Role = self.what;
         let client = flags.client().await?;
         let api: Api<IamRole> = Api::default_namespaced(client.clone());
         let role = cluster::get(&api, &self.name)
@@ -295,5 +410,48 @@ fn print_entry(entry: &AccountStatus, paint: Paint) {
     }
     if entry.state != Reason::InSync {
         println!("  What to do: {}", entry.state.cure());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn roles_that_are_counted_and_not_named_are_not_passed_over() {
+        let account = |orphaned: u32, violating: u32| -> AwsAccount {
+            serde_json::from_value(json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount",
+                "metadata": {"name": "prod"}, "spec": {"accountId": "222222222222"},
+                "status": {"orphans": ["cluster/team/b", "cluster/team/a", "damaged"], "roles": {"managed": 30, "unmanaged": 0,
+                    "drifted": 0, "orphaned": orphaned, "violating": violating}}}))
+            .unwrap()
+        };
+        let role: IamRole = serde_json::from_value(json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "IamRole",
+            "metadata": {"name": "app", "namespace": "team"}, "spec": {"accounts": {}},
+            "status": {"accounts": [
+                {"name": "prod", "state": "GuardrailViolated", "arn": "arn:aws:iam::222222222222:role/app"},
+                {"name": "dev", "state": "GuardrailViolated", "arn": "arn:aws:iam::333333333333:role/app"}]}}))
+        .unwrap();
+        let mut without = role.clone();
+        if let Some(status) = &mut without.status {
+            status.accounts.iter_mut().for_each(|entry| entry.arn = None);
+        }
+        let found = |role: &IamRole, account: &AwsAccount| {
+            let (lines, missing) = outliving(account, std::slice::from_ref(role));
+            let names: Vec<String> = lines.into_iter().map(|line| line.name).collect();
+            (names.join(" "), missing)
+        };
+        let nothing_missing = (String::from("a app b"), vec![]);
+        assert_eq!(found(&role, &account(2, 1)), nothing_missing);
+        let (names, missing) = found(&without, &account(27, 1));
+        assert_eq!(names, "a b", "without an ARN there is no role");
+        assert_eq!(
+            missing,
+            [
+                "AwsAccount prod: its status counts 27 roles without an IamRole, of which 2 can be named here.",
+                "AwsAccount prod: its status counts 1 role against a guardrail or allowedNamespaces, of which 0 can be named here."
+            ]
+        );
     }
 }

@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::files::{self, Found};
 use crate::hints::unmatched;
-use crate::output::{Format, machine};
+use crate::output::{Format, counted, machine};
 
 /// Check roles and policy documents at the desk, by the controller's own rules
 ///
@@ -87,8 +87,9 @@ impl Lint {
                     println!("{}: {}: {severity}: {}", line.file, line.object, line.message);
                 }
                 println!(
-                    "{checked} checked: {errors} errors, {} warnings",
-                    lines.len() - errors
+                    "{checked} checked: {}, {}",
+                    counted(errors, "error"),
+                    counted(lines.len() - errors, "warning")
                 );
             }
             format => machine(format, &lines)?,
