@@ -10,18 +10,23 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, MfaSession, Reason};
-use tokio::time::Instant;
+use std::time::Instant;
 
 use crate::aws::account::{Account, AccountError, Surroundings, Writer};
 use crate::aws::apply::{Applied, apply, verify};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::OpenSession;
 use crate::aws::sweep::{quotas, sweep};
-use crate::role::decide::{decide, deletion_policy, enforce, forbids_removal, wanted, works_through};
-use crate::role::desired::{full_name, name_in_aws, owner};
-use crate::role::plan::is_ours;
-use crate::role::selection::{admits, selector_error};
-use crate::role::{Change, DocumentCache, Known, ObservedRole, Plan, Refusal, plan_removal, targets};
+use crate::clock::now;
+use rolectl_core::names::{full_name, name_in_aws, owner};
+use rolectl_core::policy::cache::DocumentCache;
+use rolectl_core::role::admission::{
+    decide, deletion_policy, enforce, forbids_removal, wanted, works_through,
+};
+use rolectl_core::role::ownership::is_ours;
+use rolectl_core::role::{Change, Known, ObservedRole, Plan, Refusal, plan_removal};
+use rolectl_core::selection::targets;
+use rolectl_core::selection::{admits, selector_error};
 
 /// The objects to go by.
 #[derive(Clone, Debug, Default)]
@@ -124,7 +129,7 @@ impl Inventory {
     ) -> Result<Arc<Account>, AccountError> {
         let live = Account::new(&account.name_any(), account.spec.clone(), surroundings);
         let iam = live.iam(session, Timestamp::now(), None).await?;
-        let start = live.snapshot.lock().begin_sweep(Instant::now());
+        let start = live.snapshot.lock().begin_sweep(now());
         match quotas(&live, &iam).await {
             Ok((quotas, _)) => live.set_quotas(quotas),
             // Without them AWS says what does not fit.

@@ -272,7 +272,7 @@ async fn limited(
 ) -> Result<aws_sdk_iam::Client> {
     let root = double.iam(double.root(account).await?);
     let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
-        "Principal": {"AWS": format!("arn:aws:iam::{}:root", rolectl::aws::arn_account(&main.serial))}}]});
+        "Principal": {"AWS": format!("arn:aws:iam::{}:root", rolectl_core::arn::arn_account(&main.serial))}}]});
     root.create_role()
         .role_name(name)
         .assume_role_policy_document(trust.to_string())

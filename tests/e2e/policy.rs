@@ -1,10 +1,10 @@
 //! `rolectl policy` and `rolectl lint`, and AWS's own policies as their examples.
 
 use anyhow::{Result, ensure};
-use rolectl::role::Document;
-use rolectl::role::managed_policy::catalogue;
-use rolectl::role::policy_document::MAX_BYTES;
-use rolectl::role::policy_document::lint::{Place, Severity, lint_value};
+use rolectl_core::policy::Document;
+use rolectl_core::policy::MAX_BYTES;
+use rolectl_core::policy::lint::{Place, Severity, lint_value};
+use rolectl_core::role::managed_policy::catalogue;
 use rolectl_tests::scenario::Scenario;
 use serde_json::json;
 

@@ -25,13 +25,14 @@ use tracing::Instrument as _;
 use super::bucket::{Bucket, Lane};
 use super::error::{AwsFailure, Class};
 use super::session::OpenSession;
-use super::snapshot::{Full, Snapshot};
 use super::tenure::{ANSWER, Tenure};
-use super::{arn_account, arn_partition, iam_client, sts_client};
+use super::{iam_client, sts_client};
 use crate::metrics::Metrics;
-use crate::role::desired::shortened;
-use crate::role::{ObservedRole, Plan};
 use crate::spans;
+use rolectl_core::arn::{arn_account, arn_partition};
+use rolectl_core::names::shortened;
+use rolectl_core::role::{ObservedRole, Plan};
+use rolectl_core::snapshot::{Full, Snapshot};
 
 /// Credentials this close to their end are renewed first.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);

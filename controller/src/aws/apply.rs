@@ -6,13 +6,14 @@ use std::collections::VecDeque;
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::Tag;
 use rolectl_crds::{Adoption, OWNER_TAG};
-use tokio::time::Instant;
+use std::time::Instant;
 
 use super::account::Writer;
 use super::error::{AwsFailure, Class};
-use crate::role::change::{DesiredProfile, Identity};
-use crate::role::order::with_room_first;
-use crate::role::{Change, ObservedRole, Plan};
+use crate::clock::now;
+use rolectl_core::role::change::{DesiredProfile, Identity};
+use rolectl_core::role::order::with_room_first;
+use rolectl_core::role::{Change, ObservedRole, Plan};
 
 /// What became of a plan. A status is made from this, never from the plan.
 #[derive(Debug, Default)]
@@ -61,7 +62,7 @@ pub async fn verify(
         now.role_id == role.role_id && owner.as_ref() == role.tags.get(OWNER_TAG)
     });
     if same {
-        account.snapshot.lock().confirmed(&role.name, Instant::now());
+        account.snapshot.lock().confirmed(&role.name, now());
     }
     Ok(same)
 }
@@ -91,10 +92,7 @@ pub async fn apply(
         match Box::pin(execute(account, iam, name, &change, applied.role.as_ref())).await {
             Ok(created) => {
                 applied.role = change.after(applied.role, created);
-                account
-                    .snapshot
-                    .lock()
-                    .wrote(name, applied.role.clone(), Instant::now());
+                account.snapshot.lock().wrote(name, applied.role.clone(), now());
                 applied.done.push(change);
             }
             // AWS answered that it failed. Every change may be made twice, and mostly the second try succeeds; a doubtful role would
@@ -126,7 +124,7 @@ pub async fn apply(
                     contradicted || lost_answer
                 };
                 if doubt {
-                    account.snapshot.lock().doubt(name, Instant::now());
+                    account.snapshot.lock().doubt(name, now());
                 }
                 applied.failed = Some((change, failure));
                 return applied;
@@ -295,9 +293,9 @@ async fn add_profile(
         .path(path)
         .set_tags(Some(owner_tag.clone()));
     match account.call(OP, create.send()).await {
-        Ok(_) => account.snapshot.lock().owns_profile(name, owner, Instant::now()),
+        Ok(_) => account.snapshot.lock().owns_profile(name, owner, now()),
         Err(failure) if failure.class == Class::Exists => {
-            if account.snapshot.lock().owned_profile(name, owner, Instant::now()) {
+            if account.snapshot.lock().owned_profile(name, owner, now()) {
                 // Created moments ago; the answer or the next step failed.
             } else if let Some(there) = get_profile(account, iam, name).await? {
                 if takes_over(profile, role, &there)? {
@@ -306,7 +304,7 @@ async fn add_profile(
                         .instance_profile_name(name)
                         .set_tags(Some(owner_tag));
                     account.call("TagInstanceProfile", tag.send()).await?;
-                    account.snapshot.lock().owns_profile(name, owner, Instant::now());
+                    account.snapshot.lock().owns_profile(name, owner, now());
                 }
             } else {
                 return Err(not_shown_yet(name));
@@ -435,11 +433,7 @@ async fn owns_profile(
     (profile, owner): (&str, &str),
     exists: bool,
 ) -> Result<bool, AwsFailure> {
-    if account
-        .snapshot
-        .lock()
-        .owned_profile(profile, owner, Instant::now())
-    {
+    if account.snapshot.lock().owned_profile(profile, owner, now()) {
         return Ok(true);
     }
     match get_profile(account, iam, profile).await? {

@@ -11,7 +11,6 @@ pub mod bucket;
 pub mod error;
 pub mod network;
 pub mod session;
-pub mod snapshot;
 pub mod sweep;
 pub mod tenure;
 
@@ -211,16 +210,6 @@ pub fn iam_client(
         .credentials_provider(credentials)
         .build();
     Ok(aws_sdk_iam::Client::from_conf(config))
-}
-
-/// The account in an ARN.
-pub fn arn_account(arn: &str) -> &str {
-    arn.split(':').nth(4).unwrap_or_default()
-}
-
-/// The partition in an ARN. Empty, which is no partition, where the text is no ARN.
-pub fn arn_partition(arn: &str) -> &str {
-    arn.split(':').nth(1).unwrap_or_default()
 }
 
 #[cfg(test)]

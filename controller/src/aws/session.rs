@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bucket::Bucket;
 use super::error::AwsFailure;
-use super::{arn_account, arn_partition};
+use rolectl_core::arn::{arn_account, arn_partition};
 
 /// `AssumeRole` per second and session. AWS lets an account make
 /// [600 such calls a second](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html) in each region,

@@ -13,9 +13,9 @@ use rolectl_crds::{OWNER_TAG, Quotas};
 use super::account::Account;
 use super::bucket::Lane;
 use super::error::AwsFailure;
-use super::snapshot::Swept;
-use crate::role::ObservedRole;
-use crate::role::observed::ObservedDocument;
+use rolectl_core::role::ObservedRole;
+use rolectl_core::role::observed::ObservedDocument;
+use rolectl_core::snapshot::Swept;
 
 /// Roles asked for in one page. AWS may give fewer; only `IsTruncated` ends.
 const PAGE: i32 = 1000;

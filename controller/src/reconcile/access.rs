@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 
 use super::context::Context;
 use super::{Error, bounded_call};
-use crate::role::selection::{admits, may_admit};
+use rolectl_core::selection::{admits, may_admit};
 
 /// A role's namespace, read at most once however many accounts ask for its labels.
 #[derive(Debug)]

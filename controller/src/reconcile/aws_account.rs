@@ -18,15 +18,15 @@ use super::{Error, Shared, events};
 use crate::aws::account::{Account, AccountError};
 use crate::aws::error::Class;
 use crate::aws::session::{OpenSession, SessionState};
-use crate::aws::snapshot::Lookup;
 use crate::aws::sweep::{quotas, sweep};
-use crate::conditions::{Truth, Verdict, conditions, ready_reason};
 use crate::objects::{Listing, Unreadable};
-use crate::role::desired::{full_name, name_in_aws};
-use crate::role::guardrails::warnings;
-use crate::role::selection::may_admit;
-use crate::role::status::truth;
-use crate::role::targets;
+use rolectl_core::conditions::{Truth, Verdict, conditions, ready_reason};
+use rolectl_core::names::{full_name, name_in_aws};
+use rolectl_core::role::guardrails::warnings;
+use rolectl_core::selection::may_admit;
+use rolectl_core::selection::targets;
+use rolectl_core::snapshot::Lookup;
+use rolectl_core::status::truth;
 
 /// How soon a failed sweep is tried again, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(2));
@@ -189,7 +189,7 @@ async fn sweep_if_due(
         }
         return Ok(Action::requeue(wait));
     }
-    let start = live.snapshot.lock().begin_sweep(now);
+    let start = live.snapshot.lock().begin_sweep(now.into_std());
     let mut counted = None;
     let swept = match live.iam(session, Timestamp::now(), None).await {
         Ok(iam) => {

@@ -37,12 +37,13 @@ use super::store::UnreadableObjects;
 use super::{Error, Options, Shared, bounded_call};
 use crate::aws::account::{Account, Surroundings};
 use crate::aws::session::{OpenSession, SessionState, Sessions};
-use crate::conditions::ready_reason;
 use crate::metrics::{Metrics, OfAccount, OfKind, OfReason, OfSession, StateInAccount};
 use crate::objects;
-use crate::role::desired::{self, full_name};
-use crate::role::plan::RESTRICTED;
-use crate::role::{DocumentCache, targets};
+use rolectl_core::conditions::ready_reason;
+use rolectl_core::names::{full_name, owner};
+use rolectl_core::policy::cache::DocumentCache;
+use rolectl_core::role::kept::RESTRICTED;
+use rolectl_core::selection::targets;
 
 /// Asks for nothing but an object's [metadata](https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches).
 const METADATA_ONLY: HeaderValue =
@@ -648,7 +649,7 @@ impl Context {
 
     /// Owner tag of an `IamRole`.
     pub fn owner(&self, namespace: &str, name: &str) -> String {
-        desired::owner(&self.options.cluster, namespace, name)
+        owner(&self.options.cluster, namespace, name)
     }
 
     /// Owner tag of this `IamRole`.

@@ -23,6 +23,7 @@ use rolectl_crds::{
     OWNER_TAG, RECONCILE_ANNOTATION, Reason,
 };
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::access::Claimant;
 use super::context::{Context, Failing, Others, Patched, Settled, backoff, distinct, is_same_account};
@@ -32,17 +33,21 @@ use crate::aws::account::{Account, AccountError, Writer};
 use crate::aws::apply::{Applied, apply, verify};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{OpenSession, SessionState};
-use crate::aws::snapshot::Lookup;
-use crate::conditions::ready_reason;
-use crate::role::bounded::clip;
-use crate::role::decide::{decide, deletion_policy, enforce, forbids_removal, wanted, works_through};
-use crate::role::desired::{full_name, name_in_aws};
-use crate::role::managed_policy::suggestion;
-use crate::role::plan::{Kept, is_ours};
-use crate::role::removed::removed;
-use crate::role::selection::{may_admit, nothing_selected, selector_error, targets};
-use crate::role::status::{CHANGE, Facts, SHOWN_CHANGES, bounded, status, without_accounts};
-use crate::role::{Change, DesiredRole, Known, ObservedRole, Plan, Refusal, plan_removal};
+use crate::clock::now;
+use rolectl_core::bounded::clip;
+use rolectl_core::conditions::ready_reason;
+use rolectl_core::names::{full_name, name_in_aws};
+use rolectl_core::role::admission::{
+    decide, deletion_policy, enforce, forbids_removal, wanted, works_through,
+};
+use rolectl_core::role::kept::Kept;
+use rolectl_core::role::managed_policy::suggestion;
+use rolectl_core::role::ownership::is_ours;
+use rolectl_core::role::removed::removed;
+use rolectl_core::role::{Change, DesiredRole, Known, ObservedRole, Plan, Refusal, plan_removal};
+use rolectl_core::selection::{may_admit, nothing_selected, selector_error, targets};
+use rolectl_core::snapshot::Lookup;
+use rolectl_core::status::{CHANGE, Facts, SHOWN_CHANGES, bounded, status, without_accounts};
 
 /// How often what only a user can mend is looked at again: the cure may have come from outside Kubernetes.
 const STALLED_RETRY: Duration = Duration::from_mins(5);
@@ -384,14 +389,14 @@ impl<'a> Work<'a> {
                 Some(()) = &mut interim => {
                     interim = None.into();
                     pause *= 2;
-                    due.as_mut().reset(tokio::time::Instant::now() + pause);
+                    due.as_mut().reset(Instant::now() + pause);
                 },
                 () = &mut due => {
                     let mut accounts: Vec<AccountStatus> = outcomes.iter().filter_map(|o: &Outcome| o.status.clone()).collect();
                     accounts.extend(slow.iter().filter_map(|account| self.unchanged(account, "under way").status));
                     interim = Some(self.write_interim(accounts).boxed()).into();
                     // Not before this one is written.
-                    due.as_mut().reset(tokio::time::Instant::now() + Duration::from_hours(1));
+                    due.as_mut().reset(Instant::now() + Duration::from_hours(1));
                 }
             }
         }
@@ -1067,7 +1072,7 @@ impl<'a> Work<'a> {
         &self,
         account: &AwsAccount,
         live: &Account,
-    ) -> Result<(Option<ObservedRole>, tokio::time::Instant), Box<Outcome>> {
+    ) -> Result<(Option<ObservedRole>, std::time::Instant), Box<Outcome>> {
         if let Some((reason, message)) = self.context.progress(&live.name, |p| p.failure.clone()) {
             return Err(Box::new(self.outcome(account, reason, message)));
         }
@@ -1077,10 +1082,10 @@ impl<'a> Work<'a> {
         };
         match found.known() {
             Some(Some((role, seen))) => Ok((Some(role), seen)),
-            Some(None) => Ok((None, tokio::time::Instant::now())),
+            Some(None) => Ok((None, now())),
             None => {
                 // The sweep wakes us when it is through. The first one comes by itself.
-                let now = tokio::time::Instant::now();
+                let now = Instant::now();
                 let soon = now + SOON;
                 let comes = self
                     .context
@@ -1124,7 +1129,7 @@ impl<'a> Work<'a> {
         session: &OpenSession,
         (name, stays): (&str, bool),
         plan: Plan,
-        (observed, seen): (Option<ObservedRole>, tokio::time::Instant),
+        (observed, seen): (Option<ObservedRole>, std::time::Instant),
     ) -> Result<Applied, AccountError> {
         let permit = || self.permit(account, stays);
         permit().map_err(AccountError::Withdrawn)?;
@@ -1136,7 +1141,7 @@ impl<'a> Work<'a> {
             && !verify(&writer, &iam, role, seen).await?
         {
             // Another role stands under this name now. Nothing is written before it was looked at.
-            live.snapshot.lock().doubt(name, tokio::time::Instant::now());
+            live.snapshot.lock().doubt(name, now());
             return Ok(Applied::default());
         }
         let before = observed.clone();
@@ -1301,7 +1306,7 @@ impl<'a> Work<'a> {
         self.context.progress(&account.name_any(), |p| {
             let before = p.failing.get(&id).filter(|f| f.generation == generation);
             let count = before.map_or(0, |f| f.count).saturating_add(1);
-            let retry = tokio::time::Instant::now() + backoff(count, pauses);
+            let retry = Instant::now() + backoff(count, pauses);
             let failing = Failing {
                 generation,
                 count,
@@ -1322,7 +1327,7 @@ impl<'a> Work<'a> {
     /// How long until the account's changes are tried again, where they have failed.
     fn pause(&self, account: &str) -> Option<Duration> {
         let failing = self.context.failing(account, self.context.id(&self.key))?;
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         (failing.generation == self.role.metadata.generation)
             .then(|| failing.retry.saturating_duration_since(now))
     }

@@ -25,8 +25,9 @@ use super::resume::resume;
 use super::{Error, Shared, error_chain, events};
 use crate::aws::error::{AwsFailure, Class};
 use crate::aws::session::{Material, OpenSession, fits};
-use crate::aws::{arn_partition, is_in_region, sts_client};
-use crate::conditions::{Truth, Verdict, conditions};
+use crate::aws::{is_in_region, sts_client};
+use rolectl_core::arn::arn_partition;
+use rolectl_core::conditions::{Truth, Verdict, conditions};
 
 /// Where a session turned out to stand.
 struct Standing {

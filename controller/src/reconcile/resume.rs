@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::context::entry_in;
-use crate::role::targets;
+use rolectl_core::selection::targets;
 
 /// Between two accounts that nobody waits for.
 const STEP: Duration = Duration::from_millis(20);

@@ -8,7 +8,7 @@ use kube::runtime::watcher::Event;
 use parking_lot::RwLock;
 use rolectl_crds::IamRole;
 
-use crate::role::desired::name_in_aws;
+use rolectl_core::names::name_in_aws;
 
 /// Keys of `IamRole`s by the name in AWS, in lower case: IAM's names are unique without case.
 #[derive(Debug, Default)]
@@ -93,12 +93,11 @@ mod tests {
     use kube::runtime::reflector::store;
     use rolectl_crds::IamRole;
 
-    use super::super::super::role::fixtures::spec;
     use super::*;
 
     fn role(namespace: &str, name: &str, role_name: Option<&str>) -> IamRole {
-        let mut spec = spec();
-        spec.role_name = role_name.map(str::to_owned);
+        let spec = serde_json::json!({"accounts": {"names": ["dev"]}, "roleName": role_name});
+        let spec = serde_json::from_value(spec).unwrap();
         let mut role = IamRole::new(name, spec);
         role.metadata.namespace = Some(namespace.to_owned());
         role

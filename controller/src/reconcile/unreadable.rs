@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use super::context::{Context, apply_status, backoff};
 use super::store::UnreadableObjects;
 use super::{Shared, error_chain, events, mfa_session};
-use crate::conditions::{Truth, Verdict, conditions};
 use crate::objects::Unreadable;
+use rolectl_core::conditions::{Truth, Verdict, conditions};
 
 /// How often to look for objects that fall to this replica now.
 const LOOK: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kube::ResourceExt as _;
-use rolectl::role::targets;
+use rolectl_core::selection::targets;
 use rolectl_crds::{AwsAccount, IamRole};
 
 /// How many letters a label key may differ in from one that exists.

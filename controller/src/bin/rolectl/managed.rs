@@ -11,7 +11,7 @@ use http::Request;
 use jiff::Timestamp;
 use kube::{Api, Client, ResourceExt as _};
 use rolectl::objects::Listing;
-use rolectl::role::desired::full_name;
+use rolectl_core::names::full_name;
 use rolectl_crds::{AwsAccount, IamRole};
 
 use crate::cluster;

@@ -13,9 +13,8 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use rolectl::aws::error::{AwsFailure, Class};
 use rolectl::aws::session::{Material, Principal};
-use rolectl::aws::{
-    arn_account, arn_partition, base_config_of, configured_partition, iam_client, sts_client,
-};
+use rolectl::aws::{base_config_of, configured_partition, iam_client, sts_client};
+use rolectl_core::arn::{arn_account, arn_partition};
 use rolectl_crds::{MfaSession, Partition, PartitionError};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret, SecretString};

@@ -6,7 +6,8 @@ use anstream::{eprintln, println};
 use aws_config::BehaviorVersion;
 use clap::{Args, ValueEnum};
 use rolectl::aws::error::{AwsFailure, Class};
-use rolectl::aws::{OPERATIONS, arn_account, arn_partition, http_client};
+use rolectl::aws::{OPERATIONS, http_client};
+use rolectl_core::arn::{arn_account, arn_partition};
 use rolectl_crds::{ADOPTED_TAG, OWNER_TAG, PROFILE_TAG, Partition};
 use serde_json::{Value, json};
 

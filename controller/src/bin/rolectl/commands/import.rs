@@ -2,9 +2,9 @@
 
 use anstream::{eprintln, println};
 use clap::Args;
-use rolectl::role::decide::works_through;
-use rolectl::role::guardrails::matches;
-use rolectl::role::import::import;
+use rolectl_core::glob::matches;
+use rolectl_core::role::admission::works_through;
+use rolectl_core::role::import::import;
 
 use crate::cluster;
 use crate::failure::Failure;

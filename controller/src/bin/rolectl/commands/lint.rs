@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use anstream::println;
 use clap::Args;
 use kube::ResourceExt as _;
-use rolectl::role::DocumentCache;
-use rolectl::role::decide::{context, wanted, works_through};
-use rolectl::role::desired::document_findings;
-use rolectl::role::guardrails::warnings;
-use rolectl::role::policy_document::lint::{Finding, Place, Severity, lint_value};
+use rolectl_core::policy::cache::DocumentCache;
+use rolectl_core::policy::lint::{Finding, Place, Severity, lint_value};
+use rolectl_core::role::admission::{context, wanted, works_through};
+use rolectl_core::role::desired::document_findings;
+use rolectl_core::role::guardrails::warnings;
 use rolectl_crds::{AwsAccount, IamRole, MfaSession, MfaSessionSpec, Reason};
 use serde::Serialize;
 use serde_json::Value;
@@ -169,7 +169,7 @@ fn about(found: &Found, accounts: &[AwsAccount]) -> Option<Vec<Line>> {
 fn of_role(role: &IamRole, value: &Value, accounts: &[AwsAccount]) -> Vec<(Severity, String)> {
     let mut targets: Vec<&AwsAccount> = accounts
         .iter()
-        .filter(|a| rolectl::role::targets(role, a))
+        .filter(|a| rolectl_core::selection::targets(role, a))
         .collect();
     let sample = sample_account(value);
     if targets.is_empty() {

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::DeleteParams;
 use kube::{Api, Client};
-use rolectl::aws::arn_account;
 use rolectl::aws::error::AwsFailure;
+use rolectl_core::arn::arn_account;
 use rolectl_crds::{MfaSession, Phase};
 use serde_json::json;
 

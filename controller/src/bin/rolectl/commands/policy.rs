@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anstream::println;
 use clap::{Args, Subcommand};
-use rolectl::role::PolicyDocument;
+use rolectl_core::policy::PolicyDocument;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -112,7 +112,7 @@ fn document(path: &str) -> Result<PolicyDocument, Failure> {
     };
     // AWS's own form first; YAML takes in plain JSON.
     if text.trim_start().starts_with('%') {
-        return rolectl::role::Document::parse(&text)
+        return rolectl_core::policy::Document::parse(&text)
             .map(|d| d.canonical().clone())
             .map_err(|e| not(e.to_string()));
     }

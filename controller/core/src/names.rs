@@ -1,0 +1,56 @@
+//! The names of an `IamRole` in AWS and in Kubernetes, and the owner that its role is tagged with.
+
+use rolectl_crds::{IamRole, IamRoleSpec};
+use sha2::{Digest as _, Sha256};
+
+/// Name of the role in AWS.
+pub fn role_name<'a>(spec: &'a IamRoleSpec, object_name: &'a str) -> &'a str {
+    spec.role_name.as_deref().unwrap_or(object_name)
+}
+
+/// Name in AWS of the role of an object.
+pub fn name_in_aws(role: &IamRole) -> &str {
+    role_name(&role.spec, role.metadata.name.as_deref().unwrap_or_default())
+}
+
+/// `namespace/name` of an object, for people.
+pub fn full_name(role: &IamRole) -> String {
+    let metadata = &role.metadata;
+    format!(
+        "{}/{}",
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default()
+    )
+}
+
+/// The owner tag's value for an `IamRole`. Past the 256 characters of a tag it ends in a hash.
+pub fn owner(cluster: &str, namespace: &str, name: &str) -> String {
+    shortened(&format!("{cluster}/{namespace}/{name}"), 256)
+}
+
+/// `full`, or what of it fits with a hash that keeps it unique.
+pub fn shortened(full: &str, limit: usize) -> String {
+    if full.chars().count() <= limit {
+        return full.to_owned();
+    }
+    let digest = format!("{:x}", Sha256::digest(full.as_bytes()));
+    let hash: String = digest.chars().take(16).collect();
+    let kept: String = full.chars().take(limit - hash.len() - 1).collect();
+    format!("{kept}-{hash}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_longer_than_a_tag_ends_in_a_hash_and_stays_unique() {
+        assert_eq!(owner("c", "ns", "app"), "c/ns/app");
+        let (a, b) = (
+            owner("c", "ns", &format!("{}a", "x".repeat(260))),
+            owner("c", "ns", &format!("{}b", "x".repeat(260))),
+        );
+        assert_eq!(a.chars().count(), 256);
+        assert_ne!(a, b);
+    }
+}

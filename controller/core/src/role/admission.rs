@@ -1,0 +1,398 @@
+//! What is to be done about one role in one account. The controller asks here, and `rolectl plan` asks the same.
+
+use std::collections::BTreeSet;
+
+use kube::ResourceExt as _;
+use rolectl_crds::{
+    ADOPTED_TAG, AwsAccount, DeletionPolicy, Ensure, IamRole, MfaSessionSpec, OWNER_TAG, Reason,
+};
+
+use super::change::Change;
+use super::desired::{AccountContext, DesiredRole, desired};
+use super::guardrails;
+use super::observed::ObservedRole;
+use super::ownership::{Known, is_ours};
+use super::plan::{Plan, plan};
+use super::refusal::Refusal;
+use crate::arn::arn_account;
+use crate::policy::cache::DocumentCache;
+
+/// The role as it should be in the account, or why it may not be there at all. `session` is the account's, where it is known;
+/// `through` is what [`works_through`] returns for the account.
+pub fn wanted(
+    role: &IamRole,
+    owner: &str,
+    account: &AwsAccount,
+    session: Option<&MfaSessionSpec>,
+    through: &BTreeSet<String>,
+    documents: &DocumentCache,
+) -> Result<DesiredRole, Refusal> {
+    let context = context(account, session);
+    let desired = desired(&role.spec, &role.name_any(), owner, &context, documents)
+        .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
+    if let Some(through) = protects(through, &desired.name) {
+        let message = format!(
+            "{through} is the role that rolectl works through in this account: choose another roleName"
+        );
+        return Err(Refusal::new(Reason::GuardrailViolated, message));
+    }
+    let guardrails = account.spec.guardrails.as_ref();
+    if let Some(message) = guardrails::forbids_deletion_policy(guardrails, role.spec.deletion_policy) {
+        return Err(Refusal::new(Reason::GuardrailViolated, message));
+    }
+    check_guardrails(account, &desired, None, false)?;
+    Ok(desired)
+}
+
+/// What the spec's variables stand for in the account.
+pub fn context(account: &AwsAccount, session: Option<&MfaSessionSpec>) -> AccountContext {
+    AccountContext {
+        name: account.name_any(),
+        account_id: account.spec.account_id.clone(),
+        partition: account.spec.partition.clone(),
+        labels: account.labels().clone(),
+        session_account_id: session
+            .map(|session| session.account_id.clone())
+            .unwrap_or_default(),
+        ignore_tags: account.spec.ignore_tags.clone(),
+        ignore_policies: account.spec.ignore_policies.clone(),
+    }
+}
+
+/// ARNs of the roles in the AWS account of `account` through which rolectl works: those that any of the `accounts` has it
+/// assume there, and those whose sessions any of the `sessions` is. Whoever could change one of them through a second
+/// object would change what rolectl itself may do.
+pub fn works_through<'a>(
+    account: &AwsAccount,
+    accounts: impl IntoIterator<Item = &'a AwsAccount>,
+    sessions: impl IntoIterator<Item = &'a MfaSessionSpec>,
+) -> BTreeSet<String> {
+    let id = &account.spec.account_id;
+    let accounts = accounts.into_iter().filter(|other| other.spec.account_id == *id);
+    let assumed = accounts.map(|other| other.spec.assumed_role_arn());
+    let assumed = assumed.chain([account.spec.assumed_role_arn()]);
+    let of_sessions = sessions
+        .into_iter()
+        .filter_map(|session| session.role_arn.clone());
+    let here = of_sessions.filter(|arn| arn_account(arn) == id);
+    assumed.filter(|arn| !arn.is_empty()).chain(here).collect()
+}
+
+/// The one of these roles that has this name. IAM's names are unique without case, whatever their path.
+pub fn protects<'a>(through: &'a BTreeSet<String>, role_name: &str) -> Option<&'a String> {
+    through.iter().find(|arn| {
+        let name = arn.rsplit('/').next().unwrap_or_default();
+        name.eq_ignore_ascii_case(role_name)
+    })
+}
+
+/// Why a role must not be removed, if rolectl works through it.
+pub fn forbids_removal(through: &BTreeSet<String>, role_name: &str) -> Option<String> {
+    let arn = protects(through, role_name)?;
+    Some(format!(
+        "{arn} is the role that rolectl works through in this account, and is not deleted: set deletionPolicy: Retain, or have the AwsAccount assume another role"
+    ))
+}
+
+/// What brings the role in the account from what AWS has to what is wanted, or why nothing may be done.
+pub fn decide(
+    account: &AwsAccount,
+    desired: &DesiredRole,
+    observed: Option<&ObservedRole>,
+    known: &Known<'_>,
+) -> Result<Plan, Refusal> {
+    let ours = observed.is_some_and(|observed| is_ours(observed, &desired.owner, known.role_id));
+    check_guardrails(account, desired, observed, ours)?;
+    if let Some(foreign) = observed.filter(|_| !ours)
+        && let Some(message) =
+            guardrails::forbids_adoption(account.spec.guardrails.as_ref(), desired, foreign)
+    {
+        return Err(Refusal::new(Reason::GuardrailViolated, message));
+    }
+    let mut plan = plan(desired, observed, known)?;
+    let retains =
+        account.spec.guardrails.as_ref().and_then(|g| g.deletion_policy) == Some(DeletionPolicy::Retain);
+    if retains && plan.changes.contains(&Change::DeleteRole) {
+        let message = "the account wants deletionPolicy: Retain, so no role is deleted there, and ensure is Absent: delete the IamRole instead";
+        return Err(Refusal::new(Reason::GuardrailViolated, message));
+    }
+    if desired.ensure == Ensure::Present
+        && let Some(observed) = observed
+    {
+        detach_first(&mut plan.changes, denied_on(account, observed));
+    }
+    // The guardrail binds instance profiles as it binds roles.
+    let most = account.spec.guardrails.as_ref().and_then(|g| g.adoption);
+    for change in &mut plan.changes {
+        if let Change::AddInstanceProfile(profile) = change {
+            profile.adoption = profile.adoption.min(most.unwrap_or_default());
+        }
+    }
+    Ok(plan)
+}
+
+/// What is done about a role of ours whose spec is refused for a guardrail: managed policies that the account denies are
+/// detached, and nothing else changes. `None` where there is nothing of that kind.
+pub fn enforce(
+    account: &AwsAccount,
+    owner: &str,
+    observed: &ObservedRole,
+    known: &Known<'_>,
+) -> Option<Plan> {
+    let denied = denied_on(account, observed);
+    let may = is_ours(observed, owner, known.role_id) && !observed.is_reserved();
+    (may && !denied.is_empty()).then(|| Plan {
+        changes: denied.into_iter().map(Change::DetachPolicy).collect(),
+        ..Plan::default()
+    })
+}
+
+fn denied_on(account: &AwsAccount, observed: &ObservedRole) -> Vec<String> {
+    let guardrails = account.spec.guardrails.as_ref();
+    let denied = guardrails.map(|g| guardrails::denied_on(g, &account.spec.ignore_policies, observed));
+    denied.into_iter().flatten().collect()
+}
+
+/// Puts the detaching of policies that the account denies before every other change but the owner tag of a role that is taken
+/// over. The changes after it are made only once they are off.
+fn detach_first(changes: &mut Vec<Change>, denied: Vec<String>) {
+    let is_denied = |change: &Change| matches!(change, Change::DetachPolicy(arn) if denied.contains(arn));
+    changes.retain(|change| !is_denied(change));
+    let claims = |change: &Change| matches!(change, Change::Tag(tags) if tags.contains_key(OWNER_TAG));
+    let claimed = changes.iter().position(claims);
+    let at = claimed.map_or(0, |at| at + 1);
+    changes.splice(at..at, denied.into_iter().map(Change::DetachPolicy));
+}
+
+/// What happens to a role at the end, or why nothing may be done.
+///
+/// Without a word in the spec a role that was taken over stays, as it was there before. Where an account wants roles to be deleted
+/// and the spec retains this one, neither is done: one of the two has to change.
+pub fn deletion_policy(
+    role: &IamRole,
+    account: &AwsAccount,
+    observed: Option<&ObservedRole>,
+) -> Result<DeletionPolicy, Refusal> {
+    let guardrails = account.spec.guardrails.as_ref();
+    let only = guardrails.and_then(|g| g.deletion_policy);
+    let adopted = observed.is_some_and(|role| role.tags.contains_key(ADOPTED_TAG));
+    match (only, role.spec.deletion_policy) {
+        (Some(DeletionPolicy::Retain), _) => Ok(DeletionPolicy::Retain),
+        (_, None) if adopted => Ok(DeletionPolicy::Retain),
+        (_, None) => Ok(DeletionPolicy::Delete),
+        (_, Some(policy)) => match guardrails::forbids_deletion_policy(guardrails, Some(policy)) {
+            Some(message) => Err(Refusal::new(Reason::GuardrailViolated, message)),
+            None => Ok(policy),
+        },
+    }
+}
+
+fn check_guardrails(
+    account: &AwsAccount,
+    desired: &DesiredRole,
+    observed: Option<&ObservedRole>,
+    is_ours: bool,
+) -> Result<(), Refusal> {
+    let guardrails = account.spec.guardrails.as_ref();
+    let partition = &account.spec.partition;
+    let broken = guardrails.and_then(|g| guardrails::violation(g, desired, observed, is_ours, partition));
+    broken.map_or(Ok(()), |message| {
+        Err(Refusal::new(Reason::GuardrailViolated, message))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rolectl_crds::{Adoption, IamRoleSpec};
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::{observed, spec, wanted as fixture};
+
+    fn account(guardrails: &serde_json::Value, assume_role: Option<&str>) -> AwsAccount {
+        serde_json::from_value(json!({
+            "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount", "metadata": {"name": "dev"},
+            "spec": {"accountId": "222222222222", "guardrails": guardrails,
+                "assumeRole": assume_role.map(|name| json!({"name": name}))},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_guardrail_for_adoption_binds_what_is_not_ours_yet_and_lets_what_is_be_kept() {
+        let desired = DesiredRole {
+            adoption: Adoption::IfUnowned,
+            ..fixture(&spec())
+        };
+        let ours = observed(&desired);
+        let mut unowned = ours.clone();
+        unowned.tags.remove(OWNER_TAG);
+        for (most, there, allowed) in [
+            ("Never", None, true),
+            ("Never", Some(&ours), true),
+            ("Never", Some(&unowned), false),
+            ("IfUnowned", Some(&unowned), true),
+        ] {
+            let account = account(&json!({"adoption": most}), Some("rolectl"));
+            let decided = decide(&account, &desired, there, &Known::default());
+            let refused = decided.err().map(|refusal| refusal.reason);
+            let expected = (!allowed).then_some(Reason::GuardrailViolated);
+            assert_eq!(refused, expected, "{most} {there:?}");
+        }
+    }
+
+    #[test]
+    fn a_denied_policy_is_detached_before_anything_else_whoever_attached_it() {
+        let guarded = account(
+            &json!({"deniedManagedPolicies": ["Administrator*"], "adoption": "IfUnowned"}),
+            Some("rolectl"),
+        );
+        let lines = |plan: &Plan| -> Vec<String> {
+            let lines = plan.changes.iter().map(ToString::to_string);
+            lines
+                .map(|line| line.replace("managed policy arn:aws:iam::aws:policy/", ""))
+                .collect()
+        };
+        let mut s = spec();
+        s.managed_policies = vec!["NotThere".into()];
+        let mut there = observed(&fixture(&spec()));
+        there.trust = super::super::observed::ObservedDocument::read("{}");
+        there.managed_policies = ["AdministratorAccess", "AWSDenyAll"]
+            .map(|name| format!("arn:aws:iam::aws:policy/{name}"))
+            .into();
+        let mut unowned = there.clone();
+        unowned.tags.remove(OWNER_TAG);
+        for exclusive in [true, false] {
+            s.exclusive.managed_policies = exclusive;
+            let desired = DesiredRole {
+                adoption: Adoption::IfUnowned,
+                ..fixture(&s)
+            };
+            let ours = decide(&guarded, &desired, Some(&there), &Known::default()).unwrap();
+            assert_eq!(
+                lines(&ours),
+                ["- AdministratorAccess", "+ NotThere", "~ trust policy"]
+            );
+            let adopted = decide(&guarded, &desired, Some(&unowned), &Known::default());
+            if exclusive {
+                let adopted = lines(&adopted.unwrap());
+                assert!(adopted[0].starts_with("+ tags "), "{adopted:?}");
+                assert_eq!(
+                    adopted[1..],
+                    ["- AdministratorAccess", "+ NotThere", "~ trust policy"]
+                );
+            } else {
+                assert_eq!(adopted.unwrap_err().reason, Reason::GuardrailViolated);
+            }
+        }
+        // The spec itself names it: it is refused, and the policy does not stay on the role for that.
+        let owner = &fixture(&spec()).owner;
+        let enforced = enforce(&guarded, owner, &there, &Known::default()).unwrap();
+        assert_eq!(lines(&enforced), ["- AdministratorAccess"]);
+        assert_eq!(enforce(&guarded, owner, &unowned, &Known::default()), None);
+        let lenient = account(&json!({}), None);
+        assert_eq!(enforce(&lenient, owner, &there, &Known::default()), None);
+    }
+
+    #[test]
+    fn a_role_that_was_taken_over_is_retained_unless_the_spec_says_delete() {
+        use DeletionPolicy::{Delete, Retain};
+        let ours = observed(&fixture(&spec()));
+        let mut adopted = ours.clone();
+        adopted.tags.insert(ADOPTED_TAG.into(), "true".into());
+        for (only, asked, there, ends) in [
+            (None, None, &ours, Some(Delete)),
+            (None, None, &adopted, Some(Retain)),
+            (None, Some(Delete), &adopted, Some(Delete)),
+            (None, Some(Retain), &ours, Some(Retain)),
+            (Some("Delete"), None, &ours, Some(Delete)),
+            (Some("Delete"), None, &adopted, Some(Retain)),
+            (Some("Delete"), Some(Retain), &ours, None),
+            (Some("Retain"), None, &ours, Some(Retain)),
+            (Some("Retain"), Some(Delete), &ours, Some(Retain)),
+        ] {
+            let guardrails = only.map_or(json!({}), |only| json!({"deletionPolicy": only}));
+            let account = account(&guardrails, None);
+            let mut role = IamRole::new("app", spec());
+            role.spec.deletion_policy = asked;
+            let end = deletion_policy(&role, &account, Some(there)).ok();
+            assert_eq!(end, ends, "{only:?} {asked:?}");
+            let refused = wanted(
+                &role,
+                "c/ns/app",
+                &account,
+                None,
+                &BTreeSet::new(),
+                &DocumentCache::default(),
+            )
+            .is_err();
+            assert_eq!(refused, only.is_some() && asked.is_some(), "{only:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn the_role_that_is_worked_through_is_out_of_reach_whoever_names_it() {
+        let role = |name: &str| IamRole::new(name, spec());
+        let direct = MfaSessionSpec {
+            role_arn: Some("arn:aws:iam::222222222222:role/team/Admin".to_owned()),
+            ..MfaSessionSpec::of_account("111111111111")
+        };
+        let elsewhere = MfaSessionSpec {
+            role_arn: Some("arn:aws:iam::333333333333:role/admin".to_owned()),
+            ..direct.clone()
+        };
+        for (assume_role, session, name, refused) in [
+            (Some("rolectl"), None, "rolectl", true),
+            (Some("rolectl"), None, "admin", false),
+            (None, Some(&direct), "admin", true),
+            (None, Some(&direct), "app", false),
+            (Some("rolectl"), Some(&direct), "admin", true),
+            (Some("rolectl"), Some(&elsewhere), "admin", false),
+        ] {
+            let account = account(&json!({}), assume_role);
+            let through = works_through(&account, [&account], session);
+            let wanted = wanted(
+                &role(name),
+                "c/ns/x",
+                &account,
+                session,
+                &through,
+                &DocumentCache::default(),
+            );
+            assert_eq!(wanted.is_err(), refused, "{assume_role:?} {session:?} {name}");
+        }
+    }
+
+    #[test]
+    fn the_roles_of_all_objects_of_one_aws_account_are_out_of_reach_also_for_removal() {
+        let (first, second) = (
+            account(&json!({}), Some("rolectl")),
+            account(&json!({}), Some("other")),
+        );
+        let mut stranger = account(&json!({}), Some("elsewhere"));
+        stranger.spec.account_id = "333333333333".into();
+        let session = MfaSessionSpec {
+            role_arn: Some("arn:aws:iam::222222222222:role/team/Admin".to_owned()),
+            ..MfaSessionSpec::of_account("222222222222")
+        };
+        let through = works_through(&first, [&first, &second, &stranger], [&session]);
+        for (name, refused) in [
+            ("rolectl", true),
+            ("OTHER", true),
+            ("admin", true),
+            ("elsewhere", false),
+            ("app", false),
+        ] {
+            let role = IamRole::new(
+                "x",
+                IamRoleSpec {
+                    role_name: Some(name.into()),
+                    ..spec()
+                },
+            );
+            let wanted = wanted(&role, "c/ns/x", &first, None, &through, &DocumentCache::default());
+            assert_eq!(wanted.is_err(), refused, "{name}");
+            assert_eq!(forbids_removal(&through, name).is_some(), refused, "{name}");
+        }
+    }
+}

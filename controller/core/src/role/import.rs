@@ -1,0 +1,249 @@
+//! A role that exists, written as the `IamRole` that keeps it so.
+
+use rolectl_crds::{GROUP, TAG_PREFIX};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::observed::{ObservedDocument, ObservedRole};
+use super::tags::is_reserved_tag;
+
+/// Why a role cannot be written as an object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotImported {
+    /// AWS keeps it.
+    #[error("belongs to AWS (path {0})")]
+    Reserved(String),
+    /// A document of it cannot be read.
+    #[error("{0} cannot be read as a policy document")]
+    Unreadable(String),
+    /// Its text would be taken for a variable.
+    #[error("{0} holds $(, which an IamRole takes for a variable")]
+    Variable(&'static str),
+}
+
+/// The object, without what is default anyway. It takes the role over if nobody else has.
+pub fn import(role: &ObservedRole, account: &str, namespace: &str) -> Result<Value, NotImported> {
+    // Without `..`: a field added to the role must be looked at here.
+    let ObservedRole {
+        name,
+        arn: _,
+        role_id: _,
+        path,
+        description,
+        max_session_duration,
+        trust,
+        managed_policies,
+        inline_policies,
+        permissions_boundary,
+        tags,
+        instance_profiles,
+    } = role;
+    if role.is_reserved() {
+        return Err(NotImported::Reserved(path.clone()));
+    }
+    let object_name = object_name(name);
+    let mut spec = Map::new();
+    let mut put = |key: &str, value: Value| spec.insert(key.to_owned(), value);
+    put("accounts", json!({"names": [account]}));
+    put("adoption", json!("IfUnowned"));
+    put("assumeRolePolicy", document("the trust policy", trust)?);
+    if object_name != *name {
+        put("roleName", json!(name));
+    }
+    if path != "/" {
+        put("path", json!(path));
+    }
+    if !description.is_empty() {
+        put("description", json!(description));
+    }
+    if *max_session_duration != 3600 {
+        put("maxSessionDuration", json!(max_session_duration));
+    }
+    if !managed_policies.is_empty() {
+        put(
+            "managedPolicies",
+            managed_policies.iter().map(|arn| reference(arn)).collect(),
+        );
+    }
+    if !inline_policies.is_empty() {
+        let documents = inline_policies.iter().map(|(policy, text)| {
+            Ok((
+                policy.clone(),
+                document(&format!("inline policy {policy}"), text)?,
+            ))
+        });
+        put(
+            "inlinePolicies",
+            Value::Object(documents.collect::<Result<_, NotImported>>()?),
+        );
+    }
+    if let Some(boundary) = permissions_boundary {
+        put("permissionsBoundary", json!(reference(boundary)));
+    }
+    let kept = tags
+        .iter()
+        .filter(|(key, _)| !key.starts_with(TAG_PREFIX) && !is_reserved_tag(key));
+    let kept: Map<String, Value> = kept.map(|(key, value)| (key.clone(), json!(value))).collect();
+    if !kept.is_empty() {
+        put("tags", Value::Object(kept));
+    }
+    // One profile is what an object can have; with more of them, none is ours to look after.
+    if let (Some(profile), 1) = (instance_profiles.first(), instance_profiles.len()) {
+        put(
+            "instanceProfile",
+            if profile == name {
+                json!({})
+            } else {
+                json!({"name": profile})
+            },
+        );
+    }
+    let spec = Value::Object(spec);
+    let where_ = [
+        ("description", spec.get("description")),
+        ("a tag", spec.get("tags")),
+        ("a policy document", spec.get("assumeRolePolicy")),
+        ("a policy document", spec.get("inlinePolicies")),
+    ];
+    let variable = where_
+        .into_iter()
+        .find(|(_, value)| value.is_some_and(|v| v.to_string().contains("$(")));
+    if let Some((what, _)) = variable {
+        return Err(NotImported::Variable(what));
+    }
+    Ok(json!({
+        "apiVersion": format!("{GROUP}/v1alpha1"),
+        "kind": "IamRole",
+        "metadata": {"name": object_name, "namespace": namespace},
+        "spec": spec,
+    }))
+}
+
+/// A name that Kubernetes takes: the role's own where it can be, else made of it and unlike that of any other role.
+fn object_name(role: &str) -> String {
+    let fits = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' || c == '.' {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let name: String = role.chars().map(fits).collect();
+    let name = name.trim_matches(['-', '.']);
+    if name == role {
+        return role.to_owned();
+    }
+    // IAM's names are unique without case, and what became a dash may collide.
+    let lower = role.to_lowercase();
+    if name == lower {
+        return lower;
+    }
+    let digest = format!("{:x}", Sha256::digest(lower.as_bytes()));
+    let hash: String = digest.chars().take(8).collect();
+    if name.is_empty() {
+        hash
+    } else {
+        format!("{name}-{hash}")
+    }
+}
+
+/// AWS-managed policies by path and name, all others by ARN.
+fn reference(arn: &str) -> String {
+    let aws = arn.split_once(":iam::aws:policy/").map(|(_, name)| name);
+    aws.unwrap_or(arn).to_owned()
+}
+
+fn document(what: &str, document: &ObservedDocument) -> Result<Value, NotImported> {
+    match document {
+        ObservedDocument::Parsed(document) => {
+            Ok(serde_json::to_value(document.canonical()).unwrap_or_default())
+        }
+        ObservedDocument::Unreadable(_) => Err(NotImported::Unreadable(what.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rolectl_crds::IamRole;
+
+    use super::super::desired::desired;
+    use super::super::{Known, plan};
+    use super::*;
+    use crate::fixtures::{context, observed, spec, wanted};
+    use crate::policy::cache::DocumentCache;
+
+    #[test]
+    fn an_imported_role_is_taken_over_by_its_tag_alone() {
+        let mut s = spec();
+        s.description = "d".into();
+        s.max_session_duration = 7200;
+        s.managed_policies = vec![
+            "ReadOnlyAccess".into(),
+            "arn:aws:iam::222222222222:policy/own".into(),
+        ];
+        s.inline_policies = [(
+            "in".to_owned(),
+            json!({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*"}}).into(),
+        )]
+        .into_iter()
+        .collect();
+        s.permissions_boundary = Some("PowerUserAccess".into());
+        s.tags = [("team".to_owned(), "a".to_owned())].into_iter().collect();
+        let mut role = observed(&wanted(&s));
+        role.name = "My_Role".into();
+        role.tags.remove(rolectl_crds::OWNER_TAG);
+        role.instance_profiles = ["profile".to_owned()].into();
+        let object: IamRole = serde_json::from_value(import(&role, "dev", "ns").unwrap()).unwrap();
+        assert_eq!(object.spec.role_name.as_deref(), Some("My_Role"));
+        let name = object.metadata.name.unwrap();
+        let desired = desired(
+            &object.spec,
+            &name,
+            "c/ns/x",
+            &context(),
+            &DocumentCache::default(),
+        )
+        .unwrap();
+        let changes = plan(&desired, Some(&role), &Known::default()).unwrap().changes;
+        let lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "+ tags iam.rolectl.dev/adopted=true, iam.rolectl.dev/instance-profile=profile, iam.rolectl.dev/owner=c/ns/x"
+            ]
+        );
+    }
+
+    #[test]
+    fn names_that_kubernetes_does_not_take_become_ones_that_it_does_and_stay_apart() {
+        assert_eq!(object_name("app"), "app");
+        assert_eq!(object_name("App"), "app");
+        let (a, b) = (object_name("app_one"), object_name("app+one"));
+        assert!(
+            a.starts_with("app-one-") && b.starts_with("app-one-") && a != b,
+            "{a} {b}"
+        );
+        assert!(a.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-'), "{a}");
+    }
+
+    #[test]
+    fn what_cannot_be_kept_as_it_is_is_not_imported() {
+        let mut role = observed(&wanted(&spec()));
+        role.path = "/aws-service-role/ec2.amazonaws.com/".into();
+        assert!(matches!(
+            import(&role, "dev", "ns"),
+            Err(NotImported::Reserved(_))
+        ));
+        role.path = "/".into();
+        role.description = "$(x)".into();
+        assert_eq!(
+            import(&role, "dev", "ns"),
+            Err(NotImported::Variable("description"))
+        );
+        role.trust = ObservedDocument::read("{");
+        assert!(matches!(
+            import(&role, "dev", "ns"),
+            Err(NotImported::Unreadable(_))
+        ));
+    }
+}

@@ -1,0 +1,274 @@
+//! References to managed policies: an ARN, or the name of one of AWS's own, with or without its path.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use crate::glob::matches;
+use crate::policy::nearest;
+
+/// AWS's own policies: name to `path/name`. Their names are unique.
+static CATALOGUE: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(|| {
+    include_str!("aws_managed_policies.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|full| (full.rsplit('/').next().unwrap_or(full), full))
+        .collect()
+});
+
+/// The catalogue by names in lower case.
+static FOLDED: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
+    CATALOGUE
+        .iter()
+        .map(|(name, full)| (name.to_ascii_lowercase(), *full))
+        .collect()
+});
+
+/// ARN of a managed policy given by ARN, by name, or by path and name. Without an ARN it is AWS's own.
+///
+/// A name that is not in the catalogue may be new: it is taken as it stands.
+pub fn policy_arn(reference: &str, partition: &str) -> String {
+    arn_as_written(CATALOGUE.get(reference).copied().unwrap_or(reference), partition)
+}
+
+/// The same without the catalogue: a name has no path that it does not show.
+pub fn arn_as_written(reference: &str, partition: &str) -> String {
+    if reference.starts_with("arn:") {
+        reference.to_owned()
+    } else {
+        format!("arn:{partition}:iam::aws:policy/{reference}")
+    }
+}
+
+/// Whether IAM takes two ARNs for one policy.
+pub fn is_same_policy(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
+/// What is wrong with the ARN of a managed policy in an account of this partition, and what to write instead.
+///
+/// IAM resolves such an ARN without regard to its case and, as reported, to its partition. Another spelling would pass by
+/// guardrails, and differ from what AWS shows at every sweep.
+pub fn arn_problem(arn: &str, partition: &str) -> Option<String> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let [_, of, service, "", owner, resource] = parts[..] else {
+        return Some(format!(
+            "{arn} is not the ARN of a managed policy: write arn:{partition}:iam::ACCOUNT:policy/NAME"
+        ));
+    };
+    if of != partition {
+        return Some(format!(
+            "{arn} is of partition {of}, and the account is in {partition}: write arn:{partition}:{service}::{owner}:{resource}"
+        ));
+    }
+    let is_owner = owner == "aws" || (owner.len() == 12 && owner.bytes().all(|b| b.is_ascii_digit()));
+    if service != "iam" || !is_owner || !resource.starts_with("policy/") {
+        let folded = arn.to_ascii_lowercase();
+        let meant = if folded.starts_with(&format!("arn:{partition}:iam::aws:policy/")) {
+            format!("arn:{partition}:iam::aws:policy/")
+        } else {
+            format!("arn:{partition}:iam::ACCOUNT:policy/NAME")
+        };
+        return Some(format!(
+            "{arn} is not the ARN of a managed policy: it begins with {meant}"
+        ));
+    }
+    let name = aws_owned_name(arn)?;
+    let spelled = FOLDED.get(name.to_ascii_lowercase().as_str())?;
+    let known = spelled.rsplit('/').next().unwrap_or(spelled);
+    (known != name).then(|| format!("AWS has no managed policy {name}: did you mean {spelled}?"))
+}
+
+/// Whether the ARN of a managed policy matches a pattern of a guardrail, without regard to case. A pattern that is no ARN is
+/// compared with the policy's name, with and without its path, whoever owns the policy.
+pub fn matches_policy(pattern: &str, arn: &str) -> bool {
+    let (pattern, arn) = (pattern.to_ascii_lowercase(), arn.to_ascii_lowercase());
+    let reference = arn.split_once(":policy/").map_or("", |(_, reference)| reference);
+    let name = reference.rsplit('/').next().unwrap_or(reference);
+    [arn.as_str(), reference, name]
+        .iter()
+        .any(|text| matches(&pattern, text))
+}
+
+/// What is wrong with a pattern for managed policies in an account of this partition.
+pub fn pattern_problem(pattern: &str, partition: &str) -> Option<String> {
+    let folded = pattern.to_ascii_lowercase();
+    let of = folded.strip_prefix("arn:")?.split(':').next().unwrap_or_default();
+    (!matches(of, partition)).then(|| {
+        format!("{pattern} is of partition {of}, and the account is in {partition}: it never matches")
+    })
+}
+
+/// Whether a managed policy is one of AWS's own.
+pub fn is_aws_owned(arn: &str) -> bool {
+    aws_owned_name(arn).is_some()
+}
+
+/// Whether a managed policy is one of AWS's own that only deny: AWS and incident responders attach them to stop a role.
+pub fn only_denies(arn: &str) -> bool {
+    let name = aws_owned_name(arn).unwrap_or_default().to_ascii_lowercase();
+    name == "awsdenyall" || name.starts_with("awscompromisedkeyquarantine")
+}
+
+/// Name of a policy of AWS's own, without its path.
+fn aws_owned_name(arn: &str) -> Option<&str> {
+    let mut parts = arn.splitn(6, ':');
+    let is_iam = parts.next() == Some("arn") && parts.next().is_some() && parts.next() == Some("iam");
+    let is_aws = is_iam && parts.next() == Some("") && parts.next() == Some("aws");
+    let (kind, name) = parts.next().filter(|_| is_aws)?.split_once('/')?;
+    (kind == "policy").then(|| name.rsplit('/').next().unwrap_or(name))
+}
+
+/// What the author of an ARN of AWS's own probably meant, where the catalogue has no such policy.
+pub fn suggestion(arn: &str) -> Option<&'static str> {
+    let (_, reference) = arn.split_once(":iam::aws:policy/")?;
+    let name = reference.rsplit('/').next().unwrap_or(reference);
+    match CATALOGUE.get(name) {
+        Some(full) => (*full != reference).then_some(*full),
+        None => nearest(name, CATALOGUE.keys().copied()),
+    }
+}
+
+/// All of the catalogue, as `path/name`.
+pub fn catalogue() -> impl Iterator<Item = &'static str> {
+    CATALOGUE.values().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_finds_its_path() {
+        for (reference, arn) in [
+            (
+                "AdministratorAccess",
+                "arn:aws:iam::aws:policy/AdministratorAccess",
+            ),
+            ("Billing", "arn:aws:iam::aws:policy/job-function/Billing"),
+            (
+                "job-function/Billing",
+                "arn:aws:iam::aws:policy/job-function/Billing",
+            ),
+            (
+                "AWSLambdaBasicExecutionRole",
+                "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
+            ),
+            ("BrandNew", "arn:aws:iam::aws:policy/BrandNew"),
+            ("arn:aws:iam::1:policy/Billing", "arn:aws:iam::1:policy/Billing"),
+        ] {
+            assert_eq!(policy_arn(reference, "aws"), arn);
+        }
+        assert_eq!(
+            policy_arn("ReadOnlyAccess", "aws-cn"),
+            "arn:aws-cn:iam::aws:policy/ReadOnlyAccess"
+        );
+    }
+
+    #[test]
+    fn an_arn_that_iam_would_take_for_another_policy_is_an_error_with_the_right_spelling() {
+        for (arn, partition, says) in [
+            ("arn:aws:iam::aws:policy/AdministratorAccess", "aws", None),
+            ("arn:aws:iam::aws:policy/BrandNew", "aws", None),
+            (
+                "arn:aws:iam::111111111111:policy/administratoraccess",
+                "aws",
+                None,
+            ),
+            (
+                "arn:aws:iam::aws:policy/administratoraccess",
+                "aws",
+                Some("did you mean AdministratorAccess?"),
+            ),
+            (
+                "arn:aws:iam::aws:policy/job-function/billing",
+                "aws",
+                Some("did you mean job-function/Billing?"),
+            ),
+            (
+                "arn:aws:iam::aws:policy/AdministratorAccess",
+                "aws-us-gov",
+                Some("write arn:aws-us-gov:iam::aws:policy/AdministratorAccess"),
+            ),
+            ("arn:AWS:iam::aws:policy/X", "aws", Some("partition AWS")),
+            (
+                "arn:aws:IAM::aws:policy/X",
+                "aws",
+                Some("begins with arn:aws:iam::aws:policy/"),
+            ),
+            (
+                "arn:aws:iam::AWS:policy/X",
+                "aws",
+                Some("begins with arn:aws:iam::aws:policy/"),
+            ),
+            ("arn:aws:iam::aws:role/X", "aws", Some("is not the ARN")),
+            ("arn:aws:iam", "aws", Some("is not the ARN")),
+        ] {
+            let problem = arn_problem(arn, partition);
+            let as_expected = match says {
+                None => problem.is_none(),
+                Some(says) => problem.as_ref().is_some_and(|p| p.contains(says)),
+            };
+            assert!(as_expected, "{arn}: {problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_bare_pattern_matches_any_policy_of_any_owner_in_any_case() {
+        for (pattern, arn, matched) in [
+            ("*", "arn:aws:iam::111111111111:policy/mine", true),
+            ("admin*", "arn:aws:iam::aws:policy/AdministratorAccess", true),
+            ("Admin*", "arn:aws:iam::111111111111:policy/team/Admin", true),
+            ("Billing", "arn:aws:iam::aws:policy/job-function/Billing", true),
+            (
+                "job-function/*",
+                "arn:aws:iam::aws:policy/job-function/Billing",
+                true,
+            ),
+            ("Billing", "arn:aws:iam::aws:policy/BillingReadOnly", false),
+            (
+                "arn:aws:iam::aws:policy/*",
+                "arn:aws:iam::111111111111:policy/mine",
+                false,
+            ),
+            (
+                "ARN:aws:iam::aws:policy/ADMIN*",
+                "arn:aws:iam::aws:policy/AdministratorAccess",
+                true,
+            ),
+        ] {
+            assert_eq!(matches_policy(pattern, arn), matched, "{pattern} {arn}");
+        }
+        assert_eq!(pattern_problem("arn:aws:iam::aws:policy/*", "aws"), None);
+        assert_eq!(pattern_problem("arn:*:iam::aws:policy/*", "aws-cn"), None);
+        assert_eq!(pattern_problem("Admin*", "aws-cn"), None);
+        assert!(pattern_problem("arn:aws:iam::aws:policy/*", "aws-cn").is_some());
+    }
+
+    #[test]
+    fn a_typing_error_gets_a_suggestion() {
+        for (arn, meant) in [
+            (
+                "arn:aws:iam::aws:policy/AdministratorAcces",
+                Some("AdministratorAccess"),
+            ),
+            (
+                "arn:aws:iam::aws:policy/service-role/Billing",
+                Some("job-function/Billing"),
+            ),
+            ("arn:aws:iam::aws:policy/ReadOnlyAccess", None),
+            ("arn:aws:iam::aws:policy/NothingLikeAnythingThatThereIs", None),
+            ("arn:aws:iam::111111111111:policy/AdministratorAcces", None),
+        ] {
+            assert_eq!(suggestion(arn), meant, "{arn}");
+        }
+    }
+
+    #[test]
+    fn every_name_stands_in_the_catalogue_once() {
+        let lines = include_str!("aws_managed_policies.txt")
+            .lines()
+            .filter(|l| !l.starts_with('#'));
+        assert_eq!(lines.count(), CATALOGUE.len());
+        assert!(CATALOGUE.len() > 1000);
+    }
+}

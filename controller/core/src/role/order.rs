@@ -1,0 +1,662 @@
+//! The order in which the changes to a role are made.
+//!
+//! The invariant: after every prefix of a plan, each pair of somebody who may assume the role and something that the role may
+//! do is granted by the role as it was, or by the role as it will be. So a principal that leaves never gets a new permission,
+//! a principal that comes never gets an old one, and no Deny is missing while what it denies is allowed. If a call fails, the
+//! calls after it are not made, and the role stays in such a state.
+//!
+//! The documents of managed policies are not read. Each counts as something that only allows, except for the policies of AWS
+//! that only deny. Policies of customers may deny, too: they are attached before those of AWS, and detached after them.
+//! Boundaries are not read either: the one that the spec names is put first, and counts as no wider than the one before it.
+//! Where two policies each allow what the other denies, or the trust policy changes in a way that shares nobody with the one
+//! before it, no order of the bare changes has the invariant. Then the role trusts nobody for the time of the changes.
+
+use std::collections::VecDeque;
+
+use rolectl_crds::Quotas;
+
+use super::access::{Access, closed, common, is_only_deny, may_deny, narrows};
+use super::change::{Change, DocumentDiff, Identity};
+use super::managed_policy::{is_aws_owned, only_denies};
+use super::observed::{ObservedDocument, ObservedRole};
+use crate::policy::Document;
+
+/// Whether a role was ours before its changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is ours, or does not exist: who uses it is not interrupted where that can be avoided, so policies are attached
+    /// before others are detached.
+    Ours,
+    /// It is taken over: what it has is removed before anything is added, and the trust policy is widened last.
+    Adopted,
+}
+
+/// The phases of a plan, in order. See rule 2 of the design.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    First,
+    Boundary,
+    Narrow,
+    RemoveFirst,
+    NarrowAdopted,
+    Deny,
+    Add,
+    Remove,
+    RemoveDeny,
+    Widen,
+    Last,
+}
+
+/// The changes in an order that has the invariant of this module.
+pub fn arrange(
+    changes: Vec<Change>,
+    observed: Option<&ObservedRole>,
+    claim: Claim,
+    quotas: Option<&Quotas>,
+) -> Vec<Change> {
+    // One call leads from the old state to the new one, and there is none between them.
+    if changes.len() < 2 {
+        return changes;
+    }
+    let order = Order::new(changes, observed, claim, quotas);
+    order
+        .run(order.steps.clone(), Rigour::Strict)
+        .or_else(|| order.through_common_trust())
+        .or_else(|| order.freely())
+        .or_else(|| order.while_closed())
+        .unwrap_or_else(|| order.steps.iter().map(|(_, change)| change.clone()).collect())
+}
+
+/// The changes that are left, with those first that make room for one that AWS refused for a quota that is unknown here.
+///
+/// `None` where that is no help, or might not be enough: a policy is not deleted for a successor that AWS refuses, too. AWS has
+/// accepted the role as it is, so it accepts one that is no larger.
+pub fn with_room_first(
+    refused: &Change,
+    left: &VecDeque<Change>,
+    role: &ObservedRole,
+) -> Option<Vec<Change>> {
+    let makes_room = |change: &&Change| match (refused, change) {
+        (Change::AttachPolicy(_), Change::DetachPolicy(_)) | (Change::Tag(_), Change::Untag(_)) => true,
+        (Change::PutInlinePolicy(..), Change::DeleteInlinePolicy(name)) => {
+            !role.inline_policies.get(name).is_some_and(may_deny)
+        }
+        _ => false,
+    };
+    let (first, others): (Vec<&Change>, Vec<&Change>) = left.iter().partition(makes_room);
+    if first.is_empty() {
+        return None;
+    }
+    let order: Vec<Change> = first.into_iter().chain([refused]).cloned().collect();
+    let after = order.iter().fold(Some(role.clone()), simulate)?;
+    let is_no_larger = after.managed_policies.len() <= role.managed_policies.len()
+        && after.inline_size() <= role.inline_size()
+        && after.tags.len() <= role.tags.len();
+    is_no_larger.then(|| order.into_iter().chain(others.into_iter().cloned()).collect())
+}
+
+/// How closely the phases are followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rigour {
+    /// The trust policy is widened only after all policies are in place.
+    Strict,
+    /// The trust policy may change as soon as that grants nothing new, and an inline policy may be deleted before its successor
+    /// is put.
+    Free,
+}
+
+type Step = (Phase, Change);
+
+struct Order<'a> {
+    observed: Option<&'a ObservedRole>,
+    /// The role once everything is done.
+    goal: Option<ObservedRole>,
+    claim: Claim,
+    /// By phase. Within a phase the order is that of the spec's lists.
+    steps: Vec<Step>,
+    attached: usize,
+    inline: usize,
+    trust: usize,
+}
+
+impl<'a> Order<'a> {
+    fn new(
+        changes: Vec<Change>,
+        observed: Option<&'a ObservedRole>,
+        claim: Claim,
+        quotas: Option<&Quotas>,
+    ) -> Self {
+        let limit = |quota: Option<u32>| {
+            let quota = quota.and_then(|quota| usize::try_from(quota).ok());
+            quota.filter(|n| *n > 0).unwrap_or(usize::MAX)
+        };
+        let goal = changes.iter().fold(observed.cloned(), simulate);
+        let steps = changes
+            .into_iter()
+            .map(|change| (phase(&change, observed, claim), change));
+        let mut steps: Vec<Step> = steps.collect();
+        steps.sort_by_key(|(phase, _)| *phase);
+        Self {
+            observed,
+            goal,
+            claim,
+            steps,
+            attached: limit(quotas.map(|q| q.attached_policies_per_role)),
+            inline: limit(quotas.map(|q| q.role_policy_size)),
+            trust: limit(quotas.map(|q| q.assume_role_policy_size)),
+        }
+    }
+
+    /// Always the first change that leaves a role with the invariant and fits the quotas. `None` where there is none.
+    fn run(&self, mut waiting: Vec<Step>, rigour: Rigour) -> Option<Vec<Change>> {
+        let (old, new) = (Access::of(self.observed), Access::of(self.goal.as_ref()));
+        let covered = |role: &Option<ObservedRole>| Access::of(role.as_ref()).is_covered(&old, &new);
+        let mut role = self.observed.cloned();
+        let mut order = vec![];
+        while !waiting.is_empty() {
+            let in_place = waiting.iter().all(|(phase, _)| *phase >= Phase::Widen);
+            let found = waiting.iter().enumerate().find_map(|(at, (phase, change))| {
+                let opens = *phase == Phase::Widen && matches!(change, Change::UpdateTrustPolicy(..));
+                if rigour == Rigour::Strict && opens && !in_place {
+                    return None;
+                }
+                let after = simulate(role.clone(), change);
+                let fits = self.fits(role.as_ref(), after.as_ref(), change);
+                (fits && covered(&after)).then_some((at, after))
+            });
+            if let Some((at, after)) = found {
+                order.push(waiting.remove(at).1);
+                role = after;
+                continue;
+            }
+            if rigour == Rigour::Strict {
+                return None;
+            }
+            // An inline policy that is deleted first makes way for its successor.
+            let (delete, after) = waiting.iter().find_map(|(_, change)| {
+                let Change::PutInlinePolicy(name, ..) = change else {
+                    return None;
+                };
+                role.as_ref()
+                    .filter(|role| role.inline_policies.contains_key(name))?;
+                let delete = Change::DeleteInlinePolicy(name.clone());
+                let after = simulate(role.clone(), &delete);
+                covered(&after).then_some((delete, after))
+            })?;
+            order.push(delete);
+            role = after;
+        }
+        Some(order)
+    }
+
+    /// Whether AWS takes the change in this state of the role.
+    fn fits(&self, before: Option<&ObservedRole>, after: Option<&ObservedRole>, change: &Change) -> bool {
+        let (Some(before), Some(after)) = (before, after) else {
+            return true;
+        };
+        match change {
+            Change::AttachPolicy(_) => after.managed_policies.len() <= self.attached,
+            Change::PutInlinePolicy(..) => after.inline_size() <= self.inline.max(before.inline_size()),
+            _ => true,
+        }
+    }
+
+    /// At first a trust policy with what the old and the new one have in common, at last the new one.
+    fn through_common_trust(&self) -> Option<Vec<Change>> {
+        let wanted = self.steps.iter().find_map(|(_, change)| match change {
+            Change::UpdateTrustPolicy(document, _) => Some(document),
+            _ => None,
+        })?;
+        let interim = common(&self.observed?.trust, wanted)?;
+        self.through(interim)
+    }
+
+    /// The trust policy changes between what takes away and what adds.
+    fn freely(&self) -> Option<Vec<Change>> {
+        if self.claim == Claim::Adopted {
+            return None;
+        }
+        self.run(self.steps.clone(), Rigour::Free)
+    }
+
+    /// The role trusts nobody until all policies are in place.
+    fn while_closed(&self) -> Option<Vec<Change>> {
+        let closed = closed()?;
+        if self.observed.is_some() {
+            return self.through(closed);
+        }
+        let wanted = self.goal.as_ref()?.trust.parsed()?.clone();
+        let mut order: Vec<Step> = self.steps.clone();
+        for (_, change) in &mut order {
+            if let Change::CreateRole(desired) = change {
+                desired.trust = Some(closed.clone());
+            }
+        }
+        order.push((Phase::Widen, reopening(&closed, wanted)));
+        order.sort_by_key(|(phase, _)| *phase);
+        self.run(order, Rigour::Strict)
+    }
+
+    /// The changes with `interim` as the trust policy for their time.
+    fn through(&self, interim: Document) -> Option<Vec<Change>> {
+        if interim.size() > self.trust {
+            return None;
+        }
+        let wanted = self.goal.as_ref()?.trust.parsed()?.clone();
+        let phase = match self.claim {
+            Claim::Ours => Phase::Narrow,
+            Claim::Adopted => Phase::NarrowAdopted,
+        };
+        let others = |(_, change): &&Step| !matches!(change, Change::UpdateTrustPolicy(..));
+        let mut steps: Vec<Step> = self.steps.iter().filter(others).cloned().collect();
+        let diff = DocumentDiff::between(&self.observed?.trust, &interim);
+        steps.push((Phase::Widen, reopening(&interim, wanted)));
+        steps.push((phase, Change::UpdateTrustPolicy(interim, diff)));
+        steps.sort_by_key(|(phase, _)| *phase);
+        self.run(steps, Rigour::Strict)
+    }
+}
+
+fn reopening(interim: &Document, wanted: Document) -> Change {
+    let diff = DocumentDiff::between(&ObservedDocument::Parsed(interim.clone()), &wanted);
+    Change::UpdateTrustPolicy(wanted, diff)
+}
+
+fn phase(change: &Change, observed: Option<&ObservedRole>, claim: Claim) -> Phase {
+    let adopted = claim == Claim::Adopted;
+    match change {
+        Change::CreateRole(_) | Change::Tag(_) => Phase::First,
+        Change::PutBoundary(_) => Phase::Boundary,
+        Change::UpdateTrustPolicy(document, _) => {
+            let narrows = observed.is_some_and(|role| narrows(&role.trust, document));
+            match (narrows, claim) {
+                (true, Claim::Ours) => Phase::Narrow,
+                (true, Claim::Adopted) => Phase::NarrowAdopted,
+                (false, _) => Phase::Widen,
+            }
+        }
+        Change::UpdateRole {
+            max_session_duration, ..
+        } => {
+            let longer = observed.is_some_and(|role| *max_session_duration > role.max_session_duration);
+            if longer { Phase::Widen } else { Phase::Narrow }
+        }
+        Change::PutInlinePolicy(_, document, _)
+            if is_only_deny(&ObservedDocument::Parsed(document.clone())) =>
+        {
+            Phase::Deny
+        }
+        Change::AttachPolicy(arn) if only_denies(arn) => Phase::Deny,
+        Change::AttachPolicy(_) | Change::PutInlinePolicy(..) => Phase::Add,
+        Change::DetachPolicy(_) | Change::DeleteInlinePolicy(_) if adopted => Phase::RemoveFirst,
+        Change::DetachPolicy(arn) if !is_aws_owned(arn) || only_denies(arn) => Phase::RemoveDeny,
+        Change::DeleteInlinePolicy(name) => {
+            let there = observed.and_then(|role| role.inline_policies.get(name));
+            if there.is_some_and(may_deny) {
+                Phase::RemoveDeny
+            } else {
+                Phase::Remove
+            }
+        }
+        Change::DetachPolicy(_) => Phase::Remove,
+        Change::DeleteBoundary
+        | Change::Untag(_)
+        | Change::AddInstanceProfile(..)
+        | Change::RemoveInstanceProfile(..)
+        | Change::ReleaseInstanceProfile(..)
+        | Change::DeleteRole => Phase::Last,
+    }
+}
+
+fn simulate(role: Option<ObservedRole>, change: &Change) -> Option<ObservedRole> {
+    let created = Identity {
+        arn: String::new(),
+        role_id: String::new(),
+    };
+    change.after(role, Some(created))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+    use rolectl_crds::{Adoption, Denies, OWNER_TAG};
+    use serde_json::{Value, json};
+
+    use super::super::desired::DesiredRole;
+    use super::super::{Known, plan};
+    use super::*;
+    use crate::fixtures::{observed as made, spec, wanted};
+
+    /// A statement on principals or actions, which are numbers here.
+    #[derive(Clone, Debug)]
+    struct Line {
+        deny: bool,
+        on: BTreeSet<u8>,
+        mfa: bool,
+    }
+
+    fn line(max: u8) -> impl Strategy<Value = Line> {
+        let parts = (
+            prop::bool::weighted(0.3),
+            prop::collection::btree_set(0..max, 1..3),
+            prop::bool::weighted(0.3),
+        );
+        parts.prop_map(|(deny, on, mfa)| Line { deny, on, mfa })
+    }
+
+    fn statements(lines: &[Line], element: impl Fn(&BTreeSet<u8>) -> (&'static str, Value)) -> Value {
+        let statement = |line: &Line| {
+            let (key, value) = element(&line.on);
+            let mut statement = json!({"Effect": if line.deny { "Deny" } else { "Allow" }, key: value});
+            if key == "Principal" {
+                statement["Action"] = json!("sts:AssumeRole");
+            } else {
+                statement["Resource"] = json!("*");
+            }
+            if line.mfa {
+                statement["Condition"] = json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}});
+            }
+            statement
+        };
+        json!({"Version": "2012-10-17", "Statement": lines.iter().map(statement).collect::<Vec<_>>()})
+    }
+
+    fn trust(lines: &[Line]) -> Value {
+        let arn = |n: &u8| format!("arn:aws:iam::11111111111{n}:role/caller");
+        statements(lines, |on| {
+            (
+                "Principal",
+                json!({"AWS": on.iter().map(arn).collect::<Vec<_>>()}),
+            )
+        })
+    }
+
+    fn permissions(lines: &[Line]) -> Value {
+        let action = |n: &u8| format!("s3:Action{n}");
+        statements(lines, |on| {
+            ("Action", json!(on.iter().map(action).collect::<Vec<_>>()))
+        })
+    }
+
+    const PRINCIPALS: u8 = 3;
+    const ACTIONS: u8 = 4;
+
+    /// What IAM decides: evaluated from the documents, without anything of `access.rs`.
+    fn grants(role: Option<&ObservedRole>) -> BTreeSet<(u8, bool, u8)> {
+        let mut grants = BTreeSet::new();
+        let Some(role) = role else { return grants };
+        let matching = |document: &ObservedDocument, effect: &str, element: &str, name: &str, mfa: bool| {
+            let document: Value = serde_json::from_str(document.parsed().unwrap().as_str()).unwrap();
+            let statements = document["Statement"].as_array().cloned();
+            statements
+                .unwrap_or_else(|| vec![document["Statement"].clone()])
+                .iter()
+                .any(|s| {
+                    let list = if element == "Principal" {
+                        &s["Principal"]["AWS"]
+                    } else {
+                        &s[element]
+                    };
+                    let named = list == name
+                        || s[element] == "*"
+                        || list
+                            .as_array()
+                            .is_some_and(|list| list.iter().any(|entry| entry == name));
+                    s["Effect"] == effect && named && (s.get("Condition").is_none() || mfa)
+                })
+        };
+        for (principal, mfa, action) in (0..PRINCIPALS)
+            .flat_map(|p| [false, true].map(|mfa| (p, mfa)))
+            .flat_map(|(p, mfa)| (0..ACTIONS).map(move |a| (p, mfa, a)))
+        {
+            let arn = format!("arn:aws:iam::11111111111{principal}:role/caller");
+            let may = |effect| matching(&role.trust, effect, "Principal", &arn, mfa);
+            let name = format!("s3:Action{action}");
+            let does = |effect| {
+                role.inline_policies
+                    .values()
+                    .any(|d| matching(d, effect, "Action", &name, mfa))
+            };
+            let managed = |n: u8| {
+                role.managed_policies
+                    .iter()
+                    .any(|arn| arn.ends_with(&format!("/M{n}")))
+            };
+            let denied = role
+                .managed_policies
+                .iter()
+                .any(|arn| arn.ends_with("/AWSDenyAll"));
+            let bounded = role.permissions_boundary.is_none() || action < 2;
+            if may("Allow")
+                && !may("Deny")
+                && (does("Allow") || managed(action))
+                && !does("Deny")
+                && !denied
+                && bounded
+            {
+                grants.insert((principal, mfa, action));
+            }
+        }
+        grants
+    }
+
+    fn states(plan: &[Change], observed: Option<&ObservedRole>) -> Vec<Option<ObservedRole>> {
+        let mut states = vec![observed.cloned()];
+        for change in plan {
+            states.push(simulate(states.last().unwrap().clone(), change));
+        }
+        states
+    }
+
+    type Half = (Vec<Line>, BTreeMap<String, Vec<Line>>, BTreeSet<String>, bool);
+
+    fn half() -> impl Strategy<Value = Half> {
+        (
+            prop::collection::vec(line(PRINCIPALS), 1..3),
+            prop::collection::btree_map("[a-c]", prop::collection::vec(line(ACTIONS), 1..3), 0..3),
+            prop::collection::btree_set(prop::sample::select(vec!["M0", "M1", "M2", "AWSDenyAll"]), 0..3)
+                .prop_map(|names| names.into_iter().map(str::to_owned).collect()),
+            prop::bool::weighted(0.3),
+        )
+    }
+
+    fn role(half: &Half) -> DesiredRole {
+        let (principals, inline, managed, bounded) = half;
+        let mut s = spec();
+        s.assume_role_policy = Some(trust(principals).into());
+        s.inline_policies = inline
+            .iter()
+            .map(|(name, lines)| (name.clone(), permissions(lines).into()))
+            .collect();
+        s.managed_policies = managed.iter().cloned().collect();
+        s.permissions_boundary = bounded.then(|| "Bound".to_owned());
+        s.adoption = Adoption::Always;
+        s.exclusive.boundary = true;
+        s.exclusive.denies = if *bounded { Denies::Keep } else { Denies::Remove };
+        wanted(&s)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+        #[test]
+        fn a_role_never_grants_what_neither_its_old_nor_its_new_state_grants(
+            old in half(),
+            new in half(),
+            exists in prop::bool::weighted(0.9),
+            ours in any::<bool>(),
+            attached in prop::sample::select(vec![0, 3, 10]),
+        ) {
+            let desired = role(&new);
+            let mut observed = made(&role(&old));
+            if !ours {
+                observed.tags.remove(OWNER_TAG);
+            }
+            let observed = exists.then_some(observed);
+            let quotas = Quotas { attached_policies_per_role: attached, ..Quotas::default() };
+            let known = Known { quotas: Some(quotas), ..Known::default() };
+            let plan = plan(&desired, observed.as_ref(), &known).unwrap();
+            let states = states(&plan.changes, observed.as_ref());
+            let goal = states.last().unwrap().as_ref();
+            let mut allowed = grants(observed.as_ref());
+            allowed.extend(grants(goal));
+            for (n, state) in states.iter().enumerate() {
+                let more: Vec<_> = grants(state.as_ref()).difference(&allowed).copied().collect();
+                let lines: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
+                prop_assert!(more.is_empty(), "after {n} of {lines:?}: {more:?}");
+            }
+            let goal = goal.unwrap();
+            prop_assert!(desired.trust.as_ref().is_some_and(|t| goal.trust.is(t)));
+            prop_assert!(goal.managed_policies.is_superset(&desired.managed_policies));
+        }
+
+        #[test]
+        fn what_is_called_narrower_lets_nobody_in_who_was_not(
+            old in prop::collection::vec(line(PRINCIPALS), 1..4),
+            new in prop::collection::vec(line(PRINCIPALS), 1..4),
+        ) {
+            let everything = BTreeMap::from([("a".to_owned(), vec![Line { deny: false, on: BTreeSet::from([0]), mfa: false }])]);
+            let with = |lines: &Vec<Line>| made(&role(&(lines.clone(), everything.clone(), BTreeSet::new(), false)));
+            let (old, new) = (with(&old), with(&new));
+            let (before, after) = (grants(Some(&old)), grants(Some(&new)));
+            if narrows(&old.trust, new.trust.parsed().unwrap()) {
+                prop_assert!(after.is_subset(&before));
+            }
+            if let Some(common) = common(&old.trust, new.trust.parsed().unwrap()) {
+                let shared = grants(Some(&ObservedRole { trust: ObservedDocument::Parsed(common), ..old }));
+                prop_assert!(shared.is_subset(&before) && shared.is_subset(&after));
+            }
+        }
+    }
+
+    fn allow(on: &[u8]) -> Line {
+        Line {
+            deny: false,
+            on: on.iter().copied().collect(),
+            mfa: false,
+        }
+    }
+
+    fn lines(new: &Half, old: &Half, ours: bool) -> Vec<String> {
+        let mut observed = made(&role(old));
+        if !ours {
+            observed.tags.remove(OWNER_TAG);
+        }
+        let plan = plan(&role(new), Some(&observed), &Known::default()).unwrap();
+        let short = |c: &Change| {
+            c.to_string()
+                .replace(" managed policy arn:aws:iam::aws:policy/", "")
+        };
+        plan.changes.iter().map(short).collect()
+    }
+
+    fn with(trusted: &[u8], managed: &[&str]) -> Half {
+        let managed = managed.iter().map(|name| (*name).to_owned()).collect();
+        (vec![allow(trusted)], BTreeMap::new(), managed, false)
+    }
+
+    #[test]
+    fn the_trust_policy_narrows_first_and_widens_last() {
+        let (ours, adopted) = (true, false);
+        let tag = "+ tags iam.rolectl.dev/adopted=true, iam.rolectl.dev/owner=c/ns/app";
+        let narrowed = "~ trust policy";
+        for (old, new, claim, order) in [
+            (
+                with(&[0, 1], &["M0"]),
+                with(&[0], &["M1"]),
+                ours,
+                vec![narrowed, "+M1", "-M0"],
+            ),
+            (
+                with(&[0], &["M0"]),
+                with(&[0, 1], &["M1"]),
+                ours,
+                vec!["+M1", "-M0", "~ trust policy"],
+            ),
+            // Who is in both keeps working; who leaves gets nothing new, who comes gets nothing old.
+            (
+                with(&[0, 1], &["M0"]),
+                with(&[0, 2], &["M1"]),
+                ours,
+                vec!["~ trust policy", "+M1", "-M0", "~ trust policy"],
+            ),
+            (
+                with(&[0], &["M0"]),
+                with(&[1], &["M1"]),
+                ours,
+                vec!["-M0", "~ trust policy", "+M1"],
+            ),
+            (
+                with(&[0], &["M0"]),
+                with(&[0], &["M1"]),
+                adopted,
+                vec![tag, "-M0", "+M1"],
+            ),
+            (
+                with(&[0], &["M0"]),
+                with(&[1], &[]),
+                adopted,
+                vec![tag, "-M0", "~ trust policy"],
+            ),
+            (
+                with(&[0], &["M0"]),
+                with(&[0, 1], &["M1"]),
+                adopted,
+                vec![tag, "-M0", "+M1", "~ trust policy"],
+            ),
+            (
+                with(&[0], &["M0"]),
+                with(&[1], &["M1"]),
+                adopted,
+                vec![tag, "-M0", "~ trust policy", "+M1", "~ trust policy"],
+            ),
+        ] {
+            assert_eq!(lines(&new, &old, claim), order, "{old:?} {new:?}");
+        }
+    }
+
+    #[test]
+    fn a_deny_is_there_before_and_as_long_as_what_it_bounds() {
+        let deny = Line {
+            deny: true,
+            ..allow(&[3])
+        };
+        let guarded = |managed: &str| {
+            let mut role = with(&[0], &[managed]);
+            role.1.insert("guard".to_owned(), vec![deny.clone()]);
+            role
+        };
+        assert_eq!(
+            lines(&guarded("M3"), &with(&[0], &["M0"]), true),
+            ["+ inline policy guard", "+M3", "-M0"]
+        );
+        assert_eq!(
+            lines(&with(&[0], &["M0"]), &guarded("M3"), true),
+            ["+M0", "-M3", "- inline policy guard"]
+        );
+        let new = plan(&role(&guarded("M3")), None, &Known::default()).unwrap();
+        let calls: Vec<&str> = new.changes.iter().map(Change::operation).collect();
+        assert_eq!(calls, ["CreateRole", "PutRolePolicy", "AttachRolePolicy"]);
+    }
+
+    #[test]
+    fn a_policy_is_not_deleted_for_one_that_might_not_fit() {
+        let document = |size: usize| {
+            let text =
+                json!({"Statement": {"Effect": "Allow", "Action": "s3:Get", "Resource": "x".repeat(size)}});
+            Document::from_value(&text).unwrap()
+        };
+        let mut role = made(&role(&with(&[0], &[])));
+        role.inline_policies
+            .insert("old".to_owned(), ObservedDocument::Parsed(document(100)));
+        let left = VecDeque::from([Change::DeleteInlinePolicy("old".to_owned())]);
+        for (size, helps) in [(99, true), (100, true), (101, false)] {
+            let put = Change::PutInlinePolicy("new".to_owned(), document(size), DocumentDiff::New);
+            let order = with_room_first(&put, &left, &role);
+            assert_eq!(order.is_some(), helps, "{size}: {order:?}");
+        }
+        let tag = Change::Tag(BTreeMap::new());
+        assert_eq!(with_room_first(&tag, &left, &role), None);
+    }
+}

@@ -1,0 +1,88 @@
+//! Whether a role fits the quotas of its account.
+
+use rolectl_crds::{PROFILE_TAG, Quotas, Reason, TAG_PREFIX};
+
+use super::desired::DesiredRole;
+use super::kept::{keeps_inline, keeps_policy, unlisted_policies};
+use super::observed::ObservedRole;
+use super::refusal::Refusal;
+use super::tags::{is_ignored, is_reserved_tag};
+use crate::policy::Document;
+
+/// Tags that a role may have. Fixed by AWS; its own `aws:` tags are not counted.
+pub const TAGS_PER_ROLE: usize = 50;
+
+/// Whether the role as it will be fits the account's quotas, so that nothing is begun that cannot be ended.
+pub fn check_quotas(
+    desired: &DesiredRole,
+    observed: Option<&ObservedRole>,
+    quotas: Option<&Quotas>,
+) -> Result<(), Refusal> {
+    let exceeded = |quota: &str, limit: usize, wish: usize, unit: &str, cure: &str| {
+        let message = format!("{quota} of the account is {limit} {unit}, the role wants {wish}: {cure}");
+        Err(Refusal::new(Reason::QuotaExceeded, message))
+    };
+    let exclusive = desired.exclusive;
+    let kept_tags = observed.iter().flat_map(|o| o.tags.keys()).filter(|key| {
+        let stays = !exclusive.tags || is_ignored(&desired.ignore_tags, key) || key.starts_with(TAG_PREFIX);
+        !desired.tags.contains_key(*key) && stays && !is_reserved_tag(key) && *key != PROFILE_TAG
+    });
+    let tags = desired.tags.len() + kept_tags.count();
+    if tags > TAGS_PER_ROLE {
+        return exceeded(
+            "the number of tags on a role",
+            TAGS_PER_ROLE,
+            tags,
+            "",
+            "remove some from spec.tags",
+        );
+    }
+    let Some(quotas) = quotas else {
+        return Ok(());
+    };
+    let limit = |quota: u32| {
+        usize::try_from(quota)
+            .ok()
+            .filter(|n| *n > 0)
+            .unwrap_or(usize::MAX)
+    };
+
+    let attached = limit(quotas.attached_policies_per_role);
+    let kept = observed
+        .iter()
+        .flat_map(|o| unlisted_policies(desired, o))
+        .filter(|arn| keeps_policy(desired, arn));
+    let policies = desired.managed_policies.len() + kept.count();
+    if policies > attached {
+        let cure = "remove some from spec.managedPolicies or merge them, or have the quota raised";
+        return exceeded(
+            "AttachedPoliciesPerRoleQuota",
+            attached,
+            policies,
+            "policies",
+            cure,
+        );
+    }
+    let trust = limit(quotas.assume_role_policy_size);
+    let size = desired.trust.as_ref().map_or(0, Document::size);
+    if size > trust {
+        let cure = "shorten spec.assumeRolePolicy, for example by a Condition on aws:PrincipalArn, or have the quota raised";
+        return exceeded("AssumeRolePolicySizeQuota", trust, size, "characters", cure);
+    }
+    let inline = limit(quotas.role_policy_size);
+    let kept = observed
+        .iter()
+        .flat_map(|o| &o.inline_policies)
+        .filter(|(name, d)| keeps_inline(desired, name, d) && !desired.inline_policies.contains_key(*name));
+    let size: usize = desired
+        .inline_policies
+        .values()
+        .map(Document::size)
+        .chain(kept.map(|(_, d)| d.size()))
+        .sum();
+    if size > inline {
+        let cure = "shorten spec.inlinePolicies, or move some into managed policies";
+        return exceeded("RolePolicySizeQuota", inline, size, "characters", cure);
+    }
+    Ok(())
+}
