@@ -204,7 +204,12 @@ mod tests {
     }
 
     fn lease(minutes: i64) -> Lease {
-        let time = ago(minutes).replace('Z', ".000000Z");
+        lease_of(minutes * 60)
+    }
+
+    fn lease_of(seconds: i64) -> Lease {
+        let time = Timestamp::from_second(7200 - seconds).unwrap().to_string();
+        let time = time.replace('Z', ".000000Z");
         serde_json::from_value(
             json!({"metadata": {"name": "rolectl-shard-0-of-1", "uid": "u", "resourceVersion": "1"},
             "spec": {"holderIdentity": "a", "renewTime": time}}),
@@ -274,7 +279,7 @@ mod tests {
             ("not renewed", vec![lease(14)], one(15), locked(), no),
             (
                 "it died right after a sweep",
-                vec![lease(14)],
+                vec![lease_of(14 * 60 + 3)],
                 one(14),
                 locked(),
                 no,

@@ -185,7 +185,7 @@ impl Get {
         if self.output != Format::Table {
             machine(self.output, &lines)?;
         } else if lines.is_empty() {
-            eprintln!("No such role is named.");
+            eprintln!("There is no such role, by the last sweep of each account.");
         } else {
             print_lines(lines, "MESSAGE");
         }
@@ -201,6 +201,12 @@ impl Get {
 fn outliving(account: &AwsAccount, roles: &[IamRole]) -> (Vec<Line>, Vec<String>) {
     let name = account.name_any();
     let status = account.status.clone().unwrap_or_default();
+    let mut missing = vec![];
+    if status.roles.is_none() {
+        missing.push(format!(
+            "AwsAccount {name}: not swept yet, so its roles are not known. `rolectl status` shows why."
+        ));
+    }
     let counts = status.roles.unwrap_or_default();
     let orphans = status.orphans.iter().filter_map(|owner| {
         // `cluster/namespace/name`
@@ -228,7 +234,6 @@ fn outliving(account: &AwsAccount, roles: &[IamRole]) -> (Vec<Line>, Vec<String>
             && line.state.is_some_and(|state| refused.contains(&state))
     };
     let violating: Vec<Line> = roles.iter().flat_map(lines).filter(is_refused).collect();
-    let mut missing = vec![];
     for (all, named, what) in [
         (counts.orphaned, orphans.len(), "without an IamRole"),
         (
@@ -442,6 +447,13 @@ mod tests {
             let names: Vec<String> = lines.into_iter().map(|line| line.name).collect();
             (names.join(" "), missing)
         };
+        let mut unswept = account(0, 0);
+        unswept.status = None;
+        let (_, missing) = found(&without, &unswept);
+        assert_eq!(
+            missing,
+            ["AwsAccount prod: not swept yet, so its roles are not known. `rolectl status` shows why."]
+        );
         let nothing_missing = (String::from("a app b"), vec![]);
         assert_eq!(found(&role, &account(2, 1)), nothing_missing);
         let (names, missing) = found(&without, &account(27, 1));

@@ -9,6 +9,7 @@ use rolectl_core::role::import::import;
 use crate::cluster;
 use crate::failure::Failure;
 use crate::fleet;
+use crate::output::counted;
 
 /// Write roles that exist as IamRoles, ready to commit
 ///
@@ -75,7 +76,7 @@ impl Import {
                 }
             }
         }
-        eprintln!("{written} of {} roles written", roles.len());
+        eprintln!("{written} of {} written", counted(roles.len(), "role"));
         Ok(std::process::ExitCode::from(u8::from(failed > 0)))
     }
 }
