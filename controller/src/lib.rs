@@ -9,23 +9,20 @@
 //! ```
 //!
 //! - [`rolectl_core`]: pure. What a role should be, what it is, and the changes between them.
-//! - [`aws`]: the only home of the AWS SDK. Sessions, accounts, sweeps, applying plans.
+//! - [`rolectl_aws`]: AWS. Sessions, accounts, sweeps, applying plans.
 //! - [`reconcile`]: the only home of kube's runtime. One module a kind.
 //! - [`objects`]: objects of the API server, each parsed alone.
 //! - [`once`]: the same once and without a cluster, for `rolectl plan`, `apply` and `destroy`.
 //! - [`reference`]: the pages of `docs/reference`, made from the code. Pure.
-//! - [`args`], [`health`], [`metrics`], [`spans`], [`telemetry`]: the edges of the `rolectl-controller` process.
+//! - [`args`], [`health`], [`metrics`], [`telemetry`]: the edges of the `rolectl-controller` process.
 //!
 //! The verbs of the `rolectl` command live in `src/bin/rolectl/commands/`, a file a verb.
 
 pub mod args;
-pub mod aws;
-pub mod clock;
 pub mod health;
 pub mod metrics;
 pub mod objects;
 pub mod once;
 pub mod reconcile;
 pub mod reference;
-pub mod spans;
 pub mod telemetry;

@@ -35,7 +35,7 @@ async fn main() -> std::process::ExitCode {
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let replica = replica(args.replica.clone());
     let traces = telemetry::init(&args.log, args.log_format, args.traces().as_deref(), &replica)?;
-    rolectl::aws::forbid_core_dumps();
+    rolectl_aws::process::forbid_core_dumps();
     let shutdown = CancellationToken::new();
     let readiness = health::Readiness::default();
     let metrics = Arc::<Metrics>::default();
@@ -47,7 +47,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     )
     .await?;
     // Before the first connection, which must not go another way than configured.
-    rolectl::aws::network::check()?;
+    rolectl_aws::network::check()?;
     let client = Client::try_default().await?;
     let cluster = match args.cluster_name {
         Some(name) => name,

@@ -19,6 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
+use rolectl_aws::api::CallObserver;
 
 use crate::health::KINDS;
 
@@ -336,24 +337,6 @@ impl Metrics {
         Ok(text)
     }
 
-    /// One call to AWS was answered, or not.
-    pub fn called(&self, account: &str, operation: &'static str, outcome: &'static str, seconds: f64) {
-        let labels = CallLabels {
-            account: account.to_owned(),
-            operation,
-            outcome,
-        };
-        self.calls.get_or_create(&labels).inc();
-        let mut called = self.called.lock();
-        if !called.get(account).is_some_and(|all| all.contains(&labels)) {
-            called.entry(account.to_owned()).or_default().insert(labels);
-        }
-        drop(called);
-        self.call_seconds
-            .get_or_create(&OfOperation { operation })
-            .observe(seconds);
-    }
-
     /// Calls of accounts that are not looked after any more are not told of for ever.
     pub fn retain_accounts(&self, accounts: &HashSet<&str>) {
         let mut called = self.called.lock();
@@ -385,6 +368,25 @@ impl Metrics {
     /// One status was written.
     pub fn wrote_status(&self, kind: &'static str) {
         self.status_writes.get_or_create(&OfKind { kind }).inc();
+    }
+}
+
+impl CallObserver for Metrics {
+    fn called(&self, account: &str, operation: &'static str, outcome: &'static str, seconds: f64) {
+        let labels = CallLabels {
+            account: account.to_owned(),
+            operation,
+            outcome,
+        };
+        self.calls.get_or_create(&labels).inc();
+        let mut called = self.called.lock();
+        if !called.get(account).is_some_and(|all| all.contains(&labels)) {
+            called.entry(account.to_owned()).or_default().insert(labels);
+        }
+        drop(called);
+        self.call_seconds
+            .get_or_create(&OfOperation { operation })
+            .observe(seconds);
     }
 }
 

@@ -12,12 +12,12 @@ use kube::ResourceExt as _;
 use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, MfaSession, Reason};
 use std::time::Instant;
 
-use crate::aws::account::{Account, AccountError, Surroundings, Writer};
-use crate::aws::apply::{Applied, apply, verify};
-use crate::aws::error::{AwsFailure, Class};
-use crate::aws::session::OpenSession;
-use crate::aws::sweep::{quotas, sweep};
-use crate::clock::now;
+use rolectl_aws::account::{Account, AccountError, Surroundings, Writer};
+use rolectl_aws::apply::{Applied, apply, verify};
+use rolectl_aws::clock::now;
+use rolectl_aws::error::{AwsFailure, Class};
+use rolectl_aws::session::OpenSession;
+use rolectl_aws::sweep::{quotas, sweep};
 use rolectl_core::names::{full_name, name_in_aws, owner};
 use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::role::admission::{
@@ -130,7 +130,7 @@ impl Inventory {
         let live = Account::new(&account.name_any(), account.spec.clone(), surroundings);
         let iam = live.iam(session, Timestamp::now(), None).await?;
         let start = live.snapshot.lock().begin_sweep(now());
-        match quotas(&live, &iam).await {
+        match quotas(&live, &*iam).await {
             Ok((quotas, _)) => live.set_quotas(quotas),
             // Without them AWS says what does not fit.
             Err(error) => tracing::warn!(account = live.name, %error, "quotas not read"),
@@ -138,7 +138,7 @@ impl Inventory {
         let named = self.roles.iter().map(|role| name_in_aws(role).to_lowercase());
         let named: HashSet<String> = named.collect();
         let prefix = format!("{}/", self.cluster);
-        let swept = sweep(&live, &iam, &prefix, |name| all || named.contains(name)).await?;
+        let swept = sweep(&live, &*iam, &prefix, |name| all || named.contains(name)).await?;
         live.snapshot.lock().merge(start, swept);
         Ok(live)
     }
@@ -310,7 +310,7 @@ pub async fn carry_out(
     // The files that this run was given do not change while it runs.
     let writer = Writer::new(live, &|| Ok(()));
     if let Some((role, seen)) = &proposal.observed
-        && !verify(&writer, &iam, role, *seen).await?
+        && !verify(&writer, &*iam, role, *seen).await?
     {
         return Err(AccountError::Aws(AwsFailure {
             operation: "GetRole",
@@ -324,5 +324,5 @@ pub async fn carry_out(
         .as_ref()
         .map_or(&proposal.role_name, |role| &role.name)
         .clone();
-    Ok(apply(&writer, &iam, &name, plan.clone(), observed).await)
+    Ok(apply(&writer, &*iam, &name, plan.clone(), observed).await)
 }

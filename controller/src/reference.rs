@@ -10,8 +10,8 @@ use rolectl_crds::Reason;
 use serde_json::Value;
 
 use crate::args::Args;
-use crate::aws::OPERATIONS;
 use crate::metrics::TABLE;
+use rolectl_aws::operations::OPERATIONS;
 
 /// One page: its file's name and its text.
 pub type Page = (String, String);

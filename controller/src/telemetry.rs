@@ -19,7 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::args::LogFormat;
-use crate::spans;
+use rolectl_aws::spans;
 
 /// How long a batch of spans may take to be sent. Longer, and it is lost.
 const SENDING: Duration = Duration::from_secs(10);

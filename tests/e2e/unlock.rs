@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use rolectl::aws::session::Material;
+use rolectl_aws::session::Material;
 use rolectl_crds::{MfaSession, Phase};
 use rolectl_tests::scenario::{Operator, Scenario, key_env};
 use rolectl_tests::tools::{Tools, root};

@@ -117,7 +117,7 @@ impl Double {
     fn config(&self, credentials: Credentials) -> SdkConfig {
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
-            .http_client(rolectl::aws::http_client())
+            .http_client(rolectl_aws::network::http_client())
             .endpoint_url(&self.endpoint)
             .region(Region::from_static("us-east-1"))
             .retry_config(RetryConfig::disabled())

@@ -135,7 +135,7 @@ fn modules_use_each_other_in_one_direction_only() {
 #[test]
 fn nothing_that_decides_has_a_client_a_runtime_or_an_sdk() {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let cargo = option_env!("CARGO").unwrap_or("cargo");
+    let cargo = env!("CARGO");
     let tree = Command::new(cargo)
         .args([
             "tree",

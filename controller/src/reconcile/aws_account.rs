@@ -15,11 +15,12 @@ use tokio::time::Instant;
 
 use super::context::{Context, Others, backoff, entry_in, stands_in};
 use super::{Error, Shared, events};
-use crate::aws::account::{Account, AccountError};
-use crate::aws::error::Class;
-use crate::aws::session::{OpenSession, SessionState};
-use crate::aws::sweep::{quotas, sweep};
 use crate::objects::{Listing, Unreadable};
+use rolectl_aws::account::{Account, AccountError};
+use rolectl_aws::api::Iam;
+use rolectl_aws::error::Class;
+use rolectl_aws::session::{OpenSession, SessionState};
+use rolectl_aws::sweep::{quotas, sweep};
 use rolectl_core::conditions::{Truth, Verdict, conditions, ready_reason};
 use rolectl_core::names::{full_name, name_in_aws};
 use rolectl_core::role::guardrails::warnings;
@@ -193,9 +194,9 @@ async fn sweep_if_due(
     let mut counted = None;
     let swept = match live.iam(session, Timestamp::now(), None).await {
         Ok(iam) => {
-            counted = read_quotas(live, &iam).await;
+            counted = read_quotas(live, &*iam).await;
             let names = &context.stores.names;
-            sweep(live, &iam, &context.owner_prefix(), |name| names.is_wanted(name))
+            sweep(live, &*iam, &context.owner_prefix(), |name| names.is_wanted(name))
                 .await
                 .map_err(AccountError::from)
         }
@@ -299,7 +300,7 @@ fn count(
 
 /// Reads the quotas when they are due, and how many roles AWS counts. Without them roles are made all the same, and
 /// AWS says what does not fit.
-async fn read_quotas(live: &Account, iam: &aws_sdk_iam::Client) -> Option<u32> {
+async fn read_quotas(live: &Account, iam: &dyn Iam) -> Option<u32> {
     if !live.wants_quotas() {
         return None;
     }

@@ -7,7 +7,6 @@ use std::num::{NonZeroI64, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use http::HeaderValue;
 use http::header::ACCEPT;
 use jiff::Timestamp;
@@ -35,10 +34,12 @@ use super::role_names::RoleNames;
 use super::shards::Shards;
 use super::store::UnreadableObjects;
 use super::{Error, Options, Shared, bounded_call};
-use crate::aws::account::{Account, Surroundings};
-use crate::aws::session::{OpenSession, SessionState, Sessions};
 use crate::metrics::{Metrics, OfAccount, OfKind, OfReason, OfSession, StateInAccount};
 use crate::objects;
+use rolectl_aws::account::{Account, Surroundings};
+use rolectl_aws::api::Aws;
+use rolectl_aws::sdk::{SdkAws, base_config};
+use rolectl_aws::session::{OpenSession, SessionState, Sessions};
 use rolectl_core::conditions::ready_reason;
 use rolectl_core::names::{full_name, owner};
 use rolectl_core::policy::cache::DocumentCache;
@@ -361,8 +362,8 @@ pub struct Context {
     pub sessions: Sessions,
     /// Events.
     pub recorder: Recorder,
-    /// The SDK's configuration without credentials.
-    pub base: SdkConfig,
+    /// Makes clients of AWS.
+    pub aws: Arc<dyn Aws>,
     /// Cancelled when the process goes down.
     pub shutdown: CancellationToken,
     /// Which accounts are ours to look after.
@@ -414,7 +415,7 @@ impl Context {
             stores,
             queues,
             sessions: Sessions::default(),
-            base: crate::aws::base_config().await,
+            aws: SdkAws::new(base_config().await),
             shutdown,
             shards: Arc::new(shards),
             in_flight,
@@ -677,11 +678,11 @@ impl Context {
             return live.clone();
         }
         let surroundings = Surroundings {
-            base: self.base.clone(),
+            aws: self.aws.clone(),
             shutdown: self.shutdown.clone(),
             tenure: self.shards.tenure(&name).clone(),
             in_flight: self.in_flight.clone(),
-            metrics: self.metrics.clone(),
+            observer: self.metrics.clone(),
             namespace: self.options.namespace.clone(),
             owner_prefix: self.owner_prefix(),
         };

@@ -29,11 +29,11 @@ use super::access::Claimant;
 use super::context::{Context, Failing, Others, Patched, Settled, backoff, distinct, is_same_account};
 use super::shards::View;
 use super::{Error, Shared, bounded_call, error_chain, events};
-use crate::aws::account::{Account, AccountError, Writer};
-use crate::aws::apply::{Applied, apply, verify};
-use crate::aws::error::{AwsFailure, Class};
-use crate::aws::session::{OpenSession, SessionState};
-use crate::clock::now;
+use rolectl_aws::account::{Account, AccountError, Writer};
+use rolectl_aws::apply::{Applied, apply, verify};
+use rolectl_aws::clock::now;
+use rolectl_aws::error::{AwsFailure, Class};
+use rolectl_aws::session::{OpenSession, SessionState};
 use rolectl_core::bounded::clip;
 use rolectl_core::conditions::ready_reason;
 use rolectl_core::names::{full_name, name_in_aws};
@@ -1138,14 +1138,14 @@ impl<'a> Work<'a> {
             .await?;
         let writer = Writer::new(live, &permit);
         if let Some(role) = &observed
-            && !verify(&writer, &iam, role, seen).await?
+            && !verify(&writer, &*iam, role, seen).await?
         {
             // Another role stands under this name now. Nothing is written before it was looked at.
             live.snapshot.lock().doubt(name, now());
             return Ok(Applied::default());
         }
         let before = observed.clone();
-        let applied = apply(&writer, &iam, name, plan, observed).await;
+        let applied = apply(&writer, &*iam, name, plan, observed).await;
         let removed = before.and_then(|before| removed(&before, &applied.done));
         if let Some(removed) = removed {
             tracing::warn!(

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_sts::Client as Sts;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -23,9 +22,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::context::{Context, Others};
 use super::resume::resume;
 use super::{Error, Shared, error_chain, events};
-use crate::aws::error::{AwsFailure, Class};
-use crate::aws::session::{Material, OpenSession, fits};
-use crate::aws::{is_in_region, sts_client};
+use rolectl_aws::api::Sts;
+use rolectl_aws::error::{AwsFailure, Class};
+use rolectl_aws::session::{Material, OpenSession, fits};
 use rolectl_core::arn::arn_partition;
 use rolectl_core::conditions::{Truth, Verdict, conditions};
 
@@ -272,10 +271,9 @@ async fn confirm(
     let name = session.name_any();
     let sts =
         sts_of(session, context, &material).map_err(|message| Standing::closed(Phase::Locked, message))?;
-    let identity = match sts.get_caller_identity().send().await {
-        Ok(identity) => identity,
-        Err(error) => {
-            let failure = AwsFailure::new("GetCallerIdentity", &error);
+    let principal = match sts.get_caller_identity().await {
+        Ok(principal) => principal,
+        Err(failure) => {
             // AWS found the access key id and no match: one value of the Secret was changed. Asking again does not help.
             if failure.class == Class::AccessDenied && is_signature(&failure) {
                 let why = format!(
@@ -307,7 +305,6 @@ async fn confirm(
             });
         }
     };
-    let principal = identity.arn.unwrap_or_default();
     fits(&session.spec, &principal).map_err(|message| Standing::closed(Phase::Locked, message))?;
     if principal != material.principal_arn {
         let message = format!(
@@ -323,12 +320,9 @@ async fn confirm(
 
 /// Returns false if `spec.region` has changed since the session was taken up.
 fn is_where_it_belongs(session: &MfaSession, context: &Context, open: &OpenSession) -> bool {
-    is_in_region(
-        &open.sts,
-        &context.base,
-        arn_partition(&open.principal_arn),
-        session.spec.region.as_deref(),
-    )
+    let partition = arn_partition(&open.principal_arn);
+    let wanted = context.aws.sts_region(partition, session.spec.region.as_deref());
+    wanted.is_ok_and(|wanted| open.sts.region() == wanted)
 }
 
 /// Returns true if AWS refused the signature and not the caller.
@@ -340,7 +334,7 @@ fn is_signature(failure: &AwsFailure) -> bool {
 }
 
 /// STS for the session. Credentials are of one partition, so the one that the object names and the Secret's must agree.
-fn sts_of(session: &MfaSession, context: &Context, material: &Material) -> Result<Sts, String> {
+fn sts_of(session: &MfaSession, context: &Context, material: &Material) -> Result<Arc<dyn Sts>, String> {
     let stored = arn_partition(&material.principal_arn);
     let named = session
         .spec
@@ -352,13 +346,9 @@ fn sts_of(session: &MfaSession, context: &Context, material: &Material) -> Resul
             named.name
         ));
     }
-    sts_client(
-        &context.base,
-        material.credentials(),
-        stored,
-        session.spec.region.as_deref(),
-    )
-    .map_err(|error| format!("Secret {}: {error}. Run `rolectl unlock`", session.secret_name()))
+    let region = session.spec.region.as_deref();
+    let sts = context.aws.sts(material.credentials(), stored, region);
+    sts.map_err(|error| format!("Secret {}: {error}. Run `rolectl unlock`", session.secret_name()))
 }
 
 fn opened(session: &MfaSession, open: Arc<OpenSession>, now: Timestamp) -> Standing {

@@ -35,9 +35,9 @@ use tracing::Instrument as _;
 
 use crate::health::Readiness;
 use crate::metrics::Metrics;
-use crate::spans;
 pub use context::Context;
 use role_names::RoleNames;
+use rolectl_aws::spans;
 pub use shards::{KIND as LEASE_LABEL, shard_of};
 
 /// What the controllers are to look after, and how.

@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::aws::tenure::{ANSWER, Tenure};
+use rolectl_aws::tenure::{ANSWER, Tenure};
 
 /// How often the Leases are looked at.
 const TICK: Duration = Duration::from_secs(2);

@@ -11,8 +11,8 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::{GetParams, Request};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
-use rolectl::aws::network;
 use rolectl::objects::{Listing, Unreadable, read};
+use rolectl_aws::network;
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 use serde::de::DeserializeOwned;
 

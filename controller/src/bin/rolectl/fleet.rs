@@ -6,19 +6,19 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
 use anstream::{AutoStream, ColorChoice, eprintln};
-use aws_config::SdkConfig;
 use clap::Args;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
-use rolectl::aws::account::{Account, AccountError, Surroundings};
-use rolectl::aws::error::Class;
-use rolectl::aws::session::{Material, OpenSession, Sessions, fits};
-use rolectl::aws::tenure::Tenure;
-use rolectl::aws::{base_config, sts_client};
 use rolectl::once::{Goal, Inventory, Proposal};
+use rolectl_aws::account::{Account, AccountError, Surroundings};
+use rolectl_aws::api::Aws;
+use rolectl_aws::error::Class;
+use rolectl_aws::sdk::{SdkAws, base_config};
+use rolectl_aws::session::{Material, OpenSession, Sessions, fits};
+use rolectl_aws::tenure::Tenure;
 use rolectl_core::arn::{arn_account, arn_partition};
 use rolectl_core::names::full_name;
 use rolectl_core::role::{Change, ObservedRole};
@@ -204,11 +204,11 @@ impl FleetFlags {
             }
         };
         let surroundings = Surroundings {
-            base: base_config().await,
+            aws: SdkAws::new(base_config().await),
             shutdown: CancellationToken::new(),
             tenure: Tenure::forever(),
             in_flight: Arc::new(Semaphore::new(64)),
-            metrics: Arc::default(),
+            observer: Arc::new(()),
             namespace: "cli".to_owned(),
             owner_prefix: format!("{}/", inventory.cluster),
         };
@@ -297,7 +297,7 @@ impl FleetFlags {
         for session in wanted {
             let name = session.name_any();
             let there = match client {
-                Some(client) => stored(client, namespace, &session, &fleet.surroundings.base).await,
+                Some(client) => stored(client, namespace, &session, &*fleet.surroundings.aws).await,
                 None => None,
             };
             let material = match there {
@@ -436,32 +436,22 @@ fn keep(principal: &str, bought: &str, material: &Material) {
 }
 
 /// The session that `rolectl unlock` stored, where we may read it.
-async fn stored(
-    client: &Client,
-    namespace: &str,
-    session: &MfaSession,
-    base: &SdkConfig,
-) -> Option<Material> {
+async fn stored(client: &Client, namespace: &str, session: &MfaSession, aws: &dyn Aws) -> Option<Material> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let secret = api.get_opt(&session.secret_name()).await.ok().flatten()?;
     let material = Material::from_secret(secret).ok()?;
     if material.expires_at <= Timestamp::now() {
         return None;
     }
-    confirmed(material, session, base).await
+    confirmed(material, session, aws).await
 }
 
 /// The session, if it is the one that its object asks for, by AWS's word: what is written beside it proves nothing.
-async fn confirmed(mut material: Material, session: &MfaSession, base: &SdkConfig) -> Option<Material> {
-    let sts = sts_client(
-        base,
-        material.credentials(),
-        arn_partition(&material.principal_arn),
-        session.spec.region.as_deref(),
-    )
-    .ok()?;
-    let identity = sts.get_caller_identity().send().await.ok()?;
-    material.principal_arn = identity.arn?;
+async fn confirmed(mut material: Material, session: &MfaSession, aws: &dyn Aws) -> Option<Material> {
+    let partition = arn_partition(&material.principal_arn);
+    let sts = aws.sts(material.credentials(), partition, session.spec.region.as_deref());
+    // An empty ARN fits no session.
+    material.principal_arn = sts.ok()?.get_caller_identity().await.ok()?;
     fits(&session.spec, &material.principal_arn).ok()?;
     Some(material)
 }
@@ -642,12 +632,8 @@ impl Fleet {
 
     fn open(&mut self, name: &str, region: Option<&str>, material: Material) -> Result<(), Failure> {
         let principal = material.principal_arn.clone();
-        let sts = sts_client(
-            &self.surroundings.base,
-            material.credentials(),
-            arn_partition(&principal),
-            region,
-        )?;
+        let aws = &self.surroundings.aws;
+        let sts = aws.sts(material.credentials(), arn_partition(&principal), region)?;
         let open = Sessions::default().open(name, material, principal, sts, Timestamp::now());
         self.sessions.insert(name.to_owned(), open);
         Ok(())

@@ -11,7 +11,7 @@ use aws_credential_types::provider::ProvideCredentials as _;
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_types::os_shim_internal::{Env, Fs};
 
-use rolectl::aws::http_client;
+use rolectl_aws::network::http_client;
 
 use crate::failure::Failure;
 

@@ -73,7 +73,7 @@ fn unread(error: &clap::Error) -> ExitCode {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    rolectl::aws::forbid_core_dumps();
+    rolectl_aws::process::forbid_core_dumps();
     let Cli { cluster, verb } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return unread(&error),

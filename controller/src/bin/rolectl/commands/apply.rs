@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anstream::{print, println};
 use clap::Args;
 use futures::StreamExt as _;
-use rolectl::aws::account::Account;
-use rolectl::aws::session::OpenSession;
 use rolectl::once::{Goal, Proposal, carry_out};
+use rolectl_aws::account::Account;
+use rolectl_aws::session::OpenSession;
 use rolectl_core::names::full_name;
 use tokio_util::sync::CancellationToken;
 
@@ -104,7 +104,7 @@ impl Settings {
         let paint = Paint::of_stdout();
         let take_over = self.take_over;
         let fleet = self.fleet.fleet(flags, Purpose::Write { take_over }).await?;
-        let seen_at = rolectl::clock::now();
+        let seen_at = rolectl_aws::clock::now();
         let mut seen = fleet.look(goal).await;
         fleet.tell_left_out();
         let overview = Overview::of(&seen);

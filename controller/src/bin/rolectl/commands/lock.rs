@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::DeleteParams;
 use kube::{Api, Client};
-use rolectl::aws::error::AwsFailure;
+use rolectl_aws::error::AwsFailure;
 use rolectl_core::arn::arn_account;
 use rolectl_crds::{MfaSession, Phase};
 use serde_json::json;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anstream::{eprintln, println};
-use aws_config::SdkConfig;
 use clap::Args;
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -12,10 +11,11 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource as _, ResourceExt};
-use rolectl::aws::account::{Account, Surroundings};
-use rolectl::aws::session::{Material, OpenSession, Sessions};
-use rolectl::aws::sts_client;
-use rolectl::aws::tenure::Tenure;
+use rolectl_aws::account::{Account, Surroundings};
+use rolectl_aws::api::Aws;
+use rolectl_aws::sdk::SdkAws;
+use rolectl_aws::session::{Material, OpenSession, Sessions};
+use rolectl_aws::tenure::Tenure;
 use rolectl_core::arn::arn_partition;
 use rolectl_crds::{MfaSession, SESSION_SECRET_TYPE};
 use serde_json::json;
@@ -140,14 +140,14 @@ impl Unlock {
                 taken_up(&client, name, material.expires_at, &flags.controller_namespace).await?;
             }
         }
-        let sts = sts_client(
-            &buyer.base,
+        let aws = SdkAws::new(buyer.base.clone());
+        let sts = aws.sts(
             material.credentials(),
             arn_partition(&principal),
             region.as_deref(),
         )?;
         let open = Sessions::default().open("rolectl", material, principal, sts, now);
-        show_accounts(&client, &flags.controller_namespace, &buyer.base, &open, &names).await
+        show_accounts(&client, &flags.controller_namespace, aws, &open, &names).await
     }
 }
 
@@ -197,7 +197,7 @@ async fn taken_up(
 async fn show_accounts(
     client: &Client,
     namespace: &str,
-    base: &SdkConfig,
+    aws: Arc<dyn Aws>,
     open: &OpenSession,
     sessions: &[String],
 ) -> Result<(), Failure> {
@@ -213,12 +213,12 @@ async fn show_accounts(
         .into_iter()
         .filter(|a| sessions.contains(&a.spec.session_ref) && !a.spec.suspend);
     let surroundings = Surroundings {
-        base: base.clone(),
+        aws,
         shutdown: CancellationToken::new(),
         // The role is assumed to see whether it can be, and nothing is called there.
         tenure: Tenure::forever(),
         in_flight: Arc::new(Semaphore::new(16)),
-        metrics: Arc::default(),
+        observer: Arc::new(()),
         namespace: namespace.to_owned(),
         owner_prefix: String::new(),
     };

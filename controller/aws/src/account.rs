@@ -6,13 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as ProvidedCredentials;
-use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -22,13 +19,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::bucket::{Bucket, Lane};
-use super::error::{AwsFailure, Class};
-use super::session::OpenSession;
-use super::tenure::{ANSWER, Tenure};
-use super::{iam_client, sts_client};
-use crate::metrics::Metrics;
+use crate::api::{Answer, AssumeRole, Aws, CallObserver, Iam};
+use crate::bucket::{Bucket, Lane};
+use crate::error::{AwsFailure, Class};
+use crate::session::OpenSession;
 use crate::spans;
+use crate::tenure::{ANSWER, Tenure};
 use rolectl_core::arn::{arn_account, arn_partition};
 use rolectl_core::names::shortened;
 use rolectl_core::role::{ObservedRole, Plan};
@@ -71,8 +67,8 @@ pub struct Account {
 /// What an account has from the process that it lives in.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// The SDK's configuration without credentials.
-    pub base: SdkConfig,
+    /// Makes clients.
+    pub aws: Arc<dyn Aws>,
     /// Cancelled when the process goes down.
     pub shutdown: CancellationToken,
     /// Whether this process may call here.
@@ -80,7 +76,7 @@ pub struct Surroundings {
     /// As many calls as may be under way at a time, in all accounts together.
     pub in_flight: Arc<Semaphore>,
     /// Counts the calls.
-    pub metrics: Arc<Metrics>,
+    pub observer: Arc<dyn CallObserver>,
     /// Namespace of the controller, which role session names begin with.
     pub namespace: String,
     /// What the owner tags of this cluster begin with.
@@ -99,7 +95,7 @@ type Slot = tokio::sync::Mutex<Option<Assumed>>;
 
 #[derive(Debug)]
 struct Assumed {
-    iam: aws_sdk_iam::Client,
+    iam: Arc<dyn Iam>,
     expires_at: Timestamp,
     session: u64,
 }
@@ -166,15 +162,13 @@ impl<'a> Writer<'a> {
     }
 
     /// Makes one IAM call in its turn, if it is still permitted then.
-    pub fn call<'c, T, E, R>(
+    pub fn call<'c, T>(
         &'c self,
         operation: &'static str,
-        call: impl Future<Output = Result<T, SdkError<E, R>>> + Send + 'c,
-    ) -> BoxFuture<'c, Result<T, AwsFailure>>
+        call: impl Future<Output = Answer<T>> + Send + 'c,
+    ) -> BoxFuture<'c, Answer<T>>
     where
         T: Send + 'c,
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-        R: std::fmt::Debug + Send + 'c,
     {
         self.account
             .call_with(Some(self.permit), Lane::Change, operation, call)
@@ -265,7 +259,7 @@ impl Account {
         session: &OpenSession,
         now: Timestamp,
         writer: Option<(&str, &str)>,
-    ) -> Result<aws_sdk_iam::Client, AccountError> {
+    ) -> Result<Arc<dyn Iam>, AccountError> {
         *self.session_ended.lock() = session.ended.clone();
         let own = writer.filter(|_| self.spec.assume_role.as_ref().is_some_and(|r| r.session_per_role));
         let (namespace, name) = own.unwrap_or((&self.surroundings.namespace, &self.name));
@@ -284,7 +278,8 @@ impl Account {
             credentials,
             ended: session.ended.clone(),
         };
-        let iam = iam_client(&self.surroundings.base, bound, &self.spec.partition)?;
+        let bound = SharedCredentialsProvider::new(bound);
+        let iam = self.surroundings.aws.iam(bound, &self.spec.partition)?;
         *assumed = Some(Assumed {
             iam: iam.clone(),
             expires_at,
@@ -389,20 +384,18 @@ impl Account {
         };
         let sts = match self.spec.region.as_deref() {
             None => session.sts.clone(),
-            region => sts_client(
-                &self.surroundings.base,
-                session.material.credentials(),
-                partition,
-                region,
-            )?,
+            region => {
+                let credentials = session.material.credentials();
+                self.surroundings.aws.sts(credentials, partition, region)?
+            }
         };
-        let request = sts
-            .assume_role()
-            .role_arn(self.spec.assumed_role_arn())
-            .role_session_name(session_name)
-            .duration_seconds(role.duration_seconds)
-            .set_external_id(role.external_id.clone())
-            .set_source_identity(role.source_identity.then(|| session.user_name().to_owned()));
+        let request = AssumeRole {
+            role_arn: self.spec.assumed_role_arn(),
+            session_name,
+            duration_seconds: role.duration_seconds,
+            external_id: role.external_id.clone(),
+            source_identity: role.source_identity.then(|| session.user_name().to_owned()),
+        };
         // It counts against the session's account, and is shared by all who assume on the session.
         let pace = Pace {
             bucket: &session.bucket,
@@ -412,19 +405,14 @@ impl Account {
         };
         let began = Instant::now();
         let answer = match pace
-            .call(Lane::Change, "AssumeRole", Box::pin(request.send()))
+            .call(Lane::Change, "AssumeRole", sts.assume_role(request))
             .await
         {
             Ok(answer) => answer,
             Err(error) => return Err(self.judge(session, error, began).await),
         };
-        self.check_account(
-            answer
-                .assumed_role_user
-                .as_ref()
-                .map_or("", |user| arn_account(&user.arn)),
-        )?;
-        let Some(c) = answer.credentials else {
+        self.check_account(arn_account(&answer.arn))?;
+        let Some(credentials) = answer.credentials else {
             return Err(AwsFailure {
                 operation: "AssumeRole",
                 code: None,
@@ -433,15 +421,7 @@ impl Account {
             }
             .into());
         };
-        let expires_at = Timestamp::from_second(c.expiration.secs()).unwrap_or(session.expires_at);
-        let credentials = Credentials::new(
-            c.access_key_id,
-            c.secret_access_key,
-            Some(c.session_token),
-            None,
-            "rolectl-assume-role",
-        );
-        Ok((credentials, expires_at))
+        Ok((credentials, answer.expires_at.unwrap_or(session.expires_at)))
     }
 
     /// Decides what it means that AWS refused the session's credentials in a call that began at `began`: one call may fail so for
@@ -486,11 +466,9 @@ impl Account {
             account: self,
             permit: None,
         };
-        let request = session.sts.get_caller_identity().send();
-        let answer = pace
-            .call(Lane::Change, "GetCallerIdentity", Box::pin(request))
-            .await
-            .map(|_| ());
+        let request = session.sts.get_caller_identity();
+        let answer = pace.call(Lane::Change, "GetCallerIdentity", request).await;
+        let answer = answer.map(|_| ());
         match &answer {
             Ok(()) => *checked = Some((at, Ok(()))),
             Err(AccountError::Aws(failure)) => *checked = Some((at, Err(failure.clone()))),
@@ -516,45 +494,39 @@ impl Account {
     }
 
     /// Makes one IAM call in its turn. Boxed: the futures of the SDK are large, and thousands of them may wait.
-    pub fn call<'a, T, E, R>(
+    pub fn call<'a, T>(
         &'a self,
         operation: &'static str,
-        call: impl Future<Output = Result<T, SdkError<E, R>>> + Send + 'a,
-    ) -> BoxFuture<'a, Result<T, AwsFailure>>
+        call: impl Future<Output = Answer<T>> + Send + 'a,
+    ) -> BoxFuture<'a, Answer<T>>
     where
         T: Send + 'a,
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-        R: std::fmt::Debug + Send + 'a,
     {
         self.call_in(Lane::Change, operation, call)
     }
 
     /// The same, and a sweep's call gives way to others.
-    pub fn call_in<'a, T, E, R>(
+    pub fn call_in<'a, T>(
         &'a self,
         lane: Lane,
         operation: &'static str,
-        call: impl Future<Output = Result<T, SdkError<E, R>>> + Send + 'a,
-    ) -> BoxFuture<'a, Result<T, AwsFailure>>
+        call: impl Future<Output = Answer<T>> + Send + 'a,
+    ) -> BoxFuture<'a, Answer<T>>
     where
         T: Send + 'a,
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-        R: std::fmt::Debug + Send + 'a,
     {
         self.call_with(None, lane, operation, call)
     }
 
-    fn call_with<'a, T, E, R>(
+    fn call_with<'a, T>(
         &'a self,
         permit: Option<Permit<'a>>,
         lane: Lane,
         operation: &'static str,
-        call: impl Future<Output = Result<T, SdkError<E, R>>> + Send + 'a,
-    ) -> BoxFuture<'a, Result<T, AwsFailure>>
+        call: impl Future<Output = Answer<T>> + Send + 'a,
+    ) -> BoxFuture<'a, Answer<T>>
     where
         T: Send + 'a,
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-        R: std::fmt::Debug + Send + 'a,
     {
         let call = Box::pin(call);
         Box::pin(async move {
@@ -629,16 +601,12 @@ impl Pace<'_> {
 
     /// Waits for a turn, calls, and lets the bucket learn from the answer. A shutdown, a lock or a withdrawn permit ends the
     /// wait, never the call.
-    async fn call<T, E, R>(
+    async fn call<T>(
         &self,
         lane: Lane,
         operation: &'static str,
-        call: impl Future<Output = Result<T, SdkError<E, R>>>,
-    ) -> Result<T, AccountError>
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug,
-    {
+        call: impl Future<Output = Answer<T>>,
+    ) -> Result<T, AccountError> {
         let surroundings = &self.account.surroundings;
         let turn = async {
             self.bucket.turn(lane).await;
@@ -670,7 +638,7 @@ impl Pace<'_> {
                 self.bucket.succeeded();
                 Ok(value)
             }
-            Ok(Err(error)) => Err(AwsFailure::new(operation, &error)),
+            Ok(Err(failure)) => Err(failure),
             Err(_) => Err(AwsFailure {
                 operation,
                 code: None,
@@ -684,8 +652,7 @@ impl Pace<'_> {
         if result.is_err() {
             spans::failed(&span, Some(outcome));
         }
-        let metrics = &self.account.surroundings.metrics;
-        metrics.called(
+        surroundings.observer.called(
             &self.account.name,
             operation,
             outcome,
@@ -726,16 +693,19 @@ pub fn session_name(namespace: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_config::SdkConfig;
+
     use super::*;
+    use crate::sdk::SdkAws;
 
     fn account(requests_per_second: u32, burst: u32) -> Arc<Account> {
         let spec = serde_json::json!({"accountId": "222222222222", "requestsPerSecond": requests_per_second, "burst": burst});
         let surroundings = Surroundings {
-            base: SdkConfig::builder().build(),
+            aws: SdkAws::new(SdkConfig::builder().build()),
             shutdown: CancellationToken::new(),
             tenure: Tenure::forever(),
             in_flight: Arc::new(Semaphore::new(10)),
-            metrics: Arc::default(),
+            observer: Arc::new(()),
             namespace: "rolectl-system".to_owned(),
             owner_prefix: "c/".to_owned(),
         };
@@ -744,8 +714,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_is_forbidden_while_it_waits_for_its_turn_is_never_made() {
-        use aws_sdk_iam::operation::get_role::GetRoleError;
-
         // The second call has its turn after 1000 s.
         let account = account(1, 1);
         account.bucket.turn(Lane::Change).await;
@@ -764,7 +732,7 @@ mod tests {
         assert_eq!(writer.must_stop(), None);
         let call = async {
             made.store(true, Ordering::Relaxed);
-            Ok::<(), SdkError<GetRoleError, ()>>(())
+            Ok(())
         };
         let (result, ()) = tokio::join!(writer.call("GetRole", call), async {
             allowed.store(false, Ordering::Relaxed);

@@ -1,12 +1,12 @@
 //! Spans: one for each reconcile, and within it one for each AWS call.
 //!
-//! They are made for [OTLP export](crate::telemetry) only, and are no part of the log. They carry names of objects,
+//! They are made for OTLP export only, and are no part of the log. They carry names of objects,
 //! accounts and operations, and nothing that was sent or answered.
 
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-use crate::aws::service_of;
+use crate::operations::service_of;
 
 /// The target by which these spans are told from those of libraries, which are not exported.
 pub const TARGET: &str = "rolectl::spans";

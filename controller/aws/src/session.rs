@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_credential_types::Credentials;
-use aws_sdk_sts::Client as Sts;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -16,8 +15,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::bucket::Bucket;
-use super::error::AwsFailure;
+use crate::api::Sts;
+use crate::bucket::Bucket;
+use crate::error::AwsFailure;
 use rolectl_core::arn::{arn_account, arn_partition};
 
 /// `AssumeRole` per second and session. AWS lets an account make
@@ -254,7 +254,7 @@ pub struct OpenSession {
     /// The user, as AWS names it.
     pub principal_arn: String,
     /// STS on the session's credentials.
-    pub sts: Sts,
+    pub sts: Arc<dyn Sts>,
     /// The credentials, for an account that is used directly.
     pub material: Material,
     /// `AssumeRole` counts against the session's account.
@@ -372,7 +372,7 @@ impl Sessions {
         name: &str,
         material: Material,
         principal_arn: String,
-        sts: Sts,
+        sts: Arc<dyn Sts>,
         now: Timestamp,
     ) -> Arc<OpenSession> {
         let mut inner = self.0.write();
@@ -468,8 +468,8 @@ mod tests {
     #[tokio::test]
     async fn a_secret_with_all_keys_is_a_session_and_its_debug_output_shows_no_credential() {
         let material = Material::from_secret(secret(FULL)).unwrap();
-        let base = crate::aws::base_config().await;
-        let sts = crate::aws::sts_client(&base, material.credentials(), "aws", None).unwrap();
+        let base = crate::sdk::base_config().await;
+        let sts = Arc::new(crate::sdk::sts_client(&base, material.credentials(), "aws", None).unwrap());
         let open = Sessions::default().open(
             "default",
             material.clone(),
@@ -598,14 +598,14 @@ mod tests {
 
     #[tokio::test]
     async fn only_an_unlock_that_asks_for_it_ends_the_work_on_the_session_before() {
-        let base = crate::aws::base_config().await;
+        let base = crate::sdk::base_config().await;
         let sessions = Sessions::default();
         let open = |replace: bool| {
             let material = Material {
                 replace,
                 ..material(&[]).unwrap()
             };
-            let sts = crate::aws::sts_client(&base, material.credentials(), "aws", None).unwrap();
+            let sts = Arc::new(crate::sdk::sts_client(&base, material.credentials(), "aws", None).unwrap());
             sessions.open("default", material, "arn".to_owned(), sts, Timestamp::now())
         };
         let first = open(true);

@@ -1,16 +1,15 @@
 //! Carries out a plan, call by call. Each call that succeeds is in the snapshot before the next begins, so
 //! that whatever happens next, what was done is known.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use aws_sdk_iam::Client;
-use aws_sdk_iam::types::Tag;
 use rolectl_crds::{Adoption, OWNER_TAG};
 use std::time::Instant;
 
-use super::account::Writer;
-use super::error::{AwsFailure, Class};
+use crate::account::Writer;
+use crate::api::{Iam, InstanceProfile};
 use crate::clock::now;
+use crate::error::{AwsFailure, Class};
 use rolectl_core::role::change::{DesiredProfile, Identity};
 use rolectl_core::role::order::with_room_first;
 use rolectl_core::role::{Change, ObservedRole, Plan};
@@ -37,30 +36,19 @@ const FRESH: std::time::Duration = std::time::Duration::from_secs(10);
 /// sweeps somebody may have made another role under its name.
 pub async fn verify(
     account: &Writer<'_>,
-    iam: &Client,
+    iam: &dyn Iam,
     role: &ObservedRole,
     seen: Instant,
 ) -> Result<bool, AwsFailure> {
     if seen.elapsed() < FRESH {
         return Ok(true);
     }
-    let answer = match account
-        .call("GetRole", iam.get_role().role_name(&role.name).send())
-        .await
-    {
+    let now_there = match account.call("GetRole", iam.get_role(&role.name)).await {
         Ok(answer) => answer,
         Err(failure) if failure.class == Class::Vanished => return Ok(false),
         Err(failure) => return Err(failure),
     };
-    let same = answer.role.is_some_and(|now| {
-        let owner = now
-            .tags
-            .into_iter()
-            .flatten()
-            .find(|tag| tag.key == OWNER_TAG)
-            .map(|tag| tag.value);
-        now.role_id == role.role_id && owner.as_ref() == role.tags.get(OWNER_TAG)
-    });
+    let same = now_there.role_id == role.role_id && now_there.tags.get(OWNER_TAG) == role.tags.get(OWNER_TAG);
     if same {
         account.snapshot.lock().confirmed(&role.name, now());
     }
@@ -70,7 +58,7 @@ pub async fn verify(
 /// Carries out `plan` on the role called `name`.
 pub async fn apply(
     account: &Writer<'_>,
-    iam: &Client,
+    iam: &dyn Iam,
     name: &str,
     plan: Plan,
     before: Option<ObservedRole>,
@@ -136,120 +124,47 @@ pub async fn apply(
 
 async fn execute(
     account: &Writer<'_>,
-    iam: &Client,
+    iam: &dyn Iam,
     name: &str,
     change: &Change,
     before: Option<&ObservedRole>,
 ) -> Result<Option<Identity>, AwsFailure> {
     let op = change.operation();
     match change {
-        Change::CreateRole(role) => {
-            let description = Some(role.description.clone()).filter(|text| !text.is_empty());
-            let request = iam
-                .create_role()
-                .role_name(name)
-                .path(&role.path)
-                .set_description(description)
-                .max_session_duration(role.max_session_duration)
-                .assume_role_policy_document(role.trust.as_ref().map_or("", |t| t.as_str()))
-                .set_permissions_boundary(role.permissions_boundary.clone())
-                .set_tags(Some(tags(op, &role.tags)?));
-            let created = account.call(op, request.send()).await?.role;
-            return Ok(created.map(|r| Identity {
-                arn: r.arn,
-                role_id: r.role_id,
-            }));
-        }
-        Change::Tag(map) => {
-            account
-                .call(
-                    op,
-                    iam.tag_role()
-                        .role_name(name)
-                        .set_tags(Some(tags(op, map)?))
-                        .send(),
-                )
-                .await?;
-        }
+        Change::CreateRole(role) => return account.call(op, iam.create_role(role)).await,
+        Change::Tag(tags) => account.call(op, iam.tag_role(name, tags)).await?,
         Change::UpdateTrustPolicy(document, _) => {
-            let request = iam
-                .update_assume_role_policy()
-                .role_name(name)
-                .policy_document(document.as_str());
-            account.call(op, request.send()).await?;
+            let request = iam.update_assume_role_policy(name, document.as_str());
+            account.call(op, request).await?;
         }
         Change::PutBoundary(arn) => {
-            let request = iam
-                .put_role_permissions_boundary()
-                .role_name(name)
-                .permissions_boundary(arn);
-            account.call(op, request.send()).await?;
+            let request = iam.put_role_permissions_boundary(name, arn);
+            account.call(op, request).await?;
         }
         Change::UpdateRole {
             description,
             max_session_duration,
             what: _,
         } => {
-            let request = iam
-                .update_role()
-                .role_name(name)
-                .description(description)
-                .max_session_duration(*max_session_duration);
-            account.call(op, request.send()).await?;
+            let request = iam.update_role(name, description, *max_session_duration);
+            account.call(op, request).await?;
         }
-        Change::AttachPolicy(arn) => {
-            account
-                .call(
-                    op,
-                    iam.attach_role_policy().role_name(name).policy_arn(arn).send(),
-                )
-                .await?;
-        }
+        Change::AttachPolicy(arn) => account.call(op, iam.attach_role_policy(name, arn)).await?,
         Change::PutInlinePolicy(policy, document, _) => {
-            let request = iam
-                .put_role_policy()
-                .role_name(name)
-                .policy_name(policy)
-                .policy_document(document.as_str());
-            account.call(op, request.send()).await?;
+            let request = iam.put_role_policy(name, policy, document.as_str());
+            account.call(op, request).await?;
         }
         Change::DetachPolicy(arn) => {
-            gone_is_done(
-                account
-                    .call(
-                        op,
-                        iam.detach_role_policy().role_name(name).policy_arn(arn).send(),
-                    )
-                    .await,
-            )?;
+            gone_is_done(account.call(op, iam.detach_role_policy(name, arn)).await)?;
         }
         Change::DeleteInlinePolicy(policy) => {
-            gone_is_done(
-                account
-                    .call(
-                        op,
-                        iam.delete_role_policy()
-                            .role_name(name)
-                            .policy_name(policy)
-                            .send(),
-                    )
-                    .await,
-            )?;
+            gone_is_done(account.call(op, iam.delete_role_policy(name, policy)).await)?;
         }
         Change::DeleteBoundary => {
-            gone_is_done(
-                account
-                    .call(op, iam.delete_role_permissions_boundary().role_name(name).send())
-                    .await,
-            )?;
+            let request = iam.delete_role_permissions_boundary(name);
+            gone_is_done(account.call(op, request).await)?;
         }
-        Change::Untag(keys) => {
-            let request = iam
-                .untag_role()
-                .role_name(name)
-                .set_tag_keys(Some(keys.iter().cloned().collect()));
-            gone_is_done(account.call(op, request.send()).await)?;
-        }
+        Change::Untag(keys) => gone_is_done(account.call(op, iam.untag_role(name, keys)).await)?,
         Change::AddInstanceProfile(profile) => add_profile(account, iam, name, profile).await?,
         Change::RemoveInstanceProfile(profile, owner) => {
             remove_profile(account, iam, name, (profile, owner), before).await?;
@@ -257,15 +172,12 @@ async fn execute(
         Change::ReleaseInstanceProfile(profile, owner) => {
             let linked = before.is_some_and(|role| role.instance_profiles.contains(profile));
             if owns_profile(account, iam, (profile, owner), linked).await? {
-                let request = iam
-                    .untag_instance_profile()
-                    .instance_profile_name(profile)
-                    .tag_keys(OWNER_TAG);
-                gone_is_done(account.call(op, request.send()).await)?;
+                let request = iam.untag_instance_profile(profile, OWNER_TAG);
+                gone_is_done(account.call(op, request).await)?;
                 account.snapshot.lock().released_profile(profile);
             }
         }
-        Change::DeleteRole => match account.call(op, iam.delete_role().role_name(name).send()).await {
+        Change::DeleteRole => match account.call(op, iam.delete_role(name)).await {
             Err(failure) if failure.class != Class::Vanished => return Err(failure),
             _ => {}
         },
@@ -275,35 +187,27 @@ async fn execute(
 
 async fn add_profile(
     account: &Writer<'_>,
-    iam: &Client,
+    iam: &dyn Iam,
     role: &str,
     profile: &DesiredProfile,
 ) -> Result<(), AwsFailure> {
-    const OP: &str = "CreateInstanceProfile";
     let DesiredProfile {
         name,
         path,
         owner,
         adoption: _,
     } = profile;
-    let owner_tag = tags(OP, &[(OWNER_TAG.to_owned(), owner.clone())].into())?;
-    let create = iam
-        .create_instance_profile()
-        .instance_profile_name(name)
-        .path(path)
-        .set_tags(Some(owner_tag.clone()));
-    match account.call(OP, create.send()).await {
-        Ok(_) => account.snapshot.lock().owns_profile(name, owner, now()),
+    let owner_tag = BTreeMap::from([(OWNER_TAG.to_owned(), owner.clone())]);
+    let create = iam.create_instance_profile(name, path, &owner_tag);
+    match account.call("CreateInstanceProfile", create).await {
+        Ok(()) => account.snapshot.lock().owns_profile(name, owner, now()),
         Err(failure) if failure.class == Class::Exists => {
             if account.snapshot.lock().owned_profile(name, owner, now()) {
                 // Created moments ago; the answer or the next step failed.
             } else if let Some(there) = get_profile(account, iam, name).await? {
                 if takes_over(profile, role, &there)? {
-                    let tag = iam
-                        .tag_instance_profile()
-                        .instance_profile_name(name)
-                        .set_tags(Some(owner_tag));
-                    account.call("TagInstanceProfile", tag.send()).await?;
+                    let tag = iam.tag_instance_profile(name, &owner_tag);
+                    account.call("TagInstanceProfile", tag).await?;
                     account.snapshot.lock().owns_profile(name, owner, now());
                 }
             } else {
@@ -312,11 +216,8 @@ async fn add_profile(
         }
         Err(failure) => return Err(failure),
     }
-    let add = iam
-        .add_role_to_instance_profile()
-        .instance_profile_name(name)
-        .role_name(role);
-    match account.call("AddRoleToInstanceProfile", add.send()).await {
+    let add = iam.add_role_to_instance_profile(name, role);
+    match account.call("AddRoleToInstanceProfile", add).await {
         // A profile has room for one role. That is no quota where the role is the one in it.
         Err(failure) if failure.class == Class::Quota => match get_profile(account, iam, name).await? {
             None => Err(not_shown_yet(name)),
@@ -326,16 +227,12 @@ async fn add_profile(
                 None => Ok(()),
             },
         },
-        other => other.map(|_| ()),
+        other => other,
     }
 }
 
 /// Whether an instance profile that is there already is to be tagged as ours first, or why it may not be used.
-fn takes_over(
-    profile: &DesiredProfile,
-    role: &str,
-    there: &aws_sdk_iam::types::InstanceProfile,
-) -> Result<bool, AwsFailure> {
+fn takes_over(profile: &DesiredProfile, role: &str, there: &InstanceProfile) -> Result<bool, AwsFailure> {
     let name = &profile.name;
     let owner = owner_of(there);
     if owner == Some(&profile.owner) {
@@ -357,14 +254,13 @@ fn takes_over(
     other_role(there, role).map_or(Ok(true), |other| Err(holds_another(name, other)))
 }
 
-fn owner_of(profile: &aws_sdk_iam::types::InstanceProfile) -> Option<&String> {
-    let mut tags = profile.tags.iter().flatten();
-    tags.find(|tag| tag.key == OWNER_TAG).map(|tag| &tag.value)
+fn owner_of(profile: &InstanceProfile) -> Option<&String> {
+    profile.tags.get(OWNER_TAG)
 }
 
 /// The role in the profile, if it is another one. IAM's names are unique without case.
-fn other_role<'a>(profile: &'a aws_sdk_iam::types::InstanceProfile, role: &str) -> Option<&'a str> {
-    let mut roles = profile.roles.iter().map(|there| there.role_name.as_str());
+fn other_role<'a>(profile: &'a InstanceProfile, role: &str) -> Option<&'a str> {
+    let mut roles = profile.roles.iter().map(String::as_str);
     roles.find(|there| !there.eq_ignore_ascii_case(role))
 }
 
@@ -397,7 +293,7 @@ fn not_shown_yet(profile: &str) -> AwsFailure {
 
 async fn remove_profile(
     account: &Writer<'_>,
-    iam: &Client,
+    iam: &dyn Iam,
     role: &str,
     (profile, owner): (&str, &str),
     before: Option<&ObservedRole>,
@@ -407,19 +303,16 @@ async fn remove_profile(
         return Ok(());
     }
     let linked = before.is_some_and(|role| role.instance_profiles.contains(profile));
-    let remove = iam
-        .remove_role_from_instance_profile()
-        .instance_profile_name(profile)
-        .role_name(role);
-    let exists = match account.call("RemoveRoleFromInstanceProfile", remove.send()).await {
-        Ok(_) => true,
+    let remove = iam.remove_role_from_instance_profile(profile, role);
+    let exists = match account.call("RemoveRoleFromInstanceProfile", remove).await {
+        Ok(()) => true,
         // The profile, the role or the link is missing: what follows finds out.
         Err(failure) if failure.is_missing() => linked,
         Err(failure) => return Err(failure),
     };
     if owns_profile(account, iam, (profile, owner), exists).await? {
-        let delete = iam.delete_instance_profile().instance_profile_name(profile);
-        gone_is_done(account.call("DeleteInstanceProfile", delete.send()).await)?;
+        let delete = iam.delete_instance_profile(profile);
+        gone_is_done(account.call("DeleteInstanceProfile", delete).await)?;
         account.snapshot.lock().released_profile(profile);
     }
     Ok(())
@@ -429,7 +322,7 @@ async fn remove_profile(
 /// again, since otherwise it would stay behind without an owner who knows of it.
 async fn owns_profile(
     account: &Writer<'_>,
-    iam: &Client,
+    iam: &dyn Iam,
     (profile, owner): (&str, &str),
     exists: bool,
 ) -> Result<bool, AwsFailure> {
@@ -445,21 +338,23 @@ async fn owns_profile(
 
 async fn get_profile(
     account: &Writer<'_>,
-    iam: &Client,
+    iam: &dyn Iam,
     profile: &str,
-) -> Result<Option<aws_sdk_iam::types::InstanceProfile>, AwsFailure> {
-    let request = iam.get_instance_profile().instance_profile_name(profile);
-    match account.call("GetInstanceProfile", request.send()).await {
-        Ok(answer) => Ok(answer.instance_profile),
+) -> Result<Option<InstanceProfile>, AwsFailure> {
+    match account
+        .call("GetInstanceProfile", iam.get_instance_profile(profile))
+        .await
+    {
+        Ok(found) => Ok(Some(found)),
         Err(failure) if failure.is_missing() => Ok(None),
         Err(failure) => Err(failure),
     }
 }
 
 /// What we want taken off the role and is off already is done. That the role itself is gone is another matter.
-fn gone_is_done<T>(result: Result<T, AwsFailure>) -> Result<(), AwsFailure> {
+fn gone_is_done(result: Result<(), AwsFailure>) -> Result<(), AwsFailure> {
     match result {
-        Ok(_) => Ok(()),
+        Ok(()) => Ok(()),
         Err(failure) => {
             if failure.is_missing() && !failure.message.contains("role with name") {
                 Ok(())
@@ -468,24 +363,4 @@ fn gone_is_done<T>(result: Result<T, AwsFailure>) -> Result<(), AwsFailure> {
             }
         }
     }
-}
-
-fn tags(
-    operation: &'static str,
-    map: &std::collections::BTreeMap<String, String>,
-) -> Result<Vec<Tag>, AwsFailure> {
-    map.iter()
-        .map(|(key, value)| {
-            Tag::builder()
-                .key(key)
-                .value(value)
-                .build()
-                .map_err(|error| AwsFailure {
-                    operation,
-                    code: None,
-                    message: error.to_string(),
-                    class: Class::Invalid,
-                })
-        })
-        .collect()
 }

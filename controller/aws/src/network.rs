@@ -250,15 +250,15 @@ mod tests {
     #[tokio::test]
     async fn a_request_without_a_usable_network_fails_with_the_reason() {
         let client = unusable(NetworkError("HTTPS_PROXY is wrong".to_owned()));
-        let base = crate::aws::base_config()
+        let base = crate::sdk::base_config()
             .await
             .into_builder()
             .http_client(client)
             .build();
         let credentials = aws_credential_types::Credentials::new("AKIATEST", "secret", None, None, "test");
-        let sts = crate::aws::sts_client(&base, credentials, "aws", None).unwrap();
+        let sts = crate::sdk::sts_client(&base, credentials, "aws", None).unwrap();
         let error = sts.get_caller_identity().send().await.unwrap_err();
-        let failure = crate::aws::error::AwsFailure::new("GetCallerIdentity", &error);
+        let failure = crate::error::AwsFailure::new("GetCallerIdentity", &error);
         assert!(failure.to_string().contains("HTTPS_PROXY is wrong"), "{failure}");
     }
 }

@@ -1,0 +1,28 @@
+//! AWS: sessions, accounts, sweeps, and carrying out plans. It knows nothing of a Kubernetes client.
+//!
+//! ```text
+//! Secret -> session -> account (credentials, bucket, snapshot) -> sweep -> rolectl_core::snapshot
+//!                         ^                                    '-> apply <- rolectl_core::role::Plan
+//!                      tenure                                        |
+//!                                                                   api <- sdk (the AWS SDK)
+//! ```
+//!
+//! Sessions come from a Secret ([`session`]), each account is assumed on one of them ([`account`]), is read by sweeps only
+//! ([`sweep`], kept in [`rolectl_core::snapshot`]) and written by carrying out plans ([`apply`]). Every call waits for its turn
+//! in the account's token bucket ([`bucket`]) and is made only while this process may call there at all ([`tenure`]). Every
+//! failure is classed in [`error`]. The calls themselves are a trait ([`api`]), made with the AWS SDK in [`sdk`].
+
+pub mod account;
+pub mod api;
+pub mod apply;
+pub mod bucket;
+pub mod clock;
+pub mod error;
+pub mod network;
+pub mod operations;
+pub mod process;
+pub mod sdk;
+pub mod session;
+pub mod spans;
+pub mod sweep;
+pub mod tenure;

@@ -1,0 +1,134 @@
+//! One pass over an account: every role, complete, for two calls a page.
+//!
+//! [`GetAccountAuthorizationDetails`](https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountAuthorizationDetails.html)
+//! lacks a role's description and longest session, [`ListRoles`](https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListRoles.html)
+//! lacks nearly all else; joined they are complete.
+
+use std::collections::HashMap;
+
+use percent_encoding::percent_decode_str;
+use rolectl_core::role::ObservedRole;
+use rolectl_core::role::observed::ObservedDocument;
+use rolectl_core::snapshot::Swept;
+use rolectl_crds::{OWNER_TAG, Quotas};
+
+use crate::account::Account;
+use crate::api::{DetailedRole, Iam};
+use crate::bucket::Lane;
+use crate::error::AwsFailure;
+
+/// Reads all roles of an account. Those whose name in lower case `matters`, and those that carry a tag of our cluster,
+/// are taken in page by page; of the others only the names are.
+pub async fn sweep(
+    account: &Account,
+    iam: &dyn Iam,
+    owner_prefix: &str,
+    matters: impl Fn(&str) -> bool,
+) -> Result<Swept, AwsFailure> {
+    let mut described: HashMap<String, (String, i32)> = HashMap::new();
+    let mut marker = None;
+    loop {
+        let request = iam.list_roles(marker.take());
+        let page = account.call_in(Lane::Sweep, "ListRoles", request).await?;
+        for role in page.items {
+            described.insert(role.name, (role.description, role.max_session_duration));
+        }
+        marker = page.next;
+        if marker.is_none() {
+            break;
+        }
+    }
+    let mut swept = Swept::default();
+    let mut marker = None;
+    loop {
+        let request = iam.get_account_authorization_details(marker.take());
+        let page = account
+            .call_in(Lane::Sweep, "GetAccountAuthorizationDetails", request)
+            .await?;
+        for detail in page.items {
+            let key = detail.name.to_lowercase();
+            match described.remove(&detail.name) {
+                None => swept.unsettled.push(key),
+                Some((description, duration)) => {
+                    if matters(&key) || is_owned(&detail, owner_prefix) {
+                        let known = account.snapshot.lock().last_seen(&key);
+                        swept.add(key, &observed(detail, description, duration), known);
+                    } else {
+                        swept.others.push(key);
+                    }
+                }
+            }
+        }
+        marker = page.next;
+        if marker.is_none() {
+            break;
+        }
+    }
+    swept
+        .unsettled
+        .extend(described.into_keys().map(|name| name.to_lowercase()));
+    Ok(swept)
+}
+
+/// Reads the account's [quotas](https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountSummary.html).
+/// One that AWS does not tell is 0. With them comes how many roles AWS counts.
+pub async fn quotas(account: &Account, iam: &dyn Iam) -> Result<(Quotas, u32), AwsFailure> {
+    let summary = account
+        .call_in(Lane::Sweep, "GetAccountSummary", iam.get_account_summary())
+        .await?;
+    let quota = |name: &str| {
+        let value = summary.get(name).copied();
+        value.and_then(|n| u32::try_from(n).ok()).unwrap_or_default()
+    };
+    let quotas = Quotas {
+        roles: quota("RolesQuota"),
+        attached_policies_per_role: quota("AttachedPoliciesPerRoleQuota"),
+        assume_role_policy_size: quota("AssumeRolePolicySizeQuota"),
+        role_policy_size: quota("RolePolicySizeQuota"),
+    };
+    Ok((quotas, quota("Roles")))
+}
+
+fn is_owned(detail: &DetailedRole, owner_prefix: &str) -> bool {
+    let owner = detail.tags.get(OWNER_TAG);
+    owner.is_some_and(|owner| owner.starts_with(owner_prefix))
+}
+
+fn observed(detail: DetailedRole, description: String, max_session_duration: i32) -> ObservedRole {
+    // Without `..`: a field added to what AWS shows must be looked at here.
+    let DetailedRole {
+        name,
+        arn,
+        role_id,
+        path,
+        trust,
+        managed_policies,
+        inline_policies,
+        permissions_boundary,
+        tags,
+        instance_profiles,
+    } = detail;
+    let inline = inline_policies.into_iter();
+    ObservedRole {
+        name,
+        arn,
+        role_id,
+        path,
+        description,
+        max_session_duration,
+        trust: document(&trust),
+        managed_policies,
+        inline_policies: inline.map(|(name, text)| (name, document(&text))).collect(),
+        permissions_boundary,
+        tags,
+        instance_profiles,
+    }
+}
+
+/// Documents come URL-encoded by RFC 3986: a `+` is a plus.
+fn document(encoded: &str) -> ObservedDocument {
+    percent_decode_str(encoded).decode_utf8().map_or_else(
+        |_| ObservedDocument::Unreadable(encoded.to_owned()),
+        |text| ObservedDocument::read(&text),
+    )
+}
