@@ -28,11 +28,12 @@ pub struct Args {
     /// once both have done their part.
     #[arg(long, env = "ROLECTL_SESSIONS", value_delimiter = ',')]
     pub sessions: Vec<String>,
-    /// Divide the accounts between replicas, in so many shards; 0: this process is alone
+    /// Divide the accounts between replicas, in so many shards
     ///
-    /// Each shard is a Lease in --namespace that one replica holds. With 1 one replica leads and the others stand by. A
-    /// shard of a lost replica goes on elsewhere within 30 s. All replicas need the same number.
-    #[arg(long, env = "ROLECTL_SHARDS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
+    /// Each shard is a Lease in --namespace that one replica holds. With 1, the default, one replica leads and the others stand by.
+    /// Another replica takes over the shard of one that is lost within 30 s. All replicas need the same number. 0 uses no Lease:
+    /// only for a process that is certain to be the only one.
+    #[arg(long, env = "ROLECTL_SHARDS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=256))]
     pub shards: u16,
     /// What this replica is called in Leases, with a random end that makes it unique. Default: the host's name
     #[arg(long, env = "ROLECTL_REPLICA")]

@@ -477,6 +477,8 @@ impl<'a> Scenario<'a> {
                 plane.kubeconfig("rolectl-controller").display().to_string(),
             ),
             ("AWS_ENDPOINT_URL", self.world.double.endpoint.clone()),
+            // Each scenario has one controller, which need not wait for a Lease.
+            ("ROLECTL_SHARDS", "0".to_owned()),
             ("ROLECTL_NAMESPACE", self.system()),
             ("ROLECTL_CLUSTER_NAME", "test".to_owned()),
             ("ROLECTL_WATCH_NAMESPACE", self.name.clone()),
