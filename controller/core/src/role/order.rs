@@ -47,16 +47,16 @@ enum Phase {
     Last,
 }
 
-/// The changes in an order that has the invariant of this module.
+/// The changes in an order that has the invariant of this module. `None` where there is none: the changes must not be made then.
 pub fn arrange(
     changes: Vec<Change>,
     observed: Option<&ObservedRole>,
     claim: Claim,
     quotas: Option<&Quotas>,
-) -> Vec<Change> {
+) -> Option<Vec<Change>> {
     // One call leads from the old state to the new one, and there is none between them.
     if changes.len() < 2 {
-        return changes;
+        return Some(changes);
     }
     let order = Order::new(changes, observed, claim, quotas);
     order
@@ -64,7 +64,6 @@ pub fn arrange(
         .or_else(|| order.through_common_trust())
         .or_else(|| order.freely())
         .or_else(|| order.while_closed())
-        .unwrap_or_else(|| order.steps.iter().map(|(_, change)| change.clone()).collect())
 }
 
 /// The changes that are left, with those first that make room for one that AWS refused for a quota that is unknown here.
@@ -234,7 +233,7 @@ impl<'a> Order<'a> {
         }
         order.push((Phase::Widen, reopening(&closed, wanted)));
         order.sort_by_key(|(phase, _)| *phase);
-        self.run(order, Rigour::Strict)
+        self.run_with_interim_trust(order)
     }
 
     /// The changes with `interim` as the trust policy for their time.
@@ -253,7 +252,13 @@ impl<'a> Order<'a> {
         steps.push((Phase::Widen, reopening(&interim, wanted)));
         steps.push((phase, Change::UpdateTrustPolicy(interim, diff)));
         steps.sort_by_key(|(phase, _)| *phase);
-        self.run(steps, Rigour::Strict)
+        self.run_with_interim_trust(steps)
+    }
+
+    /// The role keeps its policies while they change. Where the quota has no room for that, one goes before its successor comes.
+    fn run_with_interim_trust(&self, steps: Vec<Step>) -> Option<Vec<Change>> {
+        self.run(steps.clone(), Rigour::Strict)
+            .or_else(|| self.run(steps, Rigour::Free))
     }
 }
 
@@ -321,7 +326,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
-    use rolectl_crds::{Adoption, Denies, OWNER_TAG};
+    use rolectl_crds::{Adoption, Denies, OWNER_TAG, Reason};
     use serde_json::{Value, json};
 
     use super::super::desired::DesiredRole;
@@ -478,6 +483,50 @@ mod tests {
         wanted(&s)
     }
 
+    #[test]
+    fn changes_without_a_safe_order_are_refused_and_say_how_to_go_on() {
+        let policy = |allow, deny| {
+            let line = |deny, on| Line {
+                deny,
+                on: BTreeSet::from([on]),
+                mfa: false,
+            };
+            permissions(&[line(false, allow), line(true, deny)]).into()
+        };
+        let role = |account: &str, first: (u8, u8), second: (u8, u8)| {
+            let mut s = spec();
+            let principal = json!({"AWS": account});
+            let statement = json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal});
+            s.assume_role_policy = Some(json!({"Statement": statement}).into());
+            let inline = [("a", first), ("b", second)];
+            s.inline_policies = inline
+                .into_iter()
+                .map(|(n, (a, d))| (n.to_owned(), policy(a, d)))
+                .collect();
+            wanted(&s)
+        };
+        let desired = role("111111111112", (1, 2), (2, 1));
+        let observed = made(&role("111111111111", (0, 1), (1, 0)));
+        // A quota that leaves no room for a trust policy which lets nobody in. AWS's smallest is 2048.
+        let size = desired.trust.as_ref().unwrap().size();
+        let planned = |assume_role_policy_size: usize| {
+            let assume_role_policy_size = u32::try_from(assume_role_policy_size).unwrap();
+            let quotas = Quotas {
+                assume_role_policy_size,
+                ..Quotas::default()
+            };
+            let known = Known {
+                quotas: Some(quotas),
+                ..Known::default()
+            };
+            plan(&desired, Some(&observed), &known)
+        };
+        assert!(size < closed().unwrap().size() && planned(2048).is_ok());
+        let refusal = planned(size).unwrap_err();
+        assert_eq!(refusal.reason, Reason::InvalidSpec);
+        assert!(refusal.message.contains("in two steps"), "{refusal}");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1000))]
         #[test]
@@ -487,17 +536,28 @@ mod tests {
             exists in prop::bool::weighted(0.9),
             ours in any::<bool>(),
             attached in prop::sample::select(vec![0, 3, 10]),
+            tight in any::<bool>(),
         ) {
             let desired = role(&new);
             let mut observed = made(&role(&old));
+            // Room for the larger of both states, and for nothing beside it.
+            let wanted: usize = desired.inline_policies.values().map(Document::size).sum();
+            let inline = u32::try_from(wanted.max(observed.inline_size())).unwrap();
             if !ours {
                 observed.tags.remove(OWNER_TAG);
             }
             let observed = exists.then_some(observed);
-            let quotas = Quotas { attached_policies_per_role: attached, ..Quotas::default() };
+            let role_policy_size = if tight { inline } else { 0 };
+            let quotas = Quotas { attached_policies_per_role: attached, role_policy_size, ..Quotas::default() };
             let known = Known { quotas: Some(quotas), ..Known::default() };
-            let plan = plan(&desired, observed.as_ref(), &known).unwrap();
+            let plan = match plan(&desired, observed.as_ref(), &known) {
+                // What stays on the role beside the spec's policies has no room.
+                Err(refusal) if tight && refusal.reason == Reason::QuotaExceeded => return Ok(()),
+                plan => plan.unwrap(),
+            };
             let states = states(&plan.changes, observed.as_ref());
+            let most = states.iter().flatten().map(ObservedRole::inline_size).max().unwrap_or_default();
+            prop_assert!(!tight || most <= wanted.max(usize::try_from(inline).unwrap()));
             let goal = states.last().unwrap().as_ref();
             let mut allowed = grants(observed.as_ref());
             allowed.extend(grants(goal));

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rolectl_crds::{ADOPTED_TAG, DeletionPolicy, Ensure, OWNER_TAG, PROFILE_TAG, Quotas, TAG_PREFIX};
+use rolectl_crds::{ADOPTED_TAG, DeletionPolicy, Ensure, OWNER_TAG, PROFILE_TAG, Quotas, Reason, TAG_PREFIX};
 
 use super::change::{Change, DesiredProfile, DocumentDiff};
 use super::desired::DesiredRole;
@@ -55,14 +55,14 @@ pub fn plan(
         (Ensure::Present, observed) => {
             check_quotas(desired, observed, known.quotas.as_ref())?;
             match observed {
-                None => arrange(creation(desired), None, Claim::Ours, known.quotas.as_ref()),
+                None => ordered(creation(desired), None, Claim::Ours, known.quotas.as_ref())?,
                 Some(observed) => {
                     let claim = if is_ours(observed, &desired.owner, known.role_id) {
                         Claim::Ours
                     } else {
                         Claim::Adopted
                     };
-                    difference(desired, observed, claim, known.quotas.as_ref())
+                    difference(desired, observed, claim, known.quotas.as_ref())?
                 }
             }
         }
@@ -182,7 +182,7 @@ fn difference(
     observed: &ObservedRole,
     claim: Claim,
     quotas: Option<&Quotas>,
-) -> Vec<Change> {
+) -> Result<Vec<Change>, Refusal> {
     // Without `..`: a field added to the role must be looked at here.
     let DesiredRole {
         name: _,
@@ -263,8 +263,21 @@ fn difference(
     {
         changes.push(Change::AddInstanceProfile(DesiredProfile::new(profile, desired)));
     }
-    first.extend(arrange(changes, Some(observed), claim, quotas));
-    first
+    first.extend(ordered(changes, Some(observed), claim, quotas)?);
+    Ok(first)
+}
+
+/// The changes in the order in which they are made, or why there is no such order.
+fn ordered(
+    changes: Vec<Change>,
+    observed: Option<&ObservedRole>,
+    claim: Claim,
+    quotas: Option<&Quotas>,
+) -> Result<Vec<Change>, Refusal> {
+    arrange(changes, observed, claim, quotas).ok_or_else(|| {
+        let message = "no order of the changes keeps the role within its old or its new permissions at every moment: make them in two steps, first those of spec.assumeRolePolicy, then those of the policies";
+        Refusal::new(Reason::InvalidSpec, message)
+    })
 }
 
 /// Tags to set, and keys to remove.
@@ -334,7 +347,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{spec, wanted};
     use proptest::prelude::*;
-    use rolectl_crds::{Adoption, Denies, IamRoleSpec, Reason};
+    use rolectl_crds::{Adoption, Denies, IamRoleSpec};
     use serde_json::json;
 
     fn run(plan: &Plan, mut role: Option<ObservedRole>) -> Option<ObservedRole> {
