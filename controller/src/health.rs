@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 
 /// The kinds that are watched.
-pub const KINDS: [&str; 3] = ["AwsAccount", "IamRole", "MfaSession"];
+pub const KINDS: [&str; 4] = ["AwsAccount", "IamRole", "MfaSession", "Namespace"];
 /// How long a watch may fail before the controller is not ready any more.
 const FAILS_AT_MOST: Duration = Duration::from_mins(1);
 /// Most characters of an error in an answer.
@@ -155,11 +155,12 @@ mod tests {
         let (status, text) = readiness.answer(Instant::now());
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(
-            text.contains("AwsAccount, MfaSession") && !text.contains("IamRole"),
+            text.contains("AwsAccount, MfaSession, Namespace") && !text.contains("IamRole"),
             "{text}"
         );
         readiness.filled("MfaSession");
         readiness.filled("AwsAccount");
+        readiness.filled("Namespace");
         assert_eq!(readiness.answer(Instant::now()).0, StatusCode::OK);
     }
 

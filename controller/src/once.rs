@@ -21,7 +21,7 @@ use rolectl_aws::sweep::{quotas, sweep};
 use rolectl_core::names::{full_name, name_in_aws, owner};
 use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::role::admission::{
-    decide, deletion_policy, enforce, forbids_removal, wanted, works_through,
+    AccountCase, Admission, Applicant, check_access, deletion_policy, forbids_removal, works_through,
 };
 use rolectl_core::role::ownership::is_ours;
 use rolectl_core::role::{Change, Known, ObservedRole, Plan, Refusal, plan_removal};
@@ -190,6 +190,19 @@ impl Inventory {
         )
     }
 
+    /// A role that wants to be in an account. Nothing is known of it beside what AWS shows: anybody can write a status into a file.
+    fn applicant<'a>(&self, role: &'a IamRole, account: &AwsAccount) -> Applicant<'a> {
+        let namespace = role.namespace().unwrap_or_default();
+        let mut namespaces = self.namespaces.iter();
+        let labels = namespaces.find(|other| other.name_any() == namespace);
+        Applicant {
+            role,
+            owner: self.owner(role),
+            is_admitted: admits(account, &namespace, labels.map(Namespace::labels)),
+            role_id: None,
+        }
+    }
+
     /// The plan, and with it the refusal of the spec where the plan only enforces a guardrail.
     fn verdict(
         &self,
@@ -200,20 +213,9 @@ impl Inventory {
         observed: Option<&ObservedRole>,
     ) -> Result<(Plan, Option<Refusal>), Refusal> {
         let refuse = |reason, message: String| Err(Refusal::new(reason, message));
-        let namespace = role.namespace().unwrap_or_default();
         let owner = self.owner(role);
-        // A status proves nothing: anybody can write it into a file.
-        let known = Known {
-            quotas: live.quotas(),
-            ..Known::default()
-        };
-        if role.spec.suspend || account.spec.suspend {
-            let what = if role.spec.suspend {
-                "the role"
-            } else {
-                "the account"
-            };
-            return refuse(Reason::Suspended, format!("{what} is suspended"));
+        if role.spec.suspend {
+            return refuse(Reason::Suspended, "the role is suspended".to_owned());
         }
         if let Some(problem) = selector_error(role) {
             return refuse(Reason::InvalidSpec, format!("spec.accounts.selector: {problem}"));
@@ -223,13 +225,24 @@ impl Inventory {
             &self.accounts,
             self.sessions.iter().map(|session| &session.spec),
         );
+        let case = AccountCase {
+            object: account,
+            session: self.session_of(account).map(|session| &session.spec),
+            works_through: &through,
+            quotas: live.quotas(),
+            documents: &self.documents,
+        };
+        let applicant = self.applicant(role, account);
         if goal == Goal::Remove {
+            if account.spec.suspend {
+                return refuse(Reason::Suspended, "the account is suspended".to_owned());
+            }
             let profile = role.spec.instance_profile.as_ref();
             let profile = profile.map(|p| p.name.clone().unwrap_or_else(|| name_in_aws(role).to_owned()));
             let profiles: Vec<String> = profile.filter(|_| observed.is_none()).into_iter().collect();
             let known = Known {
                 instance_profiles: &profiles,
-                ..known
+                ..case.known(&applicant)
             };
             let policy = deletion_policy(role, account, observed)?;
             let plan = plan_removal(observed, &owner, &known, policy);
@@ -240,45 +253,27 @@ impl Inventory {
             }
             return Ok((plan, None));
         }
-        let labels = self
-            .namespaces
-            .iter()
-            .find(|ns| ns.name_any() == namespace)
-            .map(Namespace::labels);
-        if !admits(account, &namespace, labels) {
-            let message = format!(
-                "AwsAccount {} does not allow namespace {namespace}: its owner can add it to spec.allowedNamespaces",
-                account.name_any()
-            );
-            return refuse(Reason::NamespaceNotAllowed, message);
-        }
-        let is_namesake = |other: &&IamRole| {
-            full_name(other) != full_name(role)
-                && name_in_aws(other).eq_ignore_ascii_case(name_in_aws(role))
-                && targets(other, account)
-        };
-        if let Some(other) = self.roles.iter().find(is_namesake) {
-            let message = format!(
-                "IamRole {} wants role {} in this account, too: delete one of the two",
-                full_name(other),
-                name_in_aws(role)
-            );
-            return refuse(Reason::Duplicate, message);
-        }
-        let session = self.session_of(account).map(|session| &session.spec);
-        let desired = match wanted(role, &owner, account, session, &through, &self.documents) {
+        check_access(account, &applicant)?;
+        let desired = match case.desired(&applicant) {
             Ok(desired) => desired,
             Err(refusal) => {
-                let may_write =
-                    refusal.reason == Reason::GuardrailViolated && role.spec.drift != DriftPolicy::Report;
-                let enforced = observed.filter(|_| may_write);
-                return match enforced.and_then(|there| enforce(account, &owner, there, &known)) {
+                return match case.enforce(&applicant, &refusal, observed) {
                     Some(plan) => Ok((plan, Some(refusal))),
                     None => Err(refusal),
                 };
             }
         };
-        decide(account, &desired, observed, &known).map(|plan| (plan, None))
+        let is_namesake = |other: &&IamRole| {
+            full_name(other) != full_name(role)
+                && name_in_aws(other).eq_ignore_ascii_case(name_in_aws(role))
+                && targets(other, account)
+        };
+        let namesakes = self.roles.iter().filter(is_namesake);
+        let rivals: Vec<Applicant<'_>> = namesakes.map(|other| self.applicant(other, account)).collect();
+        match case.admit(&applicant, &desired, &rivals, observed) {
+            Admission::Admitted(plan) => Ok((plan, None)),
+            Admission::Yields(refusal) | Admission::Refused(refusal) => Err(refusal),
+        }
     }
 }
 

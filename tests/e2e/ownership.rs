@@ -110,6 +110,17 @@ async fn a_namespace_that_the_account_does_not_allow_gets_nothing() -> Result<()
         .kubectl(&["patch", "awsaccount", "allowed-0", "--type=merge", "-p", &patch])
         .await?;
     s.role_is("app", "True", "InSync").await?;
+    // Nothing but the label changes.
+    let label = async |label: &str| {
+        s.world
+            .plane
+            .kubectl(&["label", "namespace", "allowed", label])
+            .await
+    };
+    label("team-").await?;
+    s.role_is("app", "False", "NamespaceNotAllowed").await?;
+    label("team=x").await?;
+    s.role_is("app", "True", "InSync").await?;
     Ok(())
 }
 

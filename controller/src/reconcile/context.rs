@@ -1,6 +1,6 @@
 //! What the reconcilers share: caches, queues, sessions, live accounts, and what was left where.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::num::{NonZeroI64, NonZeroU64};
@@ -11,6 +11,7 @@ use http::HeaderValue;
 use http::header::ACCEPT;
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams, Request};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -19,7 +20,8 @@ use parking_lot::{Mutex, RwLock};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use rolectl_crds::{
-    AccountStatus, AwsAccount, FINALIZER, IamRole, MfaSession, RECONCILE_ANNOTATION, Reason, RoleCounts,
+    AccountStatus, AwsAccount, FINALIZER, IamRole, MfaSession, MfaSessionSpec, RECONCILE_ANNOTATION, Reason,
+    RoleCounts,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,10 +43,11 @@ use rolectl_aws::api::Aws;
 use rolectl_aws::sdk::{SdkAws, base_config};
 use rolectl_aws::session::{OpenSession, SessionState, Sessions};
 use rolectl_core::conditions::ready_reason;
-use rolectl_core::names::{full_name, owner};
+use rolectl_core::names::{full_name, name_in_aws, owner};
 use rolectl_core::policy::cache::DocumentCache;
+use rolectl_core::role::admission::{AccountCase, Applicant};
 use rolectl_core::role::kept::RESTRICTED;
-use rolectl_core::selection::targets;
+use rolectl_core::selection::{admits, may_admit, targets};
 
 /// Asks for nothing but an object's [metadata](https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches).
 const METADATA_ONLY: HeaderValue =
@@ -56,7 +59,7 @@ pub const MANAGER: &str = "rolectl-controller";
 /// After how many failed sweeps in a row an account counts as one that cannot be read.
 const PATIENCE: u32 = 3;
 
-/// Caches of the three kinds.
+/// Caches.
 pub struct Stores {
     /// Roles.
     pub roles: Store<IamRole>,
@@ -66,8 +69,10 @@ pub struct Stores {
     pub accounts: Store<AwsAccount>,
     /// Sessions.
     pub sessions: Store<MfaSession>,
+    /// Namespaces, of which labels alone are kept.
+    pub namespaces: Store<Namespace>,
     /// Whether each of them is filled.
-    pub filled: [watch::Receiver<bool>; 3],
+    pub filled: [watch::Receiver<bool>; 4],
     /// Objects that are in none of the caches because they do not parse.
     pub unreadable: UnreadableOf,
 }
@@ -308,9 +313,9 @@ impl Waiting {
     }
 }
 
-/// One of our kinds, by its name.
+/// One of the kinds that are watched, by its name.
 pub fn static_kind(kind: &str) -> &'static str {
-    let kinds = ["IamRole", "AwsAccount", "MfaSession"];
+    let kinds = ["IamRole", "AwsAccount", "MfaSession", "Namespace"];
     kinds.into_iter().find(|k| *k == kind).unwrap_or("other")
 }
 
@@ -889,6 +894,67 @@ impl Context {
     pub fn wake_role(&self, key: ObjectRef<IamRole>) {
         self.waiting.enter(&key);
         let _ = self.queues.roles.send(key);
+    }
+
+    /// Puts the roles of a namespace in their queue whose accounts may have another mind of it since its labels changed.
+    pub fn wake_roles_in(&self, namespace: &str) {
+        let by_labels = self
+            .stores
+            .accounts
+            .state_filter(|account| account.spec.allowed_namespaces.selector.is_some());
+        let roles = self.stores.roles.state_filter(|role| {
+            role.metadata.namespace.as_deref() == Some(namespace)
+                && by_labels.iter().any(|account| targets(role, account))
+        });
+        for role in roles {
+            self.wake_role(ObjectRef::from_obj(&*role));
+        }
+    }
+
+    /// What the roles of an account are judged by.
+    pub fn case<'a>(
+        &'a self,
+        account: &'a AwsAccount,
+        session: Option<&'a MfaSessionSpec>,
+        works_through: &'a BTreeSet<String>,
+    ) -> AccountCase<'a> {
+        AccountCase {
+            object: account,
+            session,
+            works_through,
+            quotas: None,
+            documents: &self.documents,
+        }
+    }
+
+    /// A role that wants to be in an account. `live` is the account as this process knows it, once it was read.
+    pub fn applicant<'a>(
+        &self,
+        role: &'a IamRole,
+        account: &AwsAccount,
+        live: Option<&Account>,
+    ) -> Applicant<'a> {
+        let owner = self.owner_of(role);
+        let namespace = role.metadata.namespace.as_deref().unwrap_or_default();
+        Applicant {
+            role,
+            is_admitted: self.admits(account, namespace),
+            role_id: live.and_then(|live| live.snapshot.lock().claimed(name_in_aws(role), &owner)),
+            owner,
+        }
+    }
+
+    /// Returns true if the account lets the namespace use it, by its `allowedNamespaces`.
+    pub fn admits(&self, account: &AwsAccount, namespace: &str) -> bool {
+        let found = self.stores.namespaces.get(&ObjectRef::new(namespace));
+        admits(account, namespace, found.as_ref().map(|found| found.labels()))
+    }
+
+    /// Returns true if the account asks for labels of a namespace that is in no cache yet.
+    pub fn waits_for_labels(&self, account: &AwsAccount, namespace: &str) -> bool {
+        may_admit(account, namespace)
+            && account.spec.allowed_namespaces.selector.is_some()
+            && self.stores.namespaces.get(&ObjectRef::new(namespace)).is_none()
     }
 
     /// Puts a session in its queue.

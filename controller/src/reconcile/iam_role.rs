@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::mem;
 use std::num::NonZeroU64;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, OptionFuture};
@@ -20,12 +20,11 @@ use litemap::LiteMap;
 use parking_lot::Mutex;
 use rolectl_crds::{
     AccountStatus, AwsAccount, DeletionPolicy, DriftPolicy, Ensure, FINALIZER, IamRole, IamRoleStatus,
-    OWNER_TAG, RECONCILE_ANNOTATION, Reason,
+    MfaSession, RECONCILE_ANNOTATION, Reason,
 };
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use super::access::Claimant;
 use super::context::{Context, Failing, Others, Patched, Settled, backoff, distinct, is_same_account};
 use super::shards::View;
 use super::{Error, Shared, bounded_call, error_chain, events};
@@ -38,13 +37,13 @@ use rolectl_core::bounded::clip;
 use rolectl_core::conditions::ready_reason;
 use rolectl_core::names::{full_name, name_in_aws};
 use rolectl_core::role::admission::{
-    decide, deletion_policy, enforce, forbids_removal, wanted, works_through,
+    AccountCase, Admission, Applicant, check_access, deletion_policy, forbids_removal, works_through,
 };
 use rolectl_core::role::kept::Kept;
 use rolectl_core::role::managed_policy::suggestion;
 use rolectl_core::role::ownership::is_ours;
 use rolectl_core::role::removed::removed;
-use rolectl_core::role::{Change, DesiredRole, Known, ObservedRole, Plan, Refusal, plan_removal};
+use rolectl_core::role::{Change, Known, ObservedRole, Plan, Refusal, plan_removal};
 use rolectl_core::selection::{may_admit, nothing_selected, selector_error, targets};
 use rolectl_core::snapshot::Lookup;
 use rolectl_core::status::{CHANGE, Facts, SHOWN_CHANGES, bounded, status, without_accounts};
@@ -94,7 +93,6 @@ struct Work<'a> {
     context: &'a Context,
     key: ObjectRef<IamRole>,
     namespace: &'a str,
-    claimant: Claimant<'a>,
     /// The shards that are ours, from the beginning to the end of this reconcile.
     part: View,
     /// The accounts of other controllers' sessions, as they were at its beginning.
@@ -104,7 +102,7 @@ struct Work<'a> {
     /// The entries of the object's status, by account.
     entries: HashMap<&'a str, &'a AccountStatus>,
     /// Accounts that only the selector names and that do not allow the namespace: its tenants learn how many there are.
-    not_allowed: OnceCell<HashSet<String>>,
+    not_allowed: OnceLock<HashSet<String>>,
     /// Set once the finalizer is on the object. Before that nothing is written to AWS.
     finalizer: OnceCell<()>,
     /// One status is written at a time, so that none overtakes another.
@@ -136,7 +134,7 @@ pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Er
             format!("spec.accounts.selector: {problem}. Until then the role stays as it is everywhere");
         return work.report_whole(Reason::InvalidSpec, &message).await;
     }
-    work.find_not_allowed().await?;
+    work.find_not_allowed();
     work.look_again_if_asked();
     let (wanted, unknown) = work.resolve();
     let leaving = work.leaving(&wanted);
@@ -196,10 +194,9 @@ impl<'a> Work<'a> {
         Self {
             key: ObjectRef::from_obj(role),
             owner: context.owner(namespace, &name),
-            claimant: Claimant::new(namespace),
             part: context.shards.view(),
             foreign: context.foreign_accounts(),
-            not_allowed: OnceCell::new(),
+            not_allowed: OnceLock::new(),
             finalizer: OnceCell::new_with(has_finalizer.then_some(())),
             writing: tokio::sync::Mutex::default(),
             latest: Mutex::default(),
@@ -240,19 +237,16 @@ impl<'a> Work<'a> {
     }
 
     /// Finds the accounts that only the selector names and that do not allow the namespace.
-    async fn find_not_allowed(&self) -> Result<(), Error> {
-        let find = async || {
+    fn find_not_allowed(&self) {
+        self.not_allowed.get_or_init(|| {
             let named: HashSet<&String> = self.role.spec.accounts.names.iter().collect();
-            let mut refused = HashSet::new();
-            for account in self.targets() {
-                let name = account.name_any();
-                if !named.contains(&name) && !self.claimant.may_use(self.context, &account).await? {
-                    refused.insert(name);
-                }
-            }
-            Ok::<_, Error>(refused)
-        };
-        self.not_allowed.get_or_try_init(find).await.map(|_| ())
+            let targets = self.targets();
+            let refused = targets
+                .iter()
+                .filter(|account| !self.context.admits(account, self.namespace));
+            let refused = refused.map(|account| account.name_any());
+            refused.filter(|name| !named.contains(name)).collect()
+        });
     }
 
     /// Whether the entry would tell the namespace's tenants of an account that is none of their business. While an object is
@@ -328,7 +322,8 @@ impl<'a> Work<'a> {
         stays: bool,
     ) -> BoxFuture<'w, (&'w Arc<AwsAccount>, Result<Outcome, Error>)> {
         async move {
-            let result = if let Err(why) = self.permit(account, stays) {
+            // Whether the namespace is admitted is asked by what follows, which says so.
+            let result = if let Err(why) = self.permit(account, false) {
                 Ok(self.unchanged(account, &why))
             } else if stays {
                 Box::pin(self.ensure(account)).await
@@ -347,7 +342,10 @@ impl<'a> Work<'a> {
     fn permit(&self, account: &AwsAccount, stays: bool) -> Result<(), String> {
         permit_of_role(self.role, self.context.stores.roles.get(&self.key).as_deref())?;
         let now = self.context.stores.accounts.get(&ObjectRef::from_obj(account));
-        permit_of_account(account, now.as_deref(), stays.then_some(self.namespace))
+        let namespace = stays.then_some(self.namespace);
+        permit_of_account(account, now.as_deref(), namespace, |account, namespace| {
+            self.context.admits(account, namespace)
+        })
     }
 
     /// Works on all accounts at the same time, beside the `outcomes` that are known already. One that takes long does not keep the others' news back.
@@ -500,23 +498,24 @@ impl<'a> Work<'a> {
 
     /// Makes one account agree.
     async fn ensure(&self, account: &AwsAccount) -> Result<Outcome, Error> {
-        if account.spec.suspend {
-            return Ok(self.outcome(account, Reason::Suspended, "the account is suspended"));
-        }
-        if let Some(other) = self.context.yields_to(&account.name_any()) {
+        if let Some(other) = self
+            .context
+            .yields_to(&account.name_any())
+            .filter(|_| !account.spec.suspend)
+        {
             return Ok(self.yields(account, &other));
         }
-        if account.metadata.deletion_timestamp.is_some() && self.may_stand_in(account) == Some(false) {
+        let is_deleting = account.metadata.deletion_timestamp.is_some() && !account.spec.suspend;
+        if is_deleting && self.may_stand_in(account) == Some(false) {
             let message = "the AwsAccount is being deleted: take it out of spec.accounts";
             return Ok(self.outcome(account, Reason::AccountNotFound, message));
         }
-        if !self.claimant.may_use(self.context, account).await? {
-            let message = format!(
-                "AwsAccount {} does not allow namespace {}: its owner can add it to spec.allowedNamespaces",
-                account.name_any(),
-                self.namespace
-            );
-            return Ok(self.outcome(account, Reason::NamespaceNotAllowed, message));
+        if self.context.waits_for_labels(account, self.namespace) {
+            return Ok(self.unchanged(account, "waiting for the namespace"));
+        }
+        let mut applicant = self.context.applicant(self.role, account, None);
+        if let Err(refusal) = check_access(account, &applicant) {
+            return Ok(self.outcome(account, refusal.reason, refusal.message));
         }
         if let Some(status) = self.still_in_sync(account) {
             return Ok(Outcome {
@@ -524,9 +523,13 @@ impl<'a> Work<'a> {
                 done: None,
             });
         }
-        let desired = match self.wanted(account) {
+        let through = self.works_through(account);
+        let session = self.session_of(account);
+        let session = session.as_ref().map(|session| &session.spec);
+        let mut case = self.context.case(account, session, &through);
+        let desired = match case.desired(&applicant) {
             Ok(desired) => desired,
-            Err(refusal) => return self.refused(account, refusal).await,
+            Err(refusal) => return self.refused(account, &case, refusal).await,
         };
         self.warn(&desired.warnings);
         let (live, session) = match self.reach(account) {
@@ -537,33 +540,22 @@ impl<'a> Work<'a> {
             Ok(observed) => observed,
             Err(outcome) => return Ok(*outcome),
         };
-        if let Some(other) = self
-            .prevailing_namesake(account, &live, observed.as_ref())
-            .await?
-        {
-            return Ok(self.outcome(account, Reason::Duplicate, self.duplicate_of(&other)));
-        }
-        let claimed = self.claimed(&live);
-        let known = Known {
-            role_id: claimed.as_deref(),
-            quotas: live.quotas(),
-            ..Known::default()
-        };
-        let plan = match decide(account, &desired, observed.as_ref(), &known) {
-            Ok(plan) => plan,
-            Err(Refusal { reason, message }) if reason == Reason::GuardrailViolated => {
+        case.quotas = live.quotas();
+        applicant.role_id = self.claimed(&live);
+        let namesakes = self.namesakes_in(account);
+        let rivals = namesakes.iter();
+        let rivals: Vec<Applicant<'_>> = rivals
+            .map(|other| self.context.applicant(other, account, Some(&live)))
+            .collect();
+        let plan = match case.admit(&applicant, &desired, &rivals, observed.as_ref()) {
+            Admission::Admitted(plan) => plan,
+            Admission::Yields(Refusal { reason, message }) => {
                 return Ok(self.outcome(account, reason, message));
             }
-            Err(refusal) => {
-                let (reason, message) = match self.owning_namesake(account, observed.as_ref()) {
-                    Some(other) => (Reason::Duplicate, self.duplicate_of(&other)),
-                    None => (refusal.reason, refusal.message),
-                };
-                if reason == Reason::QuotaExceeded {
-                    // Ours or to be, and looked at again with every sweep: the quota may be raised.
-                    self.doubt_quotas(&live);
-                    return Ok(self.outcome(account, reason, message));
-                }
+            Admission::Refused(Refusal { reason, message }) if reason == Reason::GuardrailViolated => {
+                return Ok(self.outcome(account, reason, message));
+            }
+            Admission::Refused(Refusal { reason, message }) => {
                 let mut outcome = self.settle(account, reason, message, observed.as_ref());
                 // Not ours, so nothing of it belongs in our status.
                 if let Some(status) = &mut outcome.status {
@@ -599,7 +591,7 @@ impl<'a> Work<'a> {
         }
         let ours = observed
             .as_ref()
-            .is_some_and(|o| is_ours(o, &self.owner, known.role_id));
+            .is_some_and(|o| is_ours(o, &self.owner, applicant.role_id.as_deref()));
         let _room = match live.make_room(&desired.name, &plan, observed.as_ref(), ours) {
             Ok(room) => room,
             Err(full) => {
@@ -625,18 +617,17 @@ impl<'a> Work<'a> {
 
     /// The spec cannot be carried out, so the role stays as it is. Managed policies that the account denies are detached all the
     /// same: a guardrail that was tightened holds for roles that are there.
-    async fn refused(&self, account: &AwsAccount, refusal: Refusal) -> Result<Outcome, Error> {
-        let Refusal { reason, message } = refusal;
-        let may_write = reason == Reason::GuardrailViolated && self.role.spec.drift != DriftPolicy::Report;
-        if may_write
+    async fn refused(
+        &self,
+        account: &AwsAccount,
+        case: &AccountCase<'_>,
+        refusal: Refusal,
+    ) -> Result<Outcome, Error> {
+        if refusal.reason == Reason::GuardrailViolated
             && let Ok((live, session)) = self.reach(account)
             && let Ok((Some(observed), seen)) = self.observe(account, &live)
-            && let claimed = self.claimed(&live)
-            && let known = (Known {
-                role_id: claimed.as_deref(),
-                ..Known::default()
-            })
-            && let Some(plan) = enforce(account, &self.owner, &observed, &known)
+            && let applicant = self.context.applicant(self.role, account, Some(&live))
+            && let Some(plan) = case.enforce(&applicant, &refusal, Some(&observed))
         {
             self.hold_object().await?;
             let name = observed.name.clone();
@@ -648,13 +639,13 @@ impl<'a> Work<'a> {
             if !is_done {
                 return Ok(outcome);
             }
-            let refused = self.outcome(account, reason, message);
+            let refused = self.outcome(account, refusal.reason, refusal.message);
             return Ok(Outcome {
                 done: outcome.done,
                 ..refused
             });
         }
-        Ok(self.outcome(account, reason, message))
+        Ok(self.outcome(account, refusal.reason, refusal.message))
     }
 
     /// What was said of the account, where the role was left in sync and neither the spec nor AWS has changed since. A role in
@@ -850,7 +841,7 @@ impl<'a> Work<'a> {
         let tagged = observed
             .as_ref()
             .is_some_and(|role| is_ours(role, &self.owner, None));
-        if !tagged && !self.claimant.may_use(self.context, account).await? {
+        if !tagged && !self.context.admits(account, self.namespace) {
             return Ok(Outcome::NOTHING);
         }
         // With the role its record of profiles is deleted: what the spec names is looked at.
@@ -915,85 +906,11 @@ impl<'a> Work<'a> {
         name_in_aws(self.role)
     }
 
-    /// Another `IamRole` that has the role in the account by the owner tag in AWS, or, while none has it, came first and
-    /// could make the role.
-    async fn prevailing_namesake(
-        &self,
-        account: &AwsAccount,
-        live: &Account,
-        observed: Option<&ObservedRole>,
-    ) -> Result<Option<String>, Error> {
-        let tag = observed.and_then(|role| role.tags.get(OWNER_TAG));
-        let has_it = |role: &IamRole| tag == Some(&self.context.owner_of(role));
-        // Who has the role comes before who is older: else neither could continue, since the role carries one owner's tag
-        // only. Creation times are whole seconds, so the uid decides between equal ones.
-        let claim = |role: &IamRole| {
-            let created = role.metadata.creation_timestamp.as_ref().map(|t| t.0);
-            (!has_it(role), created, role.uid())
-        };
-        let mine = claim(self.role);
-        for other in self.context.namesakes(self.role_name()) {
-            if !self.is_namesake(&other, account) || claim(&other) >= mine {
-                continue;
-            }
-            if has_it(&other)
-                || Work::new(&other, self.context)
-                    .competes(account, live, observed)
-                    .await?
-            {
-                return Ok(Some(full_name(&other)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether the role would be made or taken over in the account if no other `IamRole` wanted it. Who may not use the
-    /// account, is suspended, or can make nothing of its spec, stands in nobody's way.
-    async fn competes(
-        &self,
-        account: &AwsAccount,
-        live: &Account,
-        observed: Option<&ObservedRole>,
-    ) -> Result<bool, Error> {
-        let idle = self.role.spec.suspend || self.role.metadata.deletion_timestamp.is_some();
-        if idle || selector_error(self.role).is_some() {
-            return Ok(false);
-        }
-        let Ok(desired) = self.wanted(account) else {
-            return Ok(false);
-        };
-        let claimed = self.claimed(live);
-        let known = Known {
-            role_id: claimed.as_deref(),
-            quotas: live.quotas(),
-            ..Known::default()
-        };
-        if decide(account, &desired, observed, &known).is_err() {
-            return Ok(false);
-        }
-        self.claimant.may_use(self.context, account).await
-    }
-
-    /// Whether an object that wants the same name is another one, and wants it in the account.
-    fn is_namesake(&self, other: &IamRole, account: &AwsAccount) -> bool {
-        other.metadata.uid != self.role.metadata.uid && targets(other, account)
-    }
-
-    /// The namesake whose owner tag the role carries, if it is an object of this cluster.
-    fn owning_namesake(&self, account: &AwsAccount, observed: Option<&ObservedRole>) -> Option<String> {
-        let tag = observed?.tags.get(OWNER_TAG)?;
-        let others = self.context.namesakes(self.role_name());
-        let other = others
-            .iter()
-            .find(|other| self.is_namesake(other, account) && self.context.owner_of(other) == *tag)?;
-        Some(full_name(other))
-    }
-
-    fn duplicate_of(&self, other: &str) -> String {
-        format!(
-            "IamRole {other} manages role {} in this account already: delete one of the two",
-            self.role_name()
-        )
+    /// The other `IamRole`s that want a role of this name in the account.
+    fn namesakes_in(&self, account: &AwsAccount) -> Vec<Arc<IamRole>> {
+        let mut namesakes = self.context.namesakes(self.role_name());
+        namesakes.retain(|other| other.metadata.uid != self.role.metadata.uid && targets(other, account));
+        namesakes
     }
 
     /// A hash of what a role that is in sync depends on beside its own object and AWS, and of what is said of it.
@@ -1003,18 +920,12 @@ impl<'a> Work<'a> {
         NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN)
     }
 
-    fn wanted(&self, account: &AwsAccount) -> Result<DesiredRole, Refusal> {
-        let session: ObjectRef<rolectl_crds::MfaSession> = ObjectRef::new(&account.spec.session_ref);
-        let session = self.context.stores.sessions.get(&session);
-        let session = session.as_ref().map(|session| &session.spec);
-        wanted(
-            self.role,
-            &self.owner,
-            account,
-            session,
-            &self.works_through(account),
-            &self.context.documents,
-        )
+    /// The session that the account is on.
+    fn session_of(&self, account: &AwsAccount) -> Option<Arc<MfaSession>> {
+        self.context
+            .stores
+            .sessions
+            .get(&ObjectRef::new(&account.spec.session_ref))
     }
 
     /// The roles of the account through which rolectl works, by all objects that describe the account.
@@ -1380,7 +1291,7 @@ impl<'a> Work<'a> {
             let message = "deletion waits: suspended. Set spec.suspend: false to let it go on";
             return self.report_whole(Reason::Suspended, message).await;
         }
-        self.find_not_allowed().await?;
+        self.find_not_allowed();
         let mut accounts = self.resolve().0;
         accounts.extend(self.leaving(&accounts));
         let (removed, accounts): (Vec<_>, Vec<_>) = accounts.into_iter().partition(|account| {
@@ -1670,21 +1581,25 @@ fn permit_of_account(
     then: &AwsAccount,
     now: Option<&AwsAccount>,
     namespace: Option<&str>,
+    admits: impl Fn(&AwsAccount, &str) -> bool,
 ) -> Result<(), String> {
     let name = then.name_any();
     let Some(now) = now else {
         return Err(format!("AwsAccount {name} was deleted"));
     };
     let facts = |account: &AwsAccount| (account.metadata.uid.clone(), account.metadata.generation);
-    if facts(now) == facts(then) && now.metadata.labels == then.metadata.labels {
-        return Ok(());
-    }
-    if now.spec.suspend {
+    let is_same = facts(now) == facts(then) && now.metadata.labels == then.metadata.labels;
+    if !is_same && now.spec.suspend {
         return Err(format!("AwsAccount {name} is suspended"));
     }
-    match namespace.filter(|namespace| !may_admit(now, namespace)) {
-        Some(namespace) => Err(format!("AwsAccount {name} does not allow namespace {namespace}")),
-        None => Err(format!("AwsAccount {name} has changed")),
+    // Asked each time: labels of a namespace change without a change of the account.
+    if let Some(namespace) = namespace.filter(|namespace| !admits(now, namespace)) {
+        return Err(format!("AwsAccount {name} does not allow namespace {namespace}"));
+    }
+    if is_same {
+        Ok(())
+    } else {
+        Err(format!("AwsAccount {name} has changed"))
     }
 }
 
@@ -1960,10 +1875,21 @@ mod tests {
                 Some("AwsAccount dev does not allow namespace team"),
             ),
         ] {
-            let permit = permit_of_account(&then, Some(&account(change.clone())), Some("team"));
+            let permit = permit_of_account(&then, Some(&account(change.clone())), Some("team"), may_admit);
             assert_eq!(permit.err().as_deref(), says, "{change}");
         }
-        let says = permit_of_account(&then, None, Some("team")).err();
+        // The account is as it was, and the labels of the namespace are not.
+        let says = permit_of_account(&then, Some(&then), Some("team"), |_, _| false).err();
+        assert_eq!(
+            says.as_deref(),
+            Some("AwsAccount dev does not allow namespace team")
+        );
+        assert_eq!(
+            permit_of_account(&then, Some(&then), None, |_, _| false),
+            Ok(()),
+            "a removal"
+        );
+        let says = permit_of_account(&then, None, Some("team"), may_admit).err();
         assert_eq!(says.as_deref(), Some("AwsAccount dev was deleted"));
     }
 }

@@ -4,12 +4,12 @@
 //! another through [`Context`]'s queues: a session wakes its accounts, an account wakes those of its roles
 //! that are not as they were left. A role in sync costs nothing, not even a queue entry.
 
-mod access;
 mod aws_account;
 mod context;
 mod events;
 mod iam_role;
 mod mfa_session;
+mod namespaces;
 mod resume;
 mod role_names;
 mod shards;
@@ -131,11 +131,14 @@ pub async fn run(
         |_: &Event<AwsAccount>, _, _| {},
     );
     let sessions = watch_sessions(&client, readiness.clone(), session_queue.clone());
+    let (relabelled, mut relabels) = unbounded_channel();
+    let namespaces = namespaces::watch(&client, readiness.clone(), relabelled);
 
     for (kind, filled) in [
         ("IamRole", &roles.filled),
         ("AwsAccount", &accounts.filled),
         ("MfaSession", &sessions.filled),
+        ("Namespace", &namespaces.filled),
     ] {
         let (mut filled, readiness) = (filled.clone(), readiness.clone());
         tokio::spawn(async move {
@@ -157,7 +160,8 @@ pub async fn run(
             names,
             accounts: accounts.store.clone(),
             sessions: sessions.store.clone(),
-            filled: [roles.filled, accounts.filled, sessions.filled],
+            namespaces: namespaces.store,
+            filled: [roles.filled, accounts.filled, sessions.filled, namespaces.filled],
             unreadable: context::UnreadableOf {
                 roles: roles.unreadable,
                 accounts: accounts.unreadable,
@@ -187,6 +191,14 @@ pub async fn run(
     tokio::spawn(async move {
         while let Some((name, key, uid, leftover)) = roles_gone.recv().await {
             iam_role::gone(&mourner, &name, &key, uid.as_deref(), leftover);
+        }
+    });
+
+    tokio::spawn(namespaces::fill(namespaces.stream));
+    let relabelled = context.clone();
+    tokio::spawn(async move {
+        while let Some(namespace) = relabels.recv().await {
+            relabelled.wake_roles_in(&namespace);
         }
     });
 

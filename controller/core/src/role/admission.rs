@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use kube::ResourceExt as _;
 use rolectl_crds::{
-    ADOPTED_TAG, AwsAccount, DeletionPolicy, Ensure, IamRole, MfaSessionSpec, OWNER_TAG, Reason,
+    ADOPTED_TAG, AwsAccount, DeletionPolicy, DriftPolicy, Ensure, IamRole, MfaSessionSpec, OWNER_TAG, Quotas,
+    Reason,
 };
 
 use super::change::Change;
@@ -15,11 +16,175 @@ use super::ownership::{Known, is_ours};
 use super::plan::{Plan, plan};
 use super::refusal::Refusal;
 use crate::arn::arn_account;
+use crate::names::full_name;
 use crate::policy::cache::DocumentCache;
+use crate::selection::selector_error;
+
+/// An account with everything that its roles are judged by. The caller gathers it; what follows is decided here.
+#[derive(Clone, Debug)]
+pub struct AccountCase<'a> {
+    /// The account's object.
+    pub object: &'a AwsAccount,
+    /// Its session, where it is known.
+    pub session: Option<&'a MfaSessionSpec>,
+    /// What [`works_through`] returns for the account.
+    pub works_through: &'a BTreeSet<String>,
+    /// Its quotas, where AWS has told them.
+    pub quotas: Option<Quotas>,
+    /// Documents that were parsed before.
+    pub documents: &'a DocumentCache,
+}
+
+/// An `IamRole` that wants a role in an account.
+#[derive(Clone, Debug)]
+pub struct Applicant<'a> {
+    /// The object.
+    pub role: &'a IamRole,
+    /// Value of the owner tag.
+    pub owner: String,
+    /// Whether the account admits its namespace.
+    pub is_admitted: bool,
+    /// The unique id of the role in AWS, if this process itself saw our owner tag on it before somebody removed the tag.
+    pub role_id: Option<String>,
+}
+
+/// What is to be done for an applicant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// These changes, none of them where the role is as wanted.
+    Admitted(Plan),
+    /// Another `IamRole` comes first.
+    Yields(Refusal),
+    /// Nothing may be done to the role.
+    Refused(Refusal),
+}
+
+/// Checks what can be said before AWS was asked: the account and the namespace.
+pub fn check_access(account: &AwsAccount, applicant: &Applicant<'_>) -> Result<(), Refusal> {
+    if account.spec.suspend {
+        return Err(Refusal::new(Reason::Suspended, "the account is suspended"));
+    }
+    if !applicant.is_admitted {
+        let message = format!(
+            "AwsAccount {} does not allow namespace {}: its owner can add it to spec.allowedNamespaces",
+            account.name_any(),
+            applicant.role.metadata.namespace.as_deref().unwrap_or_default()
+        );
+        return Err(Refusal::new(Reason::NamespaceNotAllowed, message));
+    }
+    Ok(())
+}
+
+impl AccountCase<'_> {
+    /// The role that the applicant wants here, or why it may not be here at all.
+    pub fn desired(&self, applicant: &Applicant<'_>) -> Result<DesiredRole, Refusal> {
+        let Applicant { role, owner, .. } = applicant;
+        wanted(
+            role,
+            owner,
+            self.object,
+            self.session,
+            self.works_through,
+            self.documents,
+        )
+    }
+
+    /// What this process saw of the applicant's role beside its present state.
+    pub fn known<'k>(&self, applicant: &'k Applicant<'_>) -> Known<'k> {
+        Known {
+            role_id: applicant.role_id.as_deref(),
+            quotas: self.quotas,
+            ..Known::default()
+        }
+    }
+
+    /// What brings the role that AWS has to the `desired` one. `rivals` are the other `IamRole`s that want a role of this name here.
+    pub fn admit(
+        &self,
+        applicant: &Applicant<'_>,
+        desired: &DesiredRole,
+        rivals: &[Applicant<'_>],
+        observed: Option<&ObservedRole>,
+    ) -> Admission {
+        let duplicate = |other: &Applicant<'_>| {
+            let message = format!(
+                "IamRole {} manages role {} in this account already: delete one of the two",
+                full_name(other.role),
+                desired.name
+            );
+            Refusal::new(Reason::Duplicate, message)
+        };
+        if let Some(other) = self.prevailing(applicant, rivals, observed) {
+            return Admission::Yields(duplicate(other));
+        }
+        match decide(self.object, desired, observed, &self.known(applicant)) {
+            Ok(plan) => Admission::Admitted(plan),
+            Err(refusal) if refusal.reason == Reason::GuardrailViolated => Admission::Refused(refusal),
+            Err(refusal) => {
+                let mut owners = rivals.iter();
+                let owner = owners.find(|rival| rival.has(observed));
+                Admission::Refused(owner.map_or(refusal, duplicate))
+            }
+        }
+    }
+
+    /// What is done for an applicant whose spec is refused: for a guardrail, what the account denies is detached all the same.
+    pub fn enforce(
+        &self,
+        applicant: &Applicant<'_>,
+        refusal: &Refusal,
+        observed: Option<&ObservedRole>,
+    ) -> Option<Plan> {
+        let may_write =
+            refusal.reason == Reason::GuardrailViolated && applicant.role.spec.drift != DriftPolicy::Report;
+        let observed = observed.filter(|_| may_write)?;
+        enforce(self.object, &applicant.owner, observed, &self.known(applicant))
+    }
+
+    /// The rival that has the role by the owner tag in AWS, or, while none has it, came first and could make the role.
+    fn prevailing<'r, 'a>(
+        &self,
+        applicant: &Applicant<'_>,
+        rivals: &'r [Applicant<'a>],
+        observed: Option<&ObservedRole>,
+    ) -> Option<&'r Applicant<'a>> {
+        // Who has the role comes before who is older: else neither could continue, since the role carries one owner's tag
+        // only. Creation times are whole seconds, so the uid decides between equal ones. Objects of files have neither: of
+        // two that want one name both are refused.
+        let rank = |applicant: &Applicant<'_>| {
+            let metadata = &applicant.role.metadata;
+            let created = metadata.creation_timestamp.as_ref().map(|t| t.0);
+            (!applicant.has(observed), created, metadata.uid.clone())
+        };
+        let mine = rank(applicant);
+        rivals
+            .iter()
+            .find(|rival| rank(rival) <= mine && (rival.has(observed) || self.competes(rival, observed)))
+    }
+
+    /// Returns true if the role would be made or taken over for the rival if no other `IamRole` wanted it. Who may not use the account,
+    /// is suspended, or can make nothing of its spec, blocks nobody.
+    fn competes(&self, rival: &Applicant<'_>, observed: Option<&ObservedRole>) -> bool {
+        let role = rival.role;
+        let is_idle = role.spec.suspend || role.metadata.deletion_timestamp.is_some();
+        if is_idle || !rival.is_admitted || selector_error(role).is_some() {
+            return false;
+        }
+        let desired = self.desired(rival);
+        desired.is_ok_and(|desired| decide(self.object, &desired, observed, &self.known(rival)).is_ok())
+    }
+}
+
+impl Applicant<'_> {
+    /// Returns true if the role in AWS carries the applicant's owner tag.
+    fn has(&self, observed: Option<&ObservedRole>) -> bool {
+        observed.and_then(|role| role.tags.get(OWNER_TAG)) == Some(&self.owner)
+    }
+}
 
 /// The role as it should be in the account, or why it may not be there at all. `session` is the account's, where it is known;
 /// `through` is what [`works_through`] returns for the account.
-pub fn wanted(
+fn wanted(
     role: &IamRole,
     owner: &str,
     account: &AwsAccount,
@@ -95,7 +260,7 @@ pub fn forbids_removal(through: &BTreeSet<String>, role_name: &str) -> Option<St
 }
 
 /// What brings the role in the account from what AWS has to what is wanted, or why nothing may be done.
-pub fn decide(
+fn decide(
     account: &AwsAccount,
     desired: &DesiredRole,
     observed: Option<&ObservedRole>,
@@ -133,12 +298,7 @@ pub fn decide(
 
 /// What is done about a role of ours whose spec is refused for a guardrail: managed policies that the account denies are
 /// detached, and nothing else changes. `None` where there is nothing of that kind.
-pub fn enforce(
-    account: &AwsAccount,
-    owner: &str,
-    observed: &ObservedRole,
-    known: &Known<'_>,
-) -> Option<Plan> {
+fn enforce(account: &AwsAccount, owner: &str, observed: &ObservedRole, known: &Known<'_>) -> Option<Plan> {
     let denied = denied_on(account, observed);
     let may = is_ours(observed, owner, known.role_id) && !observed.is_reserved();
     (may && !denied.is_empty()).then(|| Plan {
@@ -203,6 +363,7 @@ fn check_guardrails(
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use rolectl_crds::{Adoption, IamRoleSpec};
     use serde_json::json;
 
@@ -394,5 +555,157 @@ mod tests {
             assert_eq!(wanted.is_err(), refused, "{name}");
             assert_eq!(forbids_removal(&through, name).is_some(), refused, "{name}");
         }
+    }
+
+    /// An `IamRole` that was made in this second, in a namespace of its own name.
+    fn made_in(second: i64, name: &str, change: impl FnOnce(&mut IamRole)) -> IamRole {
+        let mut role = IamRole::new("app", spec());
+        role.metadata.namespace = Some(name.to_owned());
+        role.metadata.uid = Some(format!("uid-{name}"));
+        let created = jiff::Timestamp::from_second(second).unwrap();
+        role.metadata.creation_timestamp = Some(Time(created));
+        change(&mut role);
+        role
+    }
+
+    fn applicant(role: &IamRole, is_admitted: bool) -> Applicant<'_> {
+        Applicant {
+            role,
+            owner: format!("c/{}", full_name(role)),
+            is_admitted,
+            role_id: None,
+        }
+    }
+
+    /// Who comes first, as `admit` says: `None` where the applicant may go on.
+    fn first(
+        mine: &Applicant<'_>,
+        rivals: &[Applicant<'_>],
+        observed: Option<&ObservedRole>,
+    ) -> Option<String> {
+        let (account, through, documents) = (
+            account(&json!({}), None),
+            BTreeSet::new(),
+            DocumentCache::default(),
+        );
+        let session = MfaSessionSpec::of_account("111111111111");
+        let case = AccountCase {
+            object: &account,
+            session: Some(&session),
+            works_through: &through,
+            quotas: None,
+            documents: &documents,
+        };
+        let desired = case.desired(mine).unwrap();
+        match case.admit(mine, &desired, rivals, observed) {
+            Admission::Admitted(_) => None,
+            Admission::Yields(refusal) | Admission::Refused(refusal) => {
+                assert_eq!(refusal.reason, Reason::Duplicate, "{refusal}");
+                Some(refusal.message)
+            }
+        }
+    }
+
+    type Edit = fn(&mut IamRole);
+
+    #[test]
+    fn of_namesakes_the_oldest_that_could_make_the_role_comes_first() {
+        let mine = made_in(5, "mine", |_| {});
+        let mine = applicant(&mine, true);
+        let cases: [(&str, i64, bool, Edit, bool); 8] = [
+            ("older", 4, true, |_| {}, true),
+            ("younger", 6, true, |_| {}, false),
+            (
+                "of the same second, and the uid decides",
+                5,
+                true,
+                |r| r.metadata.uid = Some("a".into()),
+                true,
+            ),
+            (
+                "of the same second, and the uid decides",
+                5,
+                true,
+                |r| r.metadata.uid = Some("z".into()),
+                false,
+            ),
+            (
+                "in a namespace that the account does not admit",
+                4,
+                false,
+                |_| {},
+                false,
+            ),
+            ("suspended", 4, true, |r| r.spec.suspend = true, false),
+            (
+                "being deleted",
+                4,
+                true,
+                |r| r.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH)),
+                false,
+            ),
+            (
+                "of a spec that cannot be carried out",
+                4,
+                true,
+                |r| r.spec.path = "/aws-service-role/x/".into(),
+                false,
+            ),
+        ];
+        for (what, second, is_admitted, change, comes_first) in cases {
+            let other = made_in(second, "other", change);
+            let message = first(&mine, &[applicant(&other, is_admitted)], None);
+            assert_eq!(message.is_some(), comes_first, "{what}");
+            if let Some(message) = message {
+                assert_eq!(
+                    message,
+                    "IamRole other/app manages role app in this account already: delete one of the two"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn who_has_the_role_by_its_owner_tag_comes_before_who_is_older() {
+        let (older, younger) = (
+            made_in(4, "older", |_| {}),
+            made_in(5, "younger", |r| r.spec.suspend = true),
+        );
+        let (older, younger) = (applicant(&older, true), applicant(&younger, false));
+        let mut role = observed(&fixture(&spec()));
+        role.tags.insert(OWNER_TAG.to_owned(), younger.owner.clone());
+        let message = first(&older, std::slice::from_ref(&younger), Some(&role)).unwrap();
+        assert!(message.starts_with("IamRole younger/app manages"), "{message}");
+        assert_eq!(first(&younger, &[older], Some(&role)), None);
+    }
+
+    #[test]
+    fn of_two_namesakes_in_files_neither_comes_first() {
+        let from_file = |name: &str| {
+            made_in(0, name, |role| {
+                role.metadata.uid = None;
+                role.metadata.creation_timestamp = None;
+            })
+        };
+        let (one, other) = (from_file("one"), from_file("other"));
+        for (mine, rival) in [(&one, &other), (&other, &one)] {
+            assert!(first(&applicant(mine, true), &[applicant(rival, true)], None).is_some());
+        }
+    }
+
+    #[test]
+    fn an_account_is_not_used_while_it_is_suspended_or_does_not_admit_the_namespace() {
+        let role = made_in(5, "team", |_| {});
+        let mut account = account(&json!({}), None);
+        assert_eq!(check_access(&account, &applicant(&role, true)), Ok(()));
+        let refusal = check_access(&account, &applicant(&role, false)).unwrap_err();
+        assert_eq!(refusal.reason, Reason::NamespaceNotAllowed);
+        assert!(
+            refusal.message.contains("does not allow namespace team"),
+            "{refusal}"
+        );
+        account.spec.suspend = true;
+        let refusal = check_access(&account, &applicant(&role, false)).unwrap_err();
+        assert_eq!(refusal.reason, Reason::Suspended);
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use kube::ResourceExt as _;
 use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::policy::lint::{Finding, Place, Severity, lint_value};
-use rolectl_core::role::admission::{context, wanted, works_through};
+use rolectl_core::role::admission::{AccountCase, Applicant, context, works_through};
 use rolectl_core::role::desired::document_findings;
 use rolectl_core::role::guardrails::warnings;
 use rolectl_crds::{AwsAccount, IamRole, MfaSession, MfaSessionSpec, Reason};
@@ -190,7 +190,20 @@ fn of_role(role: &IamRole, value: &Value, accounts: &[AwsAccount]) -> Vec<(Sever
             |(field, finding): (String, Finding)| (finding.severity, format!("spec.{field}: {finding}"));
         findings.extend(documents.into_iter().map(shown));
         let through = works_through(account, [account], [&session]);
-        match wanted(role, "lint", account, Some(&session), &through, &cache) {
+        let case = AccountCase {
+            object: account,
+            session: Some(&session),
+            works_through: &through,
+            quotas: None,
+            documents: &cache,
+        };
+        let applicant = Applicant {
+            role,
+            owner: "lint".to_owned(),
+            is_admitted: true,
+            role_id: None,
+        };
+        match case.desired(&applicant) {
             // Those of documents are in the list already.
             Ok(desired) => findings.extend(
                 desired
