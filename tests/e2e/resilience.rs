@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use rolectl_crds::Reason;
 use rolectl_tests::scenario::{Scenario, World};
+use rolectl_tests::slow_api::SlowApi;
 use rolectl_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -234,5 +235,47 @@ async fn what_the_harness_started_ends_when_it_is_told_or_dropped() -> Result<()
     let start = Instant::now();
     dropped.stop();
     ensure!(dropped.ended().is_some() && start.elapsed() < Duration::from_secs(10));
+    Ok(())
+}
+
+#[tokio::test]
+async fn writes_of_statuses_that_get_no_answer_hold_back_no_work_in_aws() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "slow-api", 2).await?;
+    let api = SlowApi::start(&s.world.plane, &s.dir).await?;
+    let kubeconfig = api.kubeconfig.display().to_string();
+    s.start_controller_with(&[("KUBECONFIG", &kubeconfig)])?;
+    s.unlock().await?;
+    s.apply(&s.role("before", json!({}))).await?;
+    s.role_is("before", "True", "InSync").await?;
+    api.hangs(true);
+    // More roles than there are turns for one status at a time, each in two accounts.
+    let roles: Vec<_> = (0..20)
+        .map(|n| s.role(&format!("app-{n:02}"), json!({})))
+        .collect();
+    s.apply(&json!({"apiVersion": "v1", "kind": "List", "items": roles}))
+        .await?;
+    until("a status that is kept", || async {
+        if api.kept().0 > 0 { Ok(()) } else { Err(()) }
+    })
+    .await?;
+    s.apply(&s.role("late", json!({}))).await?;
+    for account in [0, 1] {
+        until("all roles in AWS", || async {
+            let owned = s.owned_roles(account).await.map_err(|e| e.to_string())?;
+            if owned.len() == 22 {
+                Ok(())
+            } else {
+                Err(format!("{} roles", owned.len()))
+            }
+        })
+        .await?;
+    }
+    let (kept, given_up) = api.kept();
+    ensure!(
+        kept > 0 && given_up == 0,
+        "the roles were made while {kept} writes had no answer, and not after {given_up} of them were given up"
+    );
+    api.hangs(false);
+    s.role_is("late", "True", "InSync").await?;
     Ok(())
 }

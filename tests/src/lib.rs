@@ -14,5 +14,6 @@ pub mod judges;
 pub mod kstatus;
 pub mod process;
 pub mod scenario;
+pub mod slow_api;
 pub mod tools;
 pub mod wait;
