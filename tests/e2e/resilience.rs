@@ -279,3 +279,64 @@ async fn writes_of_statuses_that_get_no_answer_hold_back_no_work_in_aws() -> Res
     s.role_is("late", "True", "InSync").await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn an_account_that_is_slow_holds_back_no_change_in_another_one() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "slow-account", 2).await?;
+    s.change_account(1, json!({"requestsPerSecond": 1, "burst": 1}))
+        .await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    let roles: Vec<_> = (0..30)
+        .map(|n| s.role(&format!("app-{n:02}"), json!({})))
+        .collect();
+    s.apply(&json!({"apiVersion": "v1", "kind": "List", "items": roles}))
+        .await?;
+    until("all roles in the fast account", || async {
+        let owned = s.owned_roles(0).await.map_err(|e| e.to_string())?;
+        if owned.len() == 30 {
+            Ok(())
+        } else {
+            Err(format!("{} roles", owned.len()))
+        }
+    })
+    .await?;
+    until("the slow account to be at work on its roles", || async {
+        let owned = s.owned_roles(1).await.map_err(|e| e.to_string())?;
+        if owned.is_empty() {
+            Err("no role yet".to_owned())
+        } else {
+            Ok(())
+        }
+    })
+    .await?;
+    // Somebody closes a role while the slow account still has to make it.
+    let deny = json!({"Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole"});
+    let closed = json!({"Version": "2012-10-17", "Statement": [deny]});
+    s.apply(&s.role("app-29", json!({"assumeRolePolicy": closed})))
+        .await?;
+    let began = Instant::now();
+    let iam = s.hands(0).await?;
+    until("the closed trust policy in the fast account", || async {
+        let role = iam
+            .get_role()
+            .role_name("app-29")
+            .send()
+            .await
+            .map_err(|e| e.to_string())?
+            .role;
+        let trust = role
+            .and_then(|role| role.assume_role_policy_document)
+            .unwrap_or_default();
+        if trust.contains("Deny") {
+            Ok(())
+        } else {
+            Err(trust)
+        }
+    })
+    .await?;
+    let took = began.elapsed();
+    let slow = s.owned_roles(1).await?.len();
+    ensure!(slow < 30, "the slow account had all its roles by then: {took:?}");
+    Ok(())
+}

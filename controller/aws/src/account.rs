@@ -139,9 +139,10 @@ pub enum AccountError {
 /// Asked before every call that changes something: `Err` says why the change may not be made any more.
 pub type Permit<'a> = &'a (dyn Fn() -> Result<(), String> + Send + Sync);
 
-/// How often a call that waits for its turn asks whether it still may be made. A change that was forbidden leaves the queue
-/// within this time; it is asked once more right before the call.
-const PERMIT_CHECK: Duration = Duration::from_secs(1);
+/// How often a call that waits for its turn asks whether it still may be made. A change that was forbidden, or that a newer spec
+/// replaces, leaves the queue within this time, and with it ends the pass over all accounts of the role. It is asked once more right
+/// before the call.
+const PERMIT_CHECK: Duration = Duration::from_millis(250);
 
 /// An account, for changes that need a [`Permit`].
 #[derive(Clone, Copy)]
