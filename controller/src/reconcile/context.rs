@@ -190,6 +190,8 @@ pub struct Failing {
     pub count: u32,
     /// When to try again.
     pub retry: Instant,
+    /// Since when AWS does not know a principal of the trust policy.
+    pub unknown_principal: Option<Instant>,
     /// Why they failed the last time. It stays in the status until the next try.
     pub why: (Reason, String),
 }
@@ -346,13 +348,6 @@ impl Patched {
     }
 }
 
-/// Failures of one role in a row.
-#[derive(Clone, Copy, Debug)]
-struct Failures {
-    count: u32,
-    since: Instant,
-}
-
 /// Shared by all reconcilers.
 pub struct Context {
     /// Kubernetes.
@@ -385,7 +380,8 @@ pub struct Context {
     pub secret_watches: SecretWatches,
     live: RwLock<HashMap<String, Arc<Account>>>,
     progress: Mutex<HashMap<String, AccountProgress>>,
-    failures: Mutex<HashMap<ObjectRef<IamRole>, Failures>>,
+    /// Passes over a role in a row after which something in it was still to be waited for.
+    unfinished: Mutex<HashMap<ObjectRef<IamRole>, u32>>,
     /// Reconciles in a row that the API server made fail, by the hash of the object's uid.
     api_failures: Mutex<HashMap<u64, u32>>,
     forced: Mutex<HashMap<u64, u64>>,
@@ -430,7 +426,7 @@ impl Context {
             secret_watches: SecretWatches::default(),
             live: RwLock::default(),
             progress: Mutex::default(),
-            failures: Mutex::default(),
+            unfinished: Mutex::default(),
             api_failures: Mutex::default(),
             forced: Mutex::default(),
             warned: Mutex::default(),
@@ -1006,34 +1002,23 @@ impl Context {
         self.api_failures.lock().remove(&id);
     }
 
-    /// One more failure of a role: how many in a row, and since when.
-    pub fn failed(&self, key: &ObjectRef<IamRole>) -> (u32, Duration) {
-        let mut failures = self.failures.lock();
-        let entry = failures.entry(key.clone()).or_insert(Failures {
-            count: 0,
-            since: Instant::now(),
-        });
-        entry.count += 1;
-        (entry.count, entry.since.elapsed())
+    /// Counts one more pass that left something to wait for. Returns how many in a row.
+    pub fn unfinished(&self, key: &ObjectRef<IamRole>) -> u32 {
+        let mut unfinished = self.unfinished.lock();
+        let count = unfinished.entry(key.clone()).or_default();
+        *count = count.saturating_add(1);
+        *count
     }
 
-    /// How long the role has been failing.
-    pub fn failing_for(&self, key: &ObjectRef<IamRole>) -> Duration {
-        self.failures
-            .lock()
-            .get(key)
-            .map_or(Duration::ZERO, |f| f.since.elapsed())
-    }
-
-    /// The role is as it should be, or a user must act: no failures any more.
-    pub fn succeeded(&self, key: &ObjectRef<IamRole>) {
-        self.failures.lock().remove(key);
+    /// The role is as it should be, or a user must act: nothing is waited for any more.
+    pub fn finished(&self, key: &ObjectRef<IamRole>) {
+        self.unfinished.lock().remove(key);
     }
 
     /// The role's object is gone.
     pub fn forget_role(&self, key: &ObjectRef<IamRole>, uid: Option<&str>) {
         let id = self.id(key);
-        self.failures.lock().remove(key);
+        self.unfinished.lock().remove(key);
         self.forced.lock().remove(&id);
         self.warned.lock().remove(&id);
         self.removals.lock().remove(&id);

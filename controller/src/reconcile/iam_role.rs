@@ -1099,10 +1099,7 @@ impl<'a> Work<'a> {
                 let given_up = self.prior(&live.name).is_some_and(|p| {
                     p.observed_generation == self.role.metadata.generation && p.state == Reason::InvalidSpec
                 });
-                if reason == Reason::AwaitingPrincipal
-                    && (given_up
-                        || self.context.failing_for(&self.key) > self.context.options.principal_patience)
-                {
+                if reason == Reason::AwaitingPrincipal && (given_up || self.is_out_of_patience(&live.name)) {
                     reason = Reason::InvalidSpec;
                 }
                 if failure.class == Class::Quota {
@@ -1115,7 +1112,8 @@ impl<'a> Work<'a> {
                 );
                 tracing::warn!(role = %self.key, account = account.spec.account_id, %reason, message, "not applied");
                 if failure.class != Class::NotMade {
-                    self.failed(account, reason, &message);
+                    let is_unknown_principal = failure.class == Class::AwaitingPrincipal;
+                    self.failed(account, reason, &message, is_unknown_principal);
                 }
                 // What AWS did is not certain: one look tells, and a role in doubt is not looked at otherwise.
                 if matches!(live.snapshot.lock().lookup(self.role_name()), Lookup::Unknown) {
@@ -1153,7 +1151,7 @@ impl<'a> Work<'a> {
         };
         let message = format!("account {}: {error}", account.spec.account_id);
         if matches!(error, AccountError::Aws(_)) {
-            self.failed(account, reason, &message);
+            self.failed(account, reason, &message, false);
         }
         self.outcome(account, reason, message)
     }
@@ -1211,21 +1209,32 @@ impl<'a> Work<'a> {
 
     /// AWS refused a change in the account, or failed: it is tried again, at first soon and then ever more seldom, because the cause
     /// may lie outside Kubernetes.
-    fn failed(&self, account: &AwsAccount, reason: Reason, message: &str) {
+    fn failed(&self, account: &AwsAccount, reason: Reason, message: &str, is_unknown_principal: bool) {
         let pauses = if reason.is_stalled() { REFUSED } else { BACKOFF };
         let (id, generation) = (self.context.id(&self.key), self.role.metadata.generation);
         self.context.progress(&account.name_any(), |p| {
             let before = p.failing.get(&id).filter(|f| f.generation == generation);
             let count = before.map_or(0, |f| f.count).saturating_add(1);
             let retry = Instant::now() + backoff(count, pauses);
+            let unknown = before.and_then(|f| f.unknown_principal);
+            let unknown = unknown.or_else(|| is_unknown_principal.then(Instant::now));
             let failing = Failing {
                 generation,
                 count,
                 retry,
+                unknown_principal: unknown.filter(|_| is_unknown_principal),
                 why: (reason, message.to_owned()),
             };
             p.failing.insert(id, failing);
         });
+    }
+
+    /// Returns true if a principal that AWS does not know in this account can no longer be one that was just made.
+    fn is_out_of_patience(&self, account: &str) -> bool {
+        let failing = self.context.failing(account, self.context.id(&self.key));
+        let failing = failing.filter(|failing| failing.generation == self.role.metadata.generation);
+        let since = failing.and_then(|failing| failing.unknown_principal);
+        since.is_some_and(|since| since.elapsed() > self.context.options.principal_patience)
     }
 
     /// The changes in the account were made.
@@ -1262,9 +1271,9 @@ impl<'a> Work<'a> {
     fn next(&self, accounts: &[AccountStatus]) -> Action {
         let waits = accounts.iter().any(|a| a.state.is_reconciling());
         let count = if waits {
-            self.context.failed(&self.key).0
+            self.context.unfinished(&self.key)
         } else {
-            self.context.succeeded(&self.key);
+            self.context.finished(&self.key);
             0
         };
         let unfinished = accounts
@@ -1372,7 +1381,7 @@ impl<'a> Work<'a> {
         let accounts = if unread == 1 { "account" } else { "accounts" };
         let message = format!("deletion waits: looking for the role in {unread} other {accounts}");
         self.report_whole(Reason::Progressing, &message).await?;
-        let (count, _) = self.context.failed(&self.key);
+        let count = self.context.unfinished(&self.key);
         Ok(Action::requeue(backoff(count, BACKOFF)))
     }
 
