@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use rolectl_crds::Reason;
+use rolectl_tests::double::Calls;
 use rolectl_tests::scenario::{Scenario, World};
 use rolectl_tests::slow_api::SlowApi;
 use rolectl_tests::wait::until;
@@ -277,6 +278,52 @@ async fn writes_of_statuses_that_get_no_answer_hold_back_no_work_in_aws() -> Res
     );
     api.hangs(false);
     s.role_is("late", "True", "InSync").await?;
+    Ok(())
+}
+
+fn created(calls: &Calls) -> usize {
+    calls
+        .calls
+        .iter()
+        .filter(|call| call.action == "CreateRole")
+        .count()
+}
+
+#[tokio::test]
+async fn writes_of_statuses_that_are_refused_make_no_role_late_and_cost_no_call() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "refusing-api", 1).await?;
+    let api = SlowApi::start(&s.world.plane, &s.dir).await?;
+    let kubeconfig = api.kubeconfig.display().to_string();
+    s.start_controller_with(&[("KUBECONFIG", &kubeconfig)])?;
+    s.unlock().await?;
+    s.apply(&s.role("before", json!({}))).await?;
+    s.role_is("before", "True", "InSync").await?;
+    let before = s.calls(0, 0).await?.total;
+    api.refuses(true);
+    let roles: Vec<_> = (0..30)
+        .map(|n| s.role(&format!("app-{n:02}"), json!({})))
+        .collect();
+    s.apply(&json!({"apiVersion": "v1", "kind": "List", "items": roles}))
+        .await?;
+    until("all roles in AWS", || async {
+        let owned = s.owned_roles(0).await.map_err(|e| e.to_string())?;
+        if owned.len() == 31 {
+            Ok(())
+        } else {
+            Err(format!("{} roles", owned.len()))
+        }
+    })
+    .await?;
+    let refused = api.kept().0;
+    ensure!(refused >= 30, "each role's status was refused: {refused}");
+    let calls = s.calls(0, before).await?;
+    ensure!(created(&calls) == 30, "{calls:?}");
+    api.refuses(false);
+    for n in 0..30 {
+        s.role_is(&format!("app-{n:02}"), "True", "InSync").await?;
+    }
+    let calls = s.calls(0, before).await?;
+    ensure!(created(&calls) == 30, "no role was made twice: {calls:?}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! An API server whose writes of statuses do not answer, in front of the real one.
+//! An API server whose writes of statuses get no answer or a refusal, in front of the real one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::control_plane::ControlPlane;
 /// The largest request that is passed on.
 const MOST: usize = 16 * 1024 * 1024;
 
-/// Passes all requests on, and keeps writes of statuses while it [`Self::hangs`]. It ends with the runtime that it was made on.
+/// Passes all requests on, and keeps writes of statuses while it [`Self::hangs`], or answers them with 503 while it [`Self::refuses`]. It ends with the runtime that it was made on.
 #[derive(Debug)]
 pub struct SlowApi {
     /// A kubeconfig of the controller's user for it.
@@ -31,6 +31,7 @@ struct Kept {
     url: String,
     client: reqwest::Client,
     hangs: AtomicBool,
+    refuses: AtomicBool,
     /// Writes that came and were kept.
     came: AtomicUsize,
     /// Those that the client gave up.
@@ -51,6 +52,7 @@ impl SlowApi {
                 .tls_danger_accept_invalid_certs(true)
                 .build()?,
             hangs: AtomicBool::new(false),
+            refuses: AtomicBool::new(false),
             came: AtomicUsize::new(0),
             left: AtomicUsize::new(0),
             released: Notify::new(),
@@ -66,6 +68,11 @@ impl SlowApi {
     pub fn hangs(&self, hangs: bool) {
         self.state.hangs.store(hangs, Ordering::SeqCst);
         self.state.released.notify_waiters();
+    }
+
+    /// From now on writes of statuses are answered with 503, or no longer.
+    pub fn refuses(&self, refuses: bool) {
+        self.state.refuses.store(refuses, Ordering::SeqCst);
     }
 
     /// How many writes were kept, and how many of these the client has given up.
@@ -88,6 +95,10 @@ impl Drop for Waiting<'_> {
 
 async fn pass_on(State(kept): State<Arc<Kept>>, request: Request) -> Response {
     if request.method() == Method::PATCH && request.uri().path().ends_with("/status") {
+        if kept.refuses.load(Ordering::SeqCst) {
+            kept.came.fetch_add(1, Ordering::SeqCst);
+            return (StatusCode::SERVICE_UNAVAILABLE, "no statuses today").into_response();
+        }
         while kept.hangs.load(Ordering::SeqCst) {
             kept.came.fetch_add(1, Ordering::SeqCst);
             let mut waiting = Waiting(&kept, false);
