@@ -45,6 +45,9 @@ pub const TAG_PREFIX: &str = "iam.rolectl.dev/";
 pub const PROFILE_TAG: &str = "iam.rolectl.dev/instance-profile";
 /// Annotation that asks for a fresh look at AWS, whatever its value.
 pub const RECONCILE_ANNOTATION: &str = "iam.rolectl.dev/reconcile";
+/// Annotation on an `AwsAccount` that names `IamRole`s whose deletion no longer waits for the account: a JSON list of objects with
+/// `namespace`, `name` and `uid`. `rolectl forget` writes it.
+pub const FORGET_ANNOTATION: &str = "iam.rolectl.dev/forget";
 /// Type of the Secret that holds a session.
 pub const SESSION_SECRET_TYPE: &str = "iam.rolectl.dev/mfa-session";
 

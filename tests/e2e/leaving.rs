@@ -7,6 +7,8 @@ use rolectl_tests::scenario::Scenario;
 use rolectl_tests::wait::until;
 use serde_json::json;
 
+use crate::hostile::Tenant;
+
 async fn scenario() -> Result<Scenario<'static>> {
     Scenario::shared(crate::world().await?, "leaving", 2).await
 }
@@ -384,4 +386,111 @@ async fn an_instance_profile_comes_and_goes_while_reads_trail_writes() -> Result
         "a profile was left behind"
     );
     Ok(())
+}
+
+#[tokio::test]
+async fn a_deletion_waits_for_a_closed_account_until_its_owner_has_it_forgotten() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "closed", 2).await?;
+    let tenant = Tenant::of(&s).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({}))).await?;
+    s.role_is("app", "True", "InSync").await?;
+    // Nobody can assume a role there any more.
+    s.change_account(1, json!({"assumeRole": {"name": "closed"}}))
+        .await?;
+    s.account_is(1, "AccessDenied").await?;
+    let forget = [
+        "forget",
+        "role/app",
+        "-n",
+        "closed",
+        "--account",
+        "closed-1",
+        "--yes",
+    ];
+    let output = s.rolectl_as("admin", &forget, &[]).await?;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(
+        output.status.code() == Some(1) && error.contains("IamRole closed/app is not being deleted"),
+        "{error}"
+    );
+    let app = s.role_is("app", "False", "AccessDenied").await?;
+    s.world
+        .plane
+        .kubectl(&["delete", "iamrole", "app", "-n", "closed", "--wait=false"])
+        .await?;
+    s.role_tells("app", "deletion waits: ").await?;
+    let is_left = async || Ok::<_, String>(s.in_aws(0, "app").await.map_err(|e| e.to_string())?.is_some());
+    until("the role to go where it can", || async {
+        if is_left().await? {
+            Err("it is there".to_owned())
+        } else {
+            Ok(())
+        }
+    })
+    .await?;
+
+    // Whoever may delete the object may not leave its role behind.
+    let output = s.rolectl_as(&tenant.user, &forget, &[]).await?;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(
+        output.status.code() == Some(1) && error.contains("does not let you"),
+        "{error}"
+    );
+    // An entry for an object that was there before has no effect.
+    let entry = |uid: &str| json!([{"namespace": "closed", "name": "app", "uid": uid}]).to_string();
+    let annotation = format!("iam.rolectl.dev/forget={}", entry("another"));
+    s.world
+        .plane
+        .kubectl(&["annotate", "awsaccount", "closed-1", &annotation])
+        .await?;
+    s.look_again("app").await?;
+    s.role_tells("app", "deletion waits: ").await?;
+
+    let output = s.rolectl_as("admin", &forget, &[]).await?;
+    let shown = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    ensure!(output.status.success(), "{shown}");
+    ensure!(
+        shown.contains("IamRole closed/app: AwsAccount closed-1 forgotten"),
+        "{shown}"
+    );
+    s.world
+        .plane
+        .kubectl(&[
+            "wait",
+            "--for=delete",
+            "iamrole/app",
+            "-n",
+            "closed",
+            "--timeout=60s",
+        ])
+        .await?;
+    let account = s
+        .world
+        .plane
+        .kubectl(&["get", "awsaccount", "closed-1", "-o", "yaml"])
+        .await?;
+    let uid = app.metadata.uid.unwrap_or_default();
+    ensure!(
+        account.contains(&uid) && !account.contains("another"),
+        "{account}"
+    );
+    ensure!(s.in_aws(1, "app").await?.is_some(), "nothing was deleted there");
+    until("the event", || async {
+        let reasons = s
+            .event_reasons("closed", "app")
+            .await
+            .map_err(|e| e.to_string())?;
+        if reasons.iter().any(|reason| reason == "Forgotten") {
+            Ok(())
+        } else {
+            Err(format!("{reasons:?}"))
+        }
+    })
+    .await
 }

@@ -22,6 +22,7 @@
 pub mod arn;
 pub mod bounded;
 pub mod conditions;
+pub mod forget;
 pub mod glob;
 pub mod names;
 pub mod policy;

@@ -9,7 +9,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
-use rolectl_crds::{AwsAccount, AwsAccountStatus, IamRole, Quotas, Reason, RoleCounts};
+use rolectl_crds::{AwsAccount, AwsAccountStatus, FORGET_ANNOTATION, IamRole, Quotas, Reason, RoleCounts};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -22,6 +22,7 @@ use rolectl_aws::error::Class;
 use rolectl_aws::session::{OpenSession, SessionState};
 use rolectl_aws::sweep::{quotas, sweep};
 use rolectl_core::conditions::{Truth, Verdict, conditions, ready_reason};
+use rolectl_core::forget::forgotten;
 use rolectl_core::names::{full_name, name_in_aws};
 use rolectl_core::role::guardrails::warnings;
 use rolectl_core::selection::may_admit;
@@ -55,6 +56,7 @@ pub async fn reconcile(object: Arc<AwsAccount>, context: Shared) -> Result<Actio
         return Ok(Action::await_change());
     }
     find_acting(&object, &context);
+    wake_forgotten(&object, &context);
     let api: Api<AwsAccount> = Api::all(context.client.clone());
     if object.metadata.deletion_timestamp.is_some() {
         if let_go(&object, &context, &api).await? {
@@ -86,6 +88,18 @@ fn find_acting(object: &AwsAccount, context: &Context) {
     }
     for role in context.roles_of(object) {
         context.wake_role(ObjectRef::from_obj(&*role));
+    }
+}
+
+/// Wakes the roles that wait for this account and no longer have to, once for each value of the annotation that says so.
+fn wake_forgotten(object: &AwsAccount, context: &Context) {
+    let value = object.annotations().get(FORGET_ANNOTATION);
+    let hash = context.hash(value);
+    if context.progress(&object.name_any(), |p| p.forgets.replace(hash)) == Some(hash) {
+        return;
+    }
+    for entry in forgotten(object) {
+        context.wake_role(ObjectRef::new(&entry.name).within(&entry.namespace));
     }
 }
 

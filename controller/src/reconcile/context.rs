@@ -147,6 +147,8 @@ pub struct AccountProgress {
     pub wanted: bool,
     /// Hash of the account's reconcile annotation.
     pub forced: Option<u64>,
+    /// Hash of the annotation that names roles to forget.
+    pub forgets: Option<u64>,
     /// When the last sweep that a user asked for was due.
     pub requested: Option<Instant>,
     /// Number of the session that the snapshot was made on.

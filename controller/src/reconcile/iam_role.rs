@@ -19,8 +19,8 @@ use kube::{Api, ResourceExt as _};
 use litemap::LiteMap;
 use parking_lot::Mutex;
 use rolectl_crds::{
-    AccountStatus, AwsAccount, DeletionPolicy, DriftPolicy, Ensure, FINALIZER, IamRole, IamRoleStatus,
-    MfaSession, RECONCILE_ANNOTATION, Reason,
+    AccountStatus, AwsAccount, DeletionPolicy, DriftPolicy, Ensure, FINALIZER, FORGET_ANNOTATION, IamRole,
+    IamRoleStatus, MfaSession, RECONCILE_ANNOTATION, Reason,
 };
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -35,6 +35,7 @@ use rolectl_aws::error::{AwsFailure, Class};
 use rolectl_aws::session::{OpenSession, SessionState};
 use rolectl_core::bounded::clip;
 use rolectl_core::conditions::ready_reason;
+use rolectl_core::forget::forgets;
 use rolectl_core::names::{full_name, name_in_aws};
 use rolectl_core::role::admission::{
     AccountCase, Admission, Applicant, check_access, deletion_policy, forbids_removal, works_through,
@@ -1304,8 +1305,8 @@ impl<'a> Work<'a> {
         let mut accounts = self.resolve().0;
         accounts.extend(self.leaving(&accounts));
         let (removed, accounts): (Vec<_>, Vec<_>) = accounts.into_iter().partition(|account| {
-            self.context
-                .is_removed(&self.key, &account.name_any(), &self.owner)
+            let name = account.name_any();
+            forgets(account, self.role) || self.context.is_removed(&self.key, &name, &self.owner)
         });
         let removed: Vec<AccountStatus> = removed.iter().map(|account| self.removed(account)).collect();
         let done_before = removed
@@ -1345,6 +1346,7 @@ impl<'a> Work<'a> {
             }
             let api: Api<IamRole> = self.context.api_of(self.role);
             self.context.set_finalizer(&api, self.role, false).await?;
+            self.tell_forgotten();
             return Ok(Action::await_change());
         }
         let mut left = left.into_iter().map(deleting).collect::<Vec<_>>();
@@ -1352,6 +1354,27 @@ impl<'a> Work<'a> {
         left.extend(removed);
         self.report(left, &done).await?;
         Ok(action)
+    }
+
+    /// Tells of the accounts that the deletion has not waited for: the role may still be there.
+    fn tell_forgotten(&self) {
+        let accounts = &self.context.stores.accounts;
+        for account in accounts.state_filter(|account| forgets(account, self.role)) {
+            let (name, id, role_name) = (account.name_any(), &account.spec.account_id, self.role_name());
+            let note = format!(
+                "{name}: not waited for, as the annotation {FORGET_ANNOTATION} of the AwsAccount says. Role {role_name} may still be in AWS account {id}, with the owner tag {}",
+                self.owner
+            );
+            tracing::warn!(role = %self.key, account = name, note, "forgotten");
+            events::publish(
+                self.context,
+                self.role,
+                EventType::Warning,
+                "Forgotten",
+                "Remove",
+                &note,
+            );
+        }
     }
 
     /// How many of our accounts, beside those that the object mentions, can be read and were not read by this process yet.

@@ -22,7 +22,8 @@ use std::process::ExitCode;
 use anstream::eprintln;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use commands::{
-    apply, bootstrap, explain, get, import, lint, lock, plan, policy, shell, status, unlock, version, whoami,
+    apply, bootstrap, explain, forget, get, import, lint, lock, plan, policy, shell, status, unlock, version,
+    whoami,
 };
 
 /// Keep AWS IAM roles right in many accounts, on credentials that only your MFA code unlocks.
@@ -48,6 +49,7 @@ enum Verb {
     Plan(plan::Plan),
     Apply(apply::Apply),
     Destroy(apply::Destroy),
+    Forget(forget::Forget),
     Import(import::Import),
     Bootstrap(bootstrap::Bootstrap),
     Lint(lint::Lint),
@@ -89,6 +91,7 @@ async fn main() -> ExitCode {
         Verb::Plan(plan) => plan.run(&cluster).await,
         Verb::Apply(apply) => apply.run(&cluster).await,
         Verb::Destroy(destroy) => destroy.run(&cluster).await,
+        Verb::Forget(forget) => forget.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Lint(lint) => lint.run(),
         Verb::Policy(policy) => policy.run(),
         Verb::Explain(explain) => explain.run().map(|()| ExitCode::SUCCESS),

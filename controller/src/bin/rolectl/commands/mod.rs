@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod bootstrap;
 pub mod explain;
+pub mod forget;
 pub mod get;
 pub mod import;
 pub mod lint;
