@@ -701,7 +701,11 @@ mod tests {
 
     fn account(requests_per_second: u32, burst: u32) -> Arc<Account> {
         let spec = serde_json::json!({"accountId": "222222222222", "requestsPerSecond": requests_per_second, "burst": burst});
-        let surroundings = Surroundings {
+        Account::new("dev", serde_json::from_value(spec).unwrap(), surroundings())
+    }
+
+    fn surroundings() -> Surroundings {
+        Surroundings {
             aws: SdkAws::new(SdkConfig::builder().build()),
             shutdown: CancellationToken::new(),
             tenure: Tenure::forever(),
@@ -709,8 +713,7 @@ mod tests {
             observer: Arc::new(()),
             namespace: "rolectl-system".to_owned(),
             owner_prefix: "c/".to_owned(),
-        };
-        Account::new("dev", serde_json::from_value(spec).unwrap(), surroundings)
+        }
     }
 
     #[tokio::test]
@@ -752,6 +755,23 @@ mod tests {
             writer.must_stop(),
             Some(AccountError::Withdrawn("AwsAccount dev is suspended".to_owned()))
         );
+    }
+
+    #[tokio::test]
+    async fn of_all_objects_that_describe_an_account_the_strictest_limit_of_roles_counts() {
+        let spec = serde_json::json!({"accountId": "222222222222", "guardrails": {"maxRoles": 2}});
+        let account = Account::new("dev", serde_json::from_value(spec).unwrap(), surroundings());
+        for (others, most) in [(None, 2), (Some(1), 1), (Some(9), 2), (Some(0), 0)] {
+            account.limit_roles(others);
+            let names = ["a", "b", "c"];
+            let made: Vec<_> = names
+                .iter()
+                .map_while(|name| account.reserve(name, false).ok())
+                .collect();
+            assert_eq!(made.len(), most, "{others:?}");
+            let full = account.reserve("d", false).unwrap_err();
+            assert_eq!(full.reason(), Reason::GuardrailViolated, "{others:?}");
+        }
     }
 
     #[test]

@@ -89,7 +89,8 @@ impl Claim {
 pub enum Full {
     /// By the account's guardrails.
     #[error(
-        "the account lets rolectl manage at most {limit} roles (guardrails.maxRoles) and has {count}: delete some, or have its owner raise the limit"
+        "the account lets rolectl manage at most {} (guardrails.maxRoles) and has {count}: delete some, or have its owner raise the limit",
+        roles(*limit)
     )]
     Guardrail {
         /// The most.
@@ -99,7 +100,8 @@ pub enum Full {
     },
     /// By AWS.
     #[error(
-        "RolesQuota of the account is {limit} roles and it has {count}: delete some, or have the quota raised"
+        "RolesQuota of the account is {} and it has {count}: delete some, or have the quota raised",
+        roles(*limit)
     )]
     Quota {
         /// The most.
@@ -107,6 +109,10 @@ pub enum Full {
         /// How many there are, those under way included.
         count: u32,
     },
+}
+
+fn roles(count: u32) -> String {
+    format!("{count} {}", if count == 1 { "role" } else { "roles" })
 }
 
 impl Full {
