@@ -149,12 +149,17 @@ impl AccountCase<'_> {
         observed: Option<&ObservedRole>,
     ) -> Option<&'r Applicant<'a>> {
         // Who has the role comes before who is older: else neither could continue, since the role carries one owner's tag
-        // only. Creation times are whole seconds, so the uid decides between equal ones. Objects of files have neither: of
-        // two that want one name both are refused.
+        // only. Creation times are whole seconds, so the uid decides between equal ones. Objects of files have neither: they
+        // would be the youngest, and of two that want one name both are refused.
         let rank = |applicant: &Applicant<'_>| {
             let metadata = &applicant.role.metadata;
             let created = metadata.creation_timestamp.as_ref().map(|t| t.0);
-            (!applicant.has(observed), created, metadata.uid.clone())
+            (
+                !applicant.has(observed),
+                created.is_none(),
+                created,
+                metadata.uid.clone(),
+            )
         };
         let mine = rank(applicant);
         rivals
@@ -691,6 +696,13 @@ mod tests {
         for (mine, rival) in [(&one, &other), (&other, &one)] {
             assert!(first(&applicant(mine, true), &[applicant(rival, true)], None).is_some());
         }
+        // One that is in the cluster is older.
+        let there = made_in(5, "there", |_| {});
+        assert_eq!(
+            first(&applicant(&there, true), &[applicant(&one, true)], None),
+            None
+        );
+        assert!(first(&applicant(&one, true), &[applicant(&there, true)], None).is_some());
     }
 
     #[test]

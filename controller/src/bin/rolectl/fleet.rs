@@ -528,7 +528,7 @@ fn parsed<K: DeserializeOwned>(found: &Found) -> Result<K, Failure> {
     })
 }
 
-/// What the files do not have. Of roles that are in both, the cluster's status is taken: it remembers their ids. Returns the
+/// What the files do not have. Of roles that are in both, the cluster's status, uid and age are taken. Returns the
 /// name that the controller gives the cluster in owner tags, preferably that of an account which the roles name.
 async fn from_cluster(
     inventory: &mut Inventory,
@@ -541,7 +541,12 @@ async fn from_cluster(
             .iter_mut()
             .find(|r| full_name(r) == full_name(&role));
         match same {
-            Some(ours) => ours.status = role.status,
+            Some(ours) => {
+                ours.status = role.status;
+                // Of namesakes the older one comes first.
+                ours.metadata.uid = role.metadata.uid;
+                ours.metadata.creation_timestamp = role.metadata.creation_timestamp;
+            }
             None if roles_too => inventory.roles.push(role),
             None => {}
         }
