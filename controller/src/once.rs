@@ -12,7 +12,7 @@ use kube::ResourceExt as _;
 use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, MfaSession, Reason};
 use std::time::Instant;
 
-use rolectl_aws::account::{Account, AccountError, Surroundings, Writer};
+use rolectl_aws::account::{Account, AccountEnvironment, AccountError, Writer};
 use rolectl_aws::apply::{Applied, apply, verify};
 use rolectl_aws::clock::now;
 use rolectl_aws::error::{AwsFailure, Class};
@@ -124,10 +124,10 @@ impl Inventory {
         &self,
         account: &AwsAccount,
         session: &OpenSession,
-        surroundings: Surroundings,
+        environment: AccountEnvironment,
         all: bool,
     ) -> Result<Arc<Account>, AccountError> {
-        let live = Account::new(&account.name_any(), account.spec.clone(), surroundings);
+        let live = Account::new(&account.name_any(), account.spec.clone(), environment);
         let iam = live.iam(session, Timestamp::now(), None).await?;
         let start = live.snapshot.lock().begin_sweep(now());
         match quotas(&live, &*iam).await {

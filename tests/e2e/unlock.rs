@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use rolectl_aws::session::Material;
+use rolectl_aws::session::SessionSecret;
 use rolectl_crds::{MfaSession, Phase};
 use rolectl_tests::scenario::{Operator, Scenario, key_env};
 use rolectl_tests::tools::{Tools, root};
@@ -387,7 +387,7 @@ async fn revoking_ends_every_session_that_was_begun_before() -> Result<()> {
     s.account_is(0, "InSync").await?;
     // Whoever has the Secret has this.
     let api: Api<Secret> = Api::namespaced(s.client.clone(), &s.system());
-    let stolen = Material::from_secret(api.get(&s.secret()).await?)?;
+    let stolen = SessionSecret::from_secret(api.get(&s.secret()).await?)?;
     let assume = async || {
         let sts = s.world.double.sts(stolen.credentials());
         let role = format!("arn:aws:iam::{}:role/rolectl", s.targets[0].1);

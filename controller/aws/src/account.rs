@@ -1,4 +1,4 @@
-//! One target account: assumed on a session, called at its own pace, known by its snapshot.
+//! One target account: assumed on a session, called at its own rate, and known by its snapshot.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -20,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::api::{Answer, AssumeRole, Aws, CallObserver, Iam};
-use crate::bucket::{Bucket, Lane};
+use crate::bucket::{Bucket, Priority};
 use crate::error::{AwsFailure, Class};
+use crate::lease_term::{ANSWER_TIMEOUT, LeaseTerm};
 use crate::session::OpenSession;
 use crate::spans;
-use crate::tenure::{ANSWER, Tenure};
 use rolectl_core::arn::{arn_account, arn_partition};
 use rolectl_core::names::shortened;
 use rolectl_core::role::{ObservedRole, Plan};
@@ -53,8 +53,8 @@ pub struct Account {
     bucket: Bucket,
     /// By role session name. A lock of its own each, so that a hundred waiting roles cost one `AssumeRole`.
     assumed: Mutex<HashMap<String, Arc<Slot>>>,
-    surroundings: Surroundings,
-    /// The term of the tenure in which this was made. What is known from another is of no use.
+    environment: AccountEnvironment,
+    /// Number of the lease term in which this was made. What was seen in another term may be out of date.
     term: Option<u64>,
     /// Of the session that the account works on.
     session_ended: Mutex<CancellationToken>,
@@ -66,13 +66,13 @@ pub struct Account {
 
 /// What an account has from the process that it lives in.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct AccountEnvironment {
     /// Makes clients.
     pub aws: Arc<dyn Aws>,
     /// Cancelled when the process goes down.
     pub shutdown: CancellationToken,
     /// Whether this process may call here.
-    pub tenure: Tenure,
+    pub lease_term: LeaseTerm,
     /// As many calls as may be under way at a time, in all accounts together.
     pub in_flight: Arc<Semaphore>,
     /// Counts the calls.
@@ -159,7 +159,7 @@ impl<'a> Writer<'a> {
 
     /// Why no new call may begin.
     pub fn must_stop(&self) -> Option<AccountError> {
-        self.account.pace(Some(self.permit)).must_stop()
+        self.account.scope(Some(self.permit)).must_stop()
     }
 
     /// Makes one IAM call in its turn, if it is still permitted then.
@@ -172,7 +172,7 @@ impl<'a> Writer<'a> {
         T: Send + 'c,
     {
         self.account
-            .call_with(Some(self.permit), Lane::Change, operation, call)
+            .call_with(Some(self.permit), Priority::Change, operation, call)
     }
 }
 
@@ -204,16 +204,16 @@ impl AccountError {
 
 impl Account {
     /// An account that was not called yet.
-    pub fn new(name: &str, spec: AwsAccountSpec, surroundings: Surroundings) -> Arc<Self> {
+    pub fn new(name: &str, spec: AwsAccountSpec, environment: AccountEnvironment) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             bucket: Bucket::new(spec.requests_per_second, spec.burst),
-            snapshot: Mutex::new(Snapshot::new(&surroundings.owner_prefix)),
+            snapshot: Mutex::new(Snapshot::new(&environment.owner_prefix)),
             quotas: Mutex::default(),
             assumed: Mutex::default(),
-            term: surroundings.tenure.term(),
+            term: environment.lease_term.term(),
             spec,
-            surroundings,
+            environment,
             session_ended: Mutex::default(),
             role_limit: Mutex::default(),
             retired: AtomicBool::new(false),
@@ -233,12 +233,12 @@ impl Account {
     /// Whether it is ours to call, without a break since this was made.
     pub fn is_held(&self) -> bool {
         let retired = self.retired.load(Ordering::Relaxed);
-        !retired && self.term.is_some() && self.surroundings.tenure.term() == self.term
+        !retired && self.term.is_some() && self.environment.lease_term.term() == self.term
     }
 
     /// How this account's own calls are made.
-    fn pace<'a>(&'a self, permit: Option<Permit<'a>>) -> Pace<'a> {
-        Pace {
+    fn scope<'a>(&'a self, permit: Option<Permit<'a>>) -> CallScope<'a> {
+        CallScope {
             account: self,
             permit,
             bucket: &self.bucket,
@@ -263,7 +263,7 @@ impl Account {
     ) -> Result<Arc<dyn Iam>, AccountError> {
         *self.session_ended.lock() = session.ended.clone();
         let own = writer.filter(|_| self.spec.assume_role.as_ref().is_some_and(|r| r.session_per_role));
-        let (namespace, name) = own.unwrap_or((&self.surroundings.namespace, &self.name));
+        let (namespace, name) = own.unwrap_or((&self.environment.namespace, &self.name));
         let session_name = session_name(namespace, name);
         let slot = self.slot(&session_name, now);
         // Held across the call on purpose: who waits for it needs no call.
@@ -275,12 +275,12 @@ impl Account {
             return Ok(a.iam.clone());
         }
         let (credentials, expires_at) = self.assume(session, &session_name).await?;
-        let bound = Bound {
+        let bound = SessionBound {
             credentials,
             ended: session.ended.clone(),
         };
         let bound = SharedCredentialsProvider::new(bound);
-        let iam = self.surroundings.aws.iam(bound, &self.spec.partition)?;
+        let iam = self.environment.aws.iam(bound, &self.spec.partition)?;
         *assumed = Some(Assumed {
             iam: iam.clone(),
             expires_at,
@@ -343,7 +343,7 @@ impl Account {
         is_ours: bool,
     ) -> Result<Option<Reservation>, Full> {
         // One that carries our cluster's tag has its place already.
-        let prefix = &self.surroundings.owner_prefix;
+        let prefix = &self.environment.owner_prefix;
         let counted = |o: &ObservedRole| o.tags.get(OWNER_TAG).is_some_and(|tag| tag.starts_with(prefix));
         let adopts = observed.is_some_and(|o| !is_ours && !counted(o));
         if plan.creates() || adopts {
@@ -381,13 +381,13 @@ impl Account {
         let Some(role) = &self.spec.assume_role else {
             // The session's own account. AWS has confirmed whose session it is.
             self.check_account(session.account_id())?;
-            return Ok((session.material.credentials(), session.expires_at));
+            return Ok((session.session_secret.credentials(), session.expires_at));
         };
         let sts = match self.spec.region.as_deref() {
             None => session.sts.clone(),
             region => {
-                let credentials = session.material.credentials();
-                self.surroundings.aws.sts(credentials, partition, region)?
+                let credentials = session.session_secret.credentials();
+                self.environment.aws.sts(credentials, partition, region)?
             }
         };
         let request = AssumeRole {
@@ -398,15 +398,15 @@ impl Account {
             source_identity: role.source_identity.then(|| session.user_name().to_owned()),
         };
         // It counts against the session's account, and is shared by all who assume on the session.
-        let pace = Pace {
+        let scope = CallScope {
             bucket: &session.bucket,
             ended: session.ended.clone(),
             account: self,
             permit: None,
         };
         let began = Instant::now();
-        let answer = match pace
-            .call(Lane::Change, "AssumeRole", sts.assume_role(request))
+        let answer = match scope
+            .call(Priority::Change, "AssumeRole", sts.assume_role(request))
             .await
         {
             Ok(answer) => answer,
@@ -461,14 +461,14 @@ impl Account {
             return answer.clone().map_err(AccountError::from);
         }
         let at = Instant::now();
-        let pace = Pace {
+        let scope = CallScope {
             bucket: &session.bucket,
             ended: session.ended.clone(),
             account: self,
             permit: None,
         };
         let request = session.sts.get_caller_identity();
-        let answer = pace.call(Lane::Change, "GetCallerIdentity", request).await;
+        let answer = scope.call(Priority::Change, "GetCallerIdentity", request).await;
         let answer = answer.map(|_| ());
         match &answer {
             Ok(()) => *checked = Some((at, Ok(()))),
@@ -503,26 +503,26 @@ impl Account {
     where
         T: Send + 'a,
     {
-        self.call_in(Lane::Change, operation, call)
+        self.call_at(Priority::Change, operation, call)
     }
 
     /// The same, and a sweep's call gives way to others.
-    pub fn call_in<'a, T>(
+    pub fn call_at<'a, T>(
         &'a self,
-        lane: Lane,
+        priority: Priority,
         operation: &'static str,
         call: impl Future<Output = Answer<T>> + Send + 'a,
     ) -> BoxFuture<'a, Answer<T>>
     where
         T: Send + 'a,
     {
-        self.call_with(None, lane, operation, call)
+        self.call_with(None, priority, operation, call)
     }
 
     fn call_with<'a, T>(
         &'a self,
         permit: Option<Permit<'a>>,
-        lane: Lane,
+        priority: Priority,
         operation: &'static str,
         call: impl Future<Output = Answer<T>> + Send + 'a,
     ) -> BoxFuture<'a, Answer<T>>
@@ -531,7 +531,7 @@ impl Account {
     {
         let call = Box::pin(call);
         Box::pin(async move {
-            match self.pace(permit).call(lane, operation, call).await {
+            match self.scope(permit).call(priority, operation, call).await {
                 Ok(value) => Ok(value),
                 Err(AccountError::Aws(failure)) => Err(failure),
                 Err(other) => Err(AwsFailure::not_made(operation, &other)),
@@ -543,14 +543,14 @@ impl Account {
 /// Credentials that are used only while the session lasts from which they come. A change that is under way when the session is
 /// locked or replaced keeps its client: its next call fails.
 #[derive(Debug)]
-pub(super) struct Bound {
+pub(super) struct SessionBound {
     /// Of the role that was assumed on the session, or the session's own.
     pub(super) credentials: Credentials,
     /// The session's.
     pub(super) ended: CancellationToken,
 }
 
-impl ProvideCredentials for Bound {
+impl ProvideCredentials for SessionBound {
     fn provide_credentials<'a>(&'a self) -> ProvidedCredentials<'a>
     where
         Self: 'a,
@@ -566,16 +566,16 @@ impl ProvideCredentials for Bound {
 }
 
 /// How a call is made: in whose turn, and as long as what lasts.
-struct Pace<'a> {
+struct CallScope<'a> {
     account: &'a Account,
     permit: Option<Permit<'a>>,
     bucket: &'a Bucket,
     ended: CancellationToken,
 }
 
-impl Pace<'_> {
+impl CallScope<'_> {
     fn must_stop(&self) -> Option<AccountError> {
-        let process = &self.account.surroundings;
+        let process = &self.account.environment;
         if process.shutdown.is_cancelled() {
             Some(AccountError::Shutdown)
         } else if !self.account.is_held() {
@@ -604,19 +604,19 @@ impl Pace<'_> {
     /// wait, never the call.
     async fn call<T>(
         &self,
-        lane: Lane,
+        priority: Priority,
         operation: &'static str,
         call: impl Future<Output = Answer<T>>,
     ) -> Result<T, AccountError> {
-        let surroundings = &self.account.surroundings;
+        let environment = &self.account.environment;
         let turn = async {
-            self.bucket.turn(lane).await;
+            self.bucket.turn(priority).await;
             // Never closed. In turn, so that no account is kept waiting by another's many roles for ever.
-            surroundings.in_flight.acquire().await
+            environment.in_flight.acquire().await
         };
         let _place = tokio::select! {
             biased;
-            () = surroundings.shutdown.cancelled() => return Err(AccountError::Shutdown),
+            () = environment.shutdown.cancelled() => return Err(AccountError::Shutdown),
             () = self.ended.cancelled() => return Err(AccountError::SessionEnded),
             why = self.withdrawn() => return Err(AccountError::Withdrawn(why)),
             place = turn => place,
@@ -629,10 +629,10 @@ impl Pace<'_> {
         tracing::debug!(operation, "calling AWS");
         let span = spans::aws_call(operation, &self.account.name, &self.account.spec.account_id);
         let call = call.instrument(span.clone());
-        let result = match lane {
+        let result = match priority {
             // Whatever a sweep reads, and however late, changes nothing.
-            Lane::Sweep => Ok(call.await),
-            Lane::Change => tokio::time::timeout(ANSWER, call).await,
+            Priority::Sweep => Ok(call.await),
+            Priority::Change => tokio::time::timeout(ANSWER_TIMEOUT, call).await,
         };
         let result = match result {
             Ok(Ok(value)) => {
@@ -643,7 +643,7 @@ impl Pace<'_> {
             Err(_) => Err(AwsFailure {
                 operation,
                 code: None,
-                message: format!("no answer within {} s", ANSWER.as_secs()),
+                message: format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()),
                 class: Class::Transient,
             }),
         };
@@ -653,7 +653,7 @@ impl Pace<'_> {
         if result.is_err() {
             spans::failed(&span, Some(outcome));
         }
-        surroundings.observer.called(
+        environment.observer.called(
             &self.account.name,
             operation,
             outcome,
@@ -701,14 +701,14 @@ mod tests {
 
     fn account(requests_per_second: u32, burst: u32) -> Arc<Account> {
         let spec = serde_json::json!({"accountId": "222222222222", "requestsPerSecond": requests_per_second, "burst": burst});
-        Account::new("dev", serde_json::from_value(spec).unwrap(), surroundings())
+        Account::new("dev", serde_json::from_value(spec).unwrap(), environment())
     }
 
-    fn surroundings() -> Surroundings {
-        Surroundings {
+    fn environment() -> AccountEnvironment {
+        AccountEnvironment {
             aws: SdkAws::new(SdkConfig::builder().build()),
             shutdown: CancellationToken::new(),
-            tenure: Tenure::forever(),
+            lease_term: LeaseTerm::forever(),
             in_flight: Arc::new(Semaphore::new(10)),
             observer: Arc::new(()),
             namespace: "rolectl-system".to_owned(),
@@ -720,7 +720,7 @@ mod tests {
     async fn a_call_that_is_forbidden_while_it_waits_for_its_turn_is_never_made() {
         // The second call has its turn after 1000 s.
         let account = account(1, 1);
-        account.bucket.turn(Lane::Change).await;
+        account.bucket.turn(Priority::Change).await;
         for _ in 0..1000 {
             account.bucket.turn_given_out();
         }
@@ -760,7 +760,7 @@ mod tests {
     #[tokio::test]
     async fn of_all_objects_that_describe_an_account_the_strictest_limit_of_roles_counts() {
         let spec = serde_json::json!({"accountId": "222222222222", "guardrails": {"maxRoles": 2}});
-        let account = Account::new("dev", serde_json::from_value(spec).unwrap(), surroundings());
+        let account = Account::new("dev", serde_json::from_value(spec).unwrap(), environment());
         for (others, most) in [(None, 2), (Some(1), 1), (Some(9), 2), (Some(0), 0)] {
             account.limit_roles(others);
             let names = ["a", "b", "c"];

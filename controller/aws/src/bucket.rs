@@ -14,7 +14,7 @@ pub struct Bucket(Mutex<State>);
 
 /// Who waits for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub enum Priority {
     /// Somebody who changed an object.
     Change,
     /// A sweep: it takes what changes leave, though not for ever.
@@ -56,9 +56,9 @@ impl Bucket {
     }
 
     /// Waits for a turn. Turns are handed out at once and in order, so that waiters do not race.
-    pub async fn turn(&self, lane: Lane) {
+    pub async fn turn(&self, priority: Priority) {
         let began = Instant::now();
-        while lane == Lane::Sweep && began.elapsed() < SWEEP_PATIENCE {
+        while priority == Priority::Sweep && began.elapsed() < SWEEP_PATIENCE {
             let Some(wait) = self.0.lock().until_free(Instant::now()) else {
                 break;
             };
@@ -170,9 +170,9 @@ mod tests {
     #[tokio::test]
     async fn a_turn_that_nobody_takes_is_given_back() {
         let bucket = Bucket::new(1, 1);
-        bucket.turn(Lane::Change).await;
+        bucket.turn(Priority::Change).await;
         for _ in 0..100 {
-            let dropped = tokio::time::timeout(Duration::from_millis(1), bucket.turn(Lane::Change));
+            let dropped = tokio::time::timeout(Duration::from_millis(1), bucket.turn(Priority::Change));
             assert!(dropped.await.is_err());
         }
         let level = bucket.level().1;

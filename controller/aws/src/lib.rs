@@ -3,13 +3,13 @@
 //! ```text
 //! Secret -> session -> account (credentials, bucket, snapshot) -> sweep -> rolectl_core::snapshot
 //!                         ^                                    '-> apply <- rolectl_core::role::Plan
-//!                      tenure                                        |
+//!                    lease term                                      |
 //!                                                                   api <- sdk (the AWS SDK)
 //! ```
 //!
 //! Sessions come from a Secret ([`session`]), each account is assumed on one of them ([`account`]), is read by sweeps only
 //! ([`sweep`], kept in [`rolectl_core::snapshot`]) and written by carrying out plans ([`apply`]). Every call waits for its turn
-//! in the account's token bucket ([`bucket`]) and is made only while this process may call there at all ([`tenure`]). Every
+//! in the account's token bucket ([`bucket`]) and is made only while this process may call there at all ([`lease_term`]). Every
 //! failure is classed in [`error`]. The calls themselves are a trait ([`api`]), made with the AWS SDK in [`sdk`].
 
 pub mod account;
@@ -18,6 +18,7 @@ pub mod apply;
 pub mod bucket;
 pub mod clock;
 pub mod error;
+pub mod lease_term;
 pub mod network;
 pub mod operations;
 pub mod process;
@@ -25,4 +26,3 @@ pub mod sdk;
 pub mod session;
 pub mod spans;
 pub mod sweep;
-pub mod tenure;

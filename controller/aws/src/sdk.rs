@@ -487,7 +487,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::{SdkAws, configured_partition, iam_client, sts_client};
-    use crate::account::Bound;
+    use crate::account::SessionBound;
     use crate::api::Aws as _;
     use crate::error::{AwsFailure, Class};
 
@@ -571,7 +571,7 @@ mod tests {
         let wire = Wire::default();
         let base = wire.base(None).await;
         let ended = CancellationToken::new();
-        let credentials = Bound {
+        let credentials = SessionBound {
             credentials: key(),
             ended: ended.clone(),
         };

@@ -43,7 +43,7 @@ pub mod keys {
 
 /// A session as the Secret holds it. Its credentials never show in Debug output and are zeroed when dropped.
 #[derive(Clone)]
-pub struct Material {
+pub struct SessionSecret {
     /// `AccessKeyId`.
     pub access_key_id: SecretString,
     /// `SecretAccessKey`.
@@ -58,9 +58,9 @@ pub struct Material {
     pub replace: bool,
 }
 
-impl fmt::Debug for Material {
+impl fmt::Debug for SessionSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Material")
+        f.debug_struct("SessionSecret")
             .field("expires_at", &self.expires_at)
             .field("principal_arn", &self.principal_arn)
             .finish_non_exhaustive()
@@ -69,7 +69,7 @@ impl fmt::Debug for Material {
 
 /// Why a Secret holds no session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MaterialError {
+pub enum SessionSecretError {
     /// A key is missing or is not text.
     #[error("Secret {secret} has no usable key {key}: run `rolectl unlock` again")]
     Missing {
@@ -94,49 +94,52 @@ pub enum MaterialError {
     },
 }
 
-impl Material {
+impl SessionSecret {
     /// Reads the Secret, and wipes its own copy.
-    pub fn from_secret(secret: Secret) -> Result<Self, MaterialError> {
+    pub fn from_secret(secret: Secret) -> Result<Self, SessionSecretError> {
         let name = secret.metadata.name.unwrap_or_default();
         let mut data = secret.data.unwrap_or_default();
-        let mut text = |key: &'static str| -> Result<String, MaterialError> {
+        let mut text = |key: &'static str| -> Result<String, SessionSecretError> {
             data.remove(key)
                 .and_then(|ByteString(bytes)| String::from_utf8(bytes).ok())
                 .filter(|text| !text.is_empty())
-                .ok_or_else(|| MaterialError::Missing {
+                .ok_or_else(|| SessionSecretError::Missing {
                     secret: name.clone(),
                     key,
                 })
         };
-        let material = Self {
+        let session_secret = Self {
             access_key_id: text(keys::ACCESS_KEY_ID)?.into(),
             secret_access_key: text(keys::SECRET_ACCESS_KEY)?.into(),
             session_token: text(keys::SESSION_TOKEN)?.into(),
             expires_at: text(keys::EXPIRATION)?
                 .parse()
-                .map_err(|_| MaterialError::Expiration { secret: name.clone() })?,
+                .map_err(|_| SessionSecretError::Expiration { secret: name.clone() })?,
             principal_arn: text(keys::PRINCIPAL_ARN)?,
             replace: text(keys::REPLACE).is_ok_and(|value| value == "true"),
         };
         // Whatever else is wrong, AWS finds out.
         let visible = |secret: &SecretString| secret.expose_secret().bytes().all(|b| b.is_ascii_graphic());
         for (key, right) in [
-            (keys::ACCESS_KEY_ID, visible(&material.access_key_id)),
-            (keys::SECRET_ACCESS_KEY, visible(&material.secret_access_key)),
-            (keys::SESSION_TOKEN, visible(&material.session_token)),
+            (keys::ACCESS_KEY_ID, visible(&session_secret.access_key_id)),
+            (
+                keys::SECRET_ACCESS_KEY,
+                visible(&session_secret.secret_access_key),
+            ),
+            (keys::SESSION_TOKEN, visible(&session_secret.session_token)),
             (
                 keys::PRINCIPAL_ARN,
-                Principal::of(&material.principal_arn) != Principal::Other,
+                Principal::of(&session_secret.principal_arn) != Principal::Other,
             ),
         ] {
             if !right {
-                return Err(MaterialError::Damaged { secret: name, key });
+                return Err(SessionSecretError::Damaged { secret: name, key });
             }
         }
         for ByteString(bytes) in data.values_mut() {
             bytes.zeroize();
         }
-        Ok(material)
+        Ok(session_secret)
     }
 
     /// The Secret's data.
@@ -256,7 +259,7 @@ pub struct OpenSession {
     /// STS on the session's credentials.
     pub sts: Arc<dyn Sts>,
     /// The credentials, for an account that is used directly.
-    pub material: Material,
+    pub session_secret: SessionSecret,
     /// `AssumeRole` counts against the session's account.
     pub bucket: Bucket,
     /// The last time that AWS was asked whether it still accepts the session, and its answer.
@@ -370,21 +373,21 @@ impl Sessions {
     pub fn open(
         &self,
         name: &str,
-        material: Material,
+        session_secret: SessionSecret,
         principal_arn: String,
         sts: Arc<dyn Sts>,
         now: Timestamp,
     ) -> Arc<OpenSession> {
         let mut inner = self.0.write();
         inner.opened += 1;
-        let replaces = material.replace;
+        let replaces = session_secret.replace;
         let open = Arc::new(OpenSession {
             number: inner.opened,
-            expires_at: material.expires_at,
+            expires_at: session_secret.expires_at,
             opened_at: now,
             principal_arn,
             sts,
-            material,
+            session_secret,
             bucket: Bucket::new(ASSUME_ROLE_RATE, ASSUME_ROLE_RATE),
             checked: tokio::sync::Mutex::default(),
             ended: CancellationToken::new(),
@@ -414,18 +417,18 @@ impl Sessions {
     /// AWS refused the session: it is not used again.
     pub fn reject(&self, name: &str, session: &OpenSession, why: &str) {
         session.ended.cancel();
-        self.reject_material(name, session.material.fingerprint(), why);
+        self.reject_secret(name, session.session_secret.fingerprint(), why);
     }
 
     /// AWS refused what the Secret holds: it is not tried again.
-    pub fn reject_material(&self, name: &str, fingerprint: [u8; 32], why: &str) {
+    pub fn reject_secret(&self, name: &str, fingerprint: [u8; 32], why: &str) {
         self.0
             .write()
             .rejected
             .insert(name.to_owned(), (fingerprint, why.to_owned()));
     }
 
-    /// Why AWS refused this material, if it did.
+    /// Why AWS refused this session, if it did.
     pub fn rejection(&self, name: &str, fingerprint: [u8; 32]) -> Option<String> {
         self.0
             .read()
@@ -467,28 +470,28 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_with_all_keys_is_a_session_and_its_debug_output_shows_no_credential() {
-        let material = Material::from_secret(secret(FULL)).unwrap();
+        let session_secret = SessionSecret::from_secret(secret(FULL)).unwrap();
         let base = crate::sdk::base_config().await;
-        let sts = Arc::new(crate::sdk::sts_client(&base, material.credentials(), "aws", None).unwrap());
+        let sts = Arc::new(crate::sdk::sts_client(&base, session_secret.credentials(), "aws", None).unwrap());
         let open = Sessions::default().open(
             "default",
-            material.clone(),
+            session_secret.clone(),
             "arn".to_owned(),
             sts,
             Timestamp::now(),
         );
         // The session holds a client, and the client the credentials.
-        let debug = format!("{material:?} {:?} {open:?}", material.credentials());
+        let debug = format!("{session_secret:?} {:?} {open:?}", session_secret.credentials());
         for canary in ["secret-canary", "token-canary"] {
             assert!(!debug.contains(canary));
         }
         assert!(debug.contains("user/op"));
     }
 
-    fn material(changes: &[(&'static str, &str)]) -> Result<Material, MaterialError> {
+    fn session_secret(changes: &[(&'static str, &str)]) -> Result<SessionSecret, SessionSecretError> {
         let mut all: BTreeMap<&str, &str> = FULL.iter().copied().collect();
         all.extend(changes.iter().copied());
-        Material::from_secret(secret(&all.into_iter().collect::<Vec<_>>()))
+        SessionSecret::from_secret(secret(&all.into_iter().collect::<Vec<_>>()))
     }
 
     #[test]
@@ -500,11 +503,11 @@ mod tests {
             (keys::PRINCIPAL_ARN, "operator"),
             (keys::PRINCIPAL_ARN, "arn:aws:iam::1:user/op"),
         ] {
-            let error = material(&[(key, value)]).unwrap_err().to_string();
+            let error = session_secret(&[(key, value)]).unwrap_err().to_string();
             assert!(error.contains(key) && error.contains("damaged"), "{error}");
             assert!(!error.contains("canary"), "{error}");
         }
-        let whole = material(&[]).unwrap().fingerprint();
+        let whole = session_secret(&[]).unwrap().fingerprint();
         for (key, value) in [
             (keys::ACCESS_KEY_ID, "ASIAOTHER"),
             (keys::SECRET_ACCESS_KEY, "other"),
@@ -512,20 +515,27 @@ mod tests {
             (keys::EXPIRATION, "2030-01-01T00:00:01Z"),
             (keys::PRINCIPAL_ARN, "arn:aws:iam::111111111111:user/other"),
         ] {
-            assert_ne!(material(&[(key, value)]).unwrap().fingerprint(), whole, "{key}");
+            assert_ne!(
+                session_secret(&[(key, value)]).unwrap().fingerprint(),
+                whole,
+                "{key}"
+            );
         }
-        assert_eq!(material(&[(keys::REPLACE, "true")]).unwrap().fingerprint(), whole);
+        assert_eq!(
+            session_secret(&[(keys::REPLACE, "true")]).unwrap().fingerprint(),
+            whole
+        );
     }
 
     #[test]
     fn a_session_survives_its_secret() {
         for replace in [false, true] {
-            let before = Material {
+            let before = SessionSecret {
                 replace,
-                ..material(&[]).unwrap()
+                ..session_secret(&[]).unwrap()
             };
             let data = Some(before.to_data());
-            let after = Material::from_secret(Secret {
+            let after = SessionSecret::from_secret(Secret {
                 data,
                 ..Secret::default()
             });
@@ -601,12 +611,13 @@ mod tests {
         let base = crate::sdk::base_config().await;
         let sessions = Sessions::default();
         let open = |replace: bool| {
-            let material = Material {
+            let session_secret = SessionSecret {
                 replace,
-                ..material(&[]).unwrap()
+                ..session_secret(&[]).unwrap()
             };
-            let sts = Arc::new(crate::sdk::sts_client(&base, material.credentials(), "aws", None).unwrap());
-            sessions.open("default", material, "arn".to_owned(), sts, Timestamp::now())
+            let sts =
+                Arc::new(crate::sdk::sts_client(&base, session_secret.credentials(), "aws", None).unwrap());
+            sessions.open("default", session_secret, "arn".to_owned(), sts, Timestamp::now())
         };
         let first = open(true);
         let second = open(false);
@@ -619,7 +630,7 @@ mod tests {
     fn a_secret_that_lacks_a_key_says_which() {
         for missing in [keys::ACCESS_KEY_ID, keys::SESSION_TOKEN, keys::PRINCIPAL_ARN] {
             let rest: Vec<_> = FULL.iter().filter(|(k, _)| *k != missing).copied().collect();
-            let error = Material::from_secret(secret(&rest)).unwrap_err().to_string();
+            let error = SessionSecret::from_secret(secret(&rest)).unwrap_err().to_string();
             assert!(error.contains(missing), "{error}");
         }
     }

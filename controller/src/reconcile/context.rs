@@ -38,7 +38,7 @@ use super::store::UnreadableObjects;
 use super::{Error, Options, Shared, bounded_call};
 use crate::metrics::{Metrics, OfAccount, OfKind, OfReason, OfSession, StateInAccount};
 use crate::objects;
-use rolectl_aws::account::{Account, Surroundings};
+use rolectl_aws::account::{Account, AccountEnvironment};
 use rolectl_aws::api::Aws;
 use rolectl_aws::sdk::{SdkAws, base_config};
 use rolectl_aws::session::{OpenSession, SessionState, Sessions};
@@ -680,16 +680,16 @@ impl Context {
         {
             return live.clone();
         }
-        let surroundings = Surroundings {
+        let environment = AccountEnvironment {
             aws: self.aws.clone(),
             shutdown: self.shutdown.clone(),
-            tenure: self.shards.tenure(&name).clone(),
+            lease_term: self.shards.lease_term(&name).clone(),
             in_flight: self.in_flight.clone(),
             observer: self.metrics.clone(),
             namespace: self.options.namespace.clone(),
             owner_prefix: self.owner_prefix(),
         };
-        let live = Account::new(&name, object.spec.clone(), surroundings);
+        let live = Account::new(&name, object.spec.clone(), environment);
         let same = |before: &&Arc<Account>| {
             before.is_held()
                 && before.spec.account_id == object.spec.account_id

@@ -24,7 +24,7 @@ use super::resume::resume;
 use super::{Error, Shared, error_chain, events};
 use rolectl_aws::api::Sts;
 use rolectl_aws::error::{AwsFailure, Class};
-use rolectl_aws::session::{Material, OpenSession, fits};
+use rolectl_aws::session::{OpenSession, SessionSecret, fits};
 use rolectl_core::arn::arn_partition;
 use rolectl_core::conditions::{Truth, Verdict, conditions};
 
@@ -229,32 +229,33 @@ async fn stand(session: &MfaSession, context: &Context) -> Result<Standing, Erro
         );
         return Ok(Standing::closed(Phase::Locked, message));
     }
-    let material = match Material::from_secret(secret) {
-        Ok(material) => material,
+    let session_secret = match SessionSecret::from_secret(secret) {
+        Ok(session_secret) => session_secret,
         Err(error) => return Ok(Standing::closed(Phase::Locked, error.to_string())),
     };
     let now = Timestamp::now();
-    if material.expires_at <= now {
+    if session_secret.expires_at <= now {
         let message = format!(
             "the session ended at {}: run `rolectl unlock`",
-            material.expires_at
+            session_secret.expires_at
         );
         return Ok(Standing::closed(Phase::Expired, message));
     }
-    if let Some(why) = context.sessions.rejection(&name, material.fingerprint()) {
+    if let Some(why) = context.sessions.rejection(&name, session_secret.fingerprint()) {
         return Ok(Standing::closed(
             Phase::Expired,
             format!("{why}: run `rolectl unlock`"),
         ));
     }
     let open = match context.sessions.current(&name).filter(|o| {
-        o.material.fingerprint() == material.fingerprint() && is_where_it_belongs(session, context, o)
+        o.session_secret.fingerprint() == session_secret.fingerprint()
+            && is_where_it_belongs(session, context, o)
     }) {
         Some(open) => match fits(&session.spec, &open.principal_arn) {
             Ok(()) => open,
             Err(message) => return Ok(Standing::closed(Phase::Locked, message)),
         },
-        None => match confirm(session, context, material).await {
+        None => match confirm(session, context, session_secret).await {
             Ok(open) => open,
             Err(standing) => return Ok(standing),
         },
@@ -266,11 +267,11 @@ async fn stand(session: &MfaSession, context: &Context) -> Result<Standing, Erro
 async fn confirm(
     session: &MfaSession,
     context: &Context,
-    material: Material,
+    session_secret: SessionSecret,
 ) -> Result<Arc<OpenSession>, Standing> {
     let name = session.name_any();
-    let sts =
-        sts_of(session, context, &material).map_err(|message| Standing::closed(Phase::Locked, message))?;
+    let sts = sts_of(session, context, &session_secret)
+        .map_err(|message| Standing::closed(Phase::Locked, message))?;
     let principal = match sts.get_caller_identity().await {
         Ok(principal) => principal,
         Err(failure) => {
@@ -290,7 +291,7 @@ async fn confirm(
                 let why = format!("AWS does not accept the session ({failure})");
                 context
                     .sessions
-                    .reject_material(&name, material.fingerprint(), &why);
+                    .reject_secret(&name, session_secret.fingerprint(), &why);
                 return Err(Standing::closed(
                     Phase::Expired,
                     format!("{why}: run `rolectl unlock`"),
@@ -306,7 +307,7 @@ async fn confirm(
         }
     };
     fits(&session.spec, &principal).map_err(|message| Standing::closed(Phase::Locked, message))?;
-    if principal != material.principal_arn {
+    if principal != session_secret.principal_arn {
         let message = format!(
             "the session is of {principal}, Secret {} has another principalArn: it is damaged, run `rolectl unlock` again",
             session.secret_name()
@@ -315,7 +316,7 @@ async fn confirm(
     }
     Ok(context
         .sessions
-        .open(&name, material, principal, sts, Timestamp::now()))
+        .open(&name, session_secret, principal, sts, Timestamp::now()))
 }
 
 /// Returns false if `spec.region` has changed since the session was taken up.
@@ -334,8 +335,12 @@ fn is_signature(failure: &AwsFailure) -> bool {
 }
 
 /// STS for the session. Credentials are of one partition, so the one that the object names and the Secret's must agree.
-fn sts_of(session: &MfaSession, context: &Context, material: &Material) -> Result<Arc<dyn Sts>, String> {
-    let stored = arn_partition(&material.principal_arn);
+fn sts_of(
+    session: &MfaSession,
+    context: &Context,
+    session_secret: &SessionSecret,
+) -> Result<Arc<dyn Sts>, String> {
+    let stored = arn_partition(&session_secret.principal_arn);
     let named = session
         .spec
         .partition()
@@ -347,7 +352,7 @@ fn sts_of(session: &MfaSession, context: &Context, material: &Material) -> Resul
         ));
     }
     let region = session.spec.region.as_deref();
-    let sts = context.aws.sts(material.credentials(), stored, region);
+    let sts = context.aws.sts(session_secret.credentials(), stored, region);
     sts.map_err(|error| format!("Secret {}: {error}. Run `rolectl unlock`", session.secret_name()))
 }
 
@@ -483,7 +488,7 @@ fn unlocked(open: &OpenSession, prior: Option<&MfaSessionStatus>, now: Timestamp
     let before = prior.filter(|p| p.expires_at.as_ref().is_some_and(|end| end.0 > now));
     if let Some(by) = before.and_then(|p| p.unlocked_by.as_ref()) {
         message = format!("{message}, in place of the session of {by}");
-        if open.material.replace {
+        if open.session_secret.replace {
             message.push_str("; the work under way on that one was ended");
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! That no account is ever written by two rests on three things: a Lease changes only with the version that was read
 //! (the API server refuses the second of two), a holder calls AWS only for [`HOLD`] after its last renewal began and
-//! waits for no answer longer than [`ANSWER`], and nobody takes a Lease before it stood still for [`EXPIRY`]
+//! waits for no answer longer than [`ANSWER_TIMEOUT`], and nobody takes a Lease before it stood still for [`EXPIRY`]
 //! by the taker's own clock. Clocks of two machines are never compared.
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use rolectl_aws::tenure::{ANSWER, Tenure};
+use rolectl_aws::lease_term::{ANSWER_TIMEOUT, LeaseTerm};
 
 /// How often the Leases are looked at.
 const TICK: Duration = Duration::from_secs(2);
@@ -34,7 +34,7 @@ const RENEW: Duration = Duration::from_secs(3);
 const HOLD: Duration = Duration::from_secs(9);
 /// How long a Lease must have stood still to be taken.
 const EXPIRY: Duration = Duration::from_secs(18);
-const _: () = assert!(HOLD.as_secs() + ANSWER.as_secs() < EXPIRY.as_secs());
+const _: () = assert!(HOLD.as_secs() + ANSWER_TIMEOUT.as_secs() < EXPIRY.as_secs());
 /// How long the API server may take for one answer.
 const API_PATIENCE: Duration = Duration::from_secs(4);
 /// Replicas that are gone this long leave no Lease behind.
@@ -48,23 +48,23 @@ const COUNT: &str = "iam.rolectl.dev/shards";
 /// This replica's part of the accounts.
 #[derive(Debug)]
 pub struct Shards {
-    /// A tenure for each shard. Empty: this process is alone.
-    tenures: Vec<Tenure>,
+    /// The lease term of each shard. Empty: this process is alone.
+    tenures: Vec<LeaseTerm>,
     /// What all Leases' names begin with.
     prefix: String,
     /// This replica.
     me: String,
-    alone: Tenure,
+    alone: LeaseTerm,
 }
 
 impl Shards {
     /// `count` shards, of which this replica, called `me`, claims its part. 0: everything is ours, no Lease is used.
     pub fn new(count: u16, prefix: &str, me: String) -> Self {
         Self {
-            tenures: (0..count).map(|_| Tenure::none()).collect(),
+            tenures: (0..count).map(|_| LeaseTerm::none()).collect(),
             prefix: prefix.to_owned(),
             me,
-            alone: Tenure::forever(),
+            alone: LeaseTerm::forever(),
         }
     }
 
@@ -73,8 +73,8 @@ impl Shards {
         !self.tenures.is_empty()
     }
 
-    /// The tenure of whoever looks after the account, session or role of this name.
-    pub fn tenure(&self, name: &str) -> &Tenure {
+    /// The lease term for the account, session or role of this name.
+    pub fn lease_term(&self, name: &str) -> &LeaseTerm {
         self.tenures
             .get(shard_of(name, self.tenures.len()))
             .unwrap_or(&self.alone)
@@ -82,7 +82,7 @@ impl Shards {
 
     /// Whether the account, session or role of this name is ours to look after.
     pub fn hold(&self, name: &str) -> bool {
-        self.tenure(name).lasts()
+        self.lease_term(name).lasts()
     }
 
     /// What is ours at this moment, for a piece of work to go by from its beginning to its end.
@@ -92,7 +92,7 @@ impl Shards {
 
     /// The term of each shard that is ours.
     fn held(&self) -> Vec<Option<u64>> {
-        self.tenures.iter().map(Tenure::term).collect()
+        self.tenures.iter().map(LeaseTerm::term).collect()
     }
 
     fn shard_lease(&self, shard: usize) -> String {
@@ -162,8 +162,8 @@ impl Shards {
         known.was_at_odds = at_odds;
         let moves = self.moves(known);
         for shard in moves.give_back {
-            if let Some(tenure) = self.tenures.get(shard) {
-                tenure.end();
+            if let Some(lease_term) = self.tenures.get(shard) {
+                lease_term.end();
                 known.leaving.insert(shard, Instant::now());
             }
         }
@@ -182,10 +182,10 @@ impl Shards {
 
     /// Taken by another, or deleted by hand.
     fn end_what_is_lost(&self, known: &Known) {
-        for (n, tenure) in self.tenures.iter().enumerate() {
+        for (n, lease_term) in self.tenures.iter().enumerate() {
             let lease = known.get(&self.shard_lease(n));
             if lease.and_then(holder) != Some(&self.me) {
-                tenure.end();
+                lease_term.end();
             }
         }
     }
@@ -194,7 +194,7 @@ impl Shards {
         let now = Instant::now();
         let replicas = known.replicas(self.tenures.len(), now);
         let alone = replicas == [self.me.clone()];
-        let held: Vec<bool> = self.tenures.iter().map(Tenure::lasts).collect();
+        let held: Vec<bool> = self.tenures.iter().map(LeaseTerm::lasts).collect();
         let free = (0..held.len()).map(|n| {
             let name = self.shard_lease(n);
             // By the API server ours, and by our own clock run out: an answer was lost, or we stood still.
@@ -224,8 +224,13 @@ impl Shards {
 
     /// Renews what lasts and has not been renewed for a while.
     async fn renew(&self, api: &Api<Lease>, known: &mut Known) {
-        let due = |tenure: &Tenure| tenure.lasts() && tenure.left() < HOLD.saturating_sub(RENEW);
-        let due = self.tenures.iter().enumerate().filter(|(_, tenure)| due(tenure));
+        let due =
+            |lease_term: &LeaseTerm| lease_term.lasts() && lease_term.left() < HOLD.saturating_sub(RENEW);
+        let due = self
+            .tenures
+            .iter()
+            .enumerate()
+            .filter(|(_, lease_term)| due(lease_term));
         let renewals =
             due.filter_map(|(n, _)| Some(self.write(api, known.get(&self.shard_lease(n))?.clone(), n)));
         let renewed = join_all(renewals).await;
@@ -240,7 +245,7 @@ impl Shards {
 
     /// Makes the Lease ours for a while longer, unless somebody else was faster. Returns it as it is then.
     async fn write(&self, api: &Api<Lease>, lease: Lease, shard: usize) -> Option<Lease> {
-        let tenure = self.tenures.get(shard)?;
+        let lease_term = self.tenures.get(shard)?;
         let began = Instant::now();
         let (name, lease) = (lease.name_any(), self.taken(lease));
         let params = PostParams::default();
@@ -251,7 +256,7 @@ impl Shards {
         };
         match written {
             Ok(lease) => {
-                tenure.extend(began + HOLD);
+                lease_term.extend(began + HOLD);
                 Some(lease)
             }
             // Whoever has it now, the next list tells.
@@ -264,7 +269,10 @@ impl Shards {
 
     /// Gives back what was to be given back, once the calls under way have come to their end.
     async fn give_back(&self, api: &Api<Lease>, known: &mut Known) {
-        let due = known.leaving.iter().filter(|(_, since)| since.elapsed() > ANSWER);
+        let due = known
+            .leaving
+            .iter()
+            .filter(|(_, since)| since.elapsed() > ANSWER_TIMEOUT);
         let due: Vec<usize> = due.map(|(shard, _)| *shard).collect();
         join_all(due.iter().map(|shard| self.release(api, *shard))).await;
         known.leaving.retain(|shard, _| !due.contains(shard));
@@ -290,7 +298,7 @@ impl Shards {
 
     /// Gives all back at once: the calls under way have come to their end.
     async fn leave(&self, api: &Api<Lease>) {
-        self.tenures.iter().for_each(Tenure::end);
+        self.tenures.iter().for_each(LeaseTerm::end);
         join_all((0..self.tenures.len()).map(|shard| self.release(api, shard))).await;
         let gone = in_time(api.delete(&self.replica_lease(), &DeleteParams::default())).await;
         if let Err(error) = gone {

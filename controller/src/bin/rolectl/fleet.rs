@@ -13,12 +13,12 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 use rolectl::once::{Goal, Inventory, Proposal};
-use rolectl_aws::account::{Account, AccountError, Surroundings};
+use rolectl_aws::account::{Account, AccountEnvironment, AccountError};
 use rolectl_aws::api::Aws;
 use rolectl_aws::error::Class;
+use rolectl_aws::lease_term::LeaseTerm;
 use rolectl_aws::sdk::{SdkAws, base_config};
-use rolectl_aws::session::{Material, OpenSession, Sessions, fits};
-use rolectl_aws::tenure::Tenure;
+use rolectl_aws::session::{OpenSession, SessionSecret, Sessions, fits};
 use rolectl_core::arn::{arn_account, arn_partition};
 use rolectl_core::names::full_name;
 use rolectl_core::role::{Change, ObservedRole};
@@ -81,7 +81,7 @@ pub struct Fleet {
     pub inventory: Inventory,
     /// Open sessions by the name of the `MfaSession`.
     sessions: BTreeMap<String, Arc<OpenSession>>,
-    surroundings: Surroundings,
+    environment: AccountEnvironment,
     /// Accounts that are left out, and why.
     pub left_out: Vec<(AwsAccount, String)>,
     /// The roles that are looked at.
@@ -203,10 +203,10 @@ impl FleetFlags {
                 permit.cluster
             }
         };
-        let surroundings = Surroundings {
+        let environment = AccountEnvironment {
             aws: SdkAws::new(base_config().await),
             shutdown: CancellationToken::new(),
-            tenure: Tenure::forever(),
+            lease_term: LeaseTerm::forever(),
             in_flight: Arc::new(Semaphore::new(64)),
             observer: Arc::new(()),
             namespace: "cli".to_owned(),
@@ -221,7 +221,7 @@ impl FleetFlags {
             known,
             inventory,
             sessions: BTreeMap::new(),
-            surroundings,
+            environment,
             left_out: vec![],
             kept: BTreeMap::new(),
             meant,
@@ -290,17 +290,17 @@ impl FleetFlags {
         }
         let mut buyer = None;
         // A code buys once: what it has bought is good for every MfaSession of the same account or role.
-        let mut bought: BTreeMap<String, Material> = BTreeMap::new();
+        let mut bought: BTreeMap<String, SessionSecret> = BTreeMap::new();
         let different: BTreeSet<&str> = wanted.iter().map(bought_by).collect();
         // Where several are needed, a code that is given is for what is not kept yet: else no number of them would be enough.
         let anew = self.buys() && different.len() < 2;
         for session in wanted {
             let name = session.name_any();
             let there = match client {
-                Some(client) => stored(client, namespace, &session, &*fleet.surroundings.aws).await,
+                Some(client) => stored(client, namespace, &session, &*fleet.environment.aws).await,
                 None => None,
             };
-            let material = match there {
+            let session_secret = match there {
                 Some(stored) if !self.buys() => stored,
                 there => {
                     if buyer.is_none() {
@@ -316,9 +316,9 @@ impl FleetFlags {
                             bought.clone()
                         }
                         (Ok(()), _, None) => {
-                            let material = self.bought(fleet, buyer, &session, anew).await?;
-                            bought.insert(what.to_owned(), material.clone());
-                            material
+                            let session_secret = self.bought(fleet, buyer, &session, anew).await?;
+                            bought.insert(what.to_owned(), session_secret.clone());
+                            session_secret
                         }
                         // Not ours to buy, but somebody has.
                         (Err(_), Some(stored), _) => stored,
@@ -326,7 +326,7 @@ impl FleetFlags {
                     }
                 }
             };
-            fleet.open(&name, session.spec.region.as_deref(), material)?;
+            fleet.open(&name, session.spec.region.as_deref(), session_secret)?;
         }
         Ok(())
     }
@@ -338,16 +338,16 @@ impl FleetFlags {
         buyer: &Buyer,
         session: &MfaSession,
         anew: bool,
-    ) -> Result<Material, Failure> {
+    ) -> Result<SessionSecret, Failure> {
         let what = bought_by(session);
         if !anew && let Some(kept) = kept(buyer, session) {
             let from = (buyer.principal.clone(), what.to_owned());
             fleet.kept.insert(session.name_any(), from);
             return Ok(kept);
         }
-        let material = buyer.session_of(session, self.duration).await?;
-        keep(&buyer.principal, what, &material);
-        Ok(material)
+        let session_secret = buyer.session_of(session, self.duration).await?;
+        keep(&buyer.principal, what, &session_secret);
+        Ok(session_secret)
     }
 
     /// Whether a session is asked for as it is not kept: with this code, or this long.
@@ -373,7 +373,7 @@ impl FleetFlags {
             ..MfaSessionSpec::of_account(operators)
         };
         let session = MfaSession::new(arn, spec);
-        let material = self.bought(fleet, &buyer, &session, self.buys()).await?;
+        let session_secret = self.bought(fleet, &buyer, &session, self.buys()).await?;
         fleet.inventory.sessions.push(session);
         fleet.leave_out(|account| {
             (account.spec.account_id != id)
@@ -383,7 +383,7 @@ impl FleetFlags {
             account.spec.assume_role = None;
             arn.clone_into(&mut account.spec.session_ref);
         }
-        fleet.open(arn, None, material)
+        fleet.open(arn, None, session_secret)
     }
 }
 
@@ -408,7 +408,7 @@ fn bought_by(session: &MfaSession) -> &str {
 }
 
 /// What was bought and kept before. We have written it ourselves, with the name that AWS gave.
-fn kept(buyer: &Buyer, session: &MfaSession) -> Option<Material> {
+fn kept(buyer: &Buyer, session: &MfaSession) -> Option<SessionSecret> {
     let kept = match Cache::of_user()?.get(&buyer.principal, bought_by(session), Timestamp::now()) {
         Ok(kept) => kept,
         Err(Unusable::Absent) => return None,
@@ -421,13 +421,13 @@ fn kept(buyer: &Buyer, session: &MfaSession) -> Option<Material> {
     Some(kept)
 }
 
-fn keep(principal: &str, bought: &str, material: &Material) {
+fn keep(principal: &str, bought: &str, session_secret: &SessionSecret) {
     eprintln!(
         "Session as {principal} until {}",
-        moment(material.expires_at, Timestamp::now())
+        moment(session_secret.expires_at, Timestamp::now())
     );
     let kept = match Cache::of_user() {
-        Some(cache) => cache.put(principal, bought, material),
+        Some(cache) => cache.put(principal, bought, session_secret),
         None => Err(Unusable::Failed("no home directory".to_owned())),
     };
     if let Err(unusable) = kept {
@@ -436,24 +436,37 @@ fn keep(principal: &str, bought: &str, material: &Material) {
 }
 
 /// The session that `rolectl unlock` stored, where we may read it.
-async fn stored(client: &Client, namespace: &str, session: &MfaSession, aws: &dyn Aws) -> Option<Material> {
+async fn stored(
+    client: &Client,
+    namespace: &str,
+    session: &MfaSession,
+    aws: &dyn Aws,
+) -> Option<SessionSecret> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let secret = api.get_opt(&session.secret_name()).await.ok().flatten()?;
-    let material = Material::from_secret(secret).ok()?;
-    if material.expires_at <= Timestamp::now() {
+    let session_secret = SessionSecret::from_secret(secret).ok()?;
+    if session_secret.expires_at <= Timestamp::now() {
         return None;
     }
-    confirmed(material, session, aws).await
+    confirmed(session_secret, session, aws).await
 }
 
 /// The session, if it is the one that its object asks for, by AWS's word: what is written beside it proves nothing.
-async fn confirmed(mut material: Material, session: &MfaSession, aws: &dyn Aws) -> Option<Material> {
-    let partition = arn_partition(&material.principal_arn);
-    let sts = aws.sts(material.credentials(), partition, session.spec.region.as_deref());
+async fn confirmed(
+    mut session_secret: SessionSecret,
+    session: &MfaSession,
+    aws: &dyn Aws,
+) -> Option<SessionSecret> {
+    let partition = arn_partition(&session_secret.principal_arn);
+    let sts = aws.sts(
+        session_secret.credentials(),
+        partition,
+        session.spec.region.as_deref(),
+    );
     // An empty ARN fits no session.
-    material.principal_arn = sts.ok()?.get_caller_identity().await.ok()?;
-    fits(&session.spec, &material.principal_arn).ok()?;
-    Some(material)
+    session_secret.principal_arn = sts.ok()?.get_caller_identity().await.ok()?;
+    fits(&session.spec, &session_secret.principal_arn).ok()?;
+    Some(session_secret)
 }
 
 /// Sorts the objects of files by their kinds. As with kubectl, none may be of another namespace than `-n`.
@@ -635,11 +648,16 @@ impl Fleet {
         }
     }
 
-    fn open(&mut self, name: &str, region: Option<&str>, material: Material) -> Result<(), Failure> {
-        let principal = material.principal_arn.clone();
-        let aws = &self.surroundings.aws;
-        let sts = aws.sts(material.credentials(), arn_partition(&principal), region)?;
-        let open = Sessions::default().open(name, material, principal, sts, Timestamp::now());
+    fn open(
+        &mut self,
+        name: &str,
+        region: Option<&str>,
+        session_secret: SessionSecret,
+    ) -> Result<(), Failure> {
+        let principal = session_secret.principal_arn.clone();
+        let aws = &self.environment.aws;
+        let sts = aws.sts(session_secret.credentials(), arn_partition(&principal), region)?;
+        let open = Sessions::default().open(name, session_secret, principal, sts, Timestamp::now());
         self.sessions.insert(name.to_owned(), open);
         Ok(())
     }
@@ -666,7 +684,7 @@ impl Fleet {
             .ok_or_else(|| failed("no session".to_owned()))?;
         let looked = self
             .inventory
-            .look(account, session, self.surroundings.clone(), true)
+            .look(account, session, self.environment.clone(), true)
             .await;
         self.forget_if_refused(&[(account, looked.as_ref().is_err_and(is_refused))]);
         let live = looked.map_err(|e| failed(e.to_string()))?;
@@ -712,10 +730,7 @@ impl Fleet {
                 interrupted.clone(),
                 "finishing the roles under way; once more to finish only the calls",
             ),
-            (
-                self.surroundings.shutdown.clone(),
-                "finishing the calls under way",
-            ),
+            (self.environment.shutdown.clone(), "finishing the calls under way"),
         ];
         tokio::spawn(async move {
             for (stage, what) in stages {
@@ -758,7 +773,7 @@ impl Fleet {
         };
         let looked = self
             .inventory
-            .look(&account, session, self.surroundings.clone(), false)
+            .look(&account, session, self.environment.clone(), false)
             .await;
         progress.step(&account.name_any());
         match looked {

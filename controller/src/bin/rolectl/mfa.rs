@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use rolectl_aws::error::{AwsFailure, Class};
 use rolectl_aws::sdk::{base_config_of, configured_partition, iam_client, sts_client};
-use rolectl_aws::session::{Material, Principal};
+use rolectl_aws::session::{Principal, SessionSecret};
 use rolectl_core::arn::{arn_account, arn_partition};
 use rolectl_crds::{MfaSession, Partition, PartitionError};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -360,7 +360,7 @@ impl Buyer {
         &self,
         session: &MfaSession,
         duration_seconds: Option<i32>,
-    ) -> Result<Material, Failure> {
+    ) -> Result<SessionSecret, Failure> {
         let serial = self.serial(session.spec.mfa_serial.as_deref()).await?;
         let region = session.spec.region.as_deref();
         if let Some(role) = &session.spec.role_arn {
@@ -380,7 +380,7 @@ impl Buyer {
         serial: &str,
         region: Option<&str>,
         duration_seconds: i32,
-    ) -> Result<Material, Failure> {
+    ) -> Result<SessionSecret, Failure> {
         // Before the code is spent.
         let sts = self.sts(arn_partition(&self.principal), region)?;
         let code = self.flags.fresh_code(serial).await?;
@@ -395,7 +395,7 @@ impl Buyer {
         let Some(c) = answer.credentials else {
             return Err(without_credentials("GetSessionToken"));
         };
-        Ok(material(c, self.principal.clone()))
+        Ok(session_secret(c, self.principal.clone()))
     }
 
     /// `AssumeRole` with a code: one role's own session.
@@ -405,7 +405,7 @@ impl Buyer {
         arn: &str,
         region: Option<&str>,
         seconds: Option<i32>,
-    ) -> Result<Material, Failure> {
+    ) -> Result<SessionSecret, Failure> {
         if seconds.is_some_and(|seconds| seconds > LONGEST_ROLE_SESSION) {
             return Err(Failure::new(
                 "the session of a role lasts 12h at most",
@@ -429,7 +429,7 @@ impl Buyer {
         let (Some(c), Some(assumed)) = (answer.credentials, assumed) else {
             return Err(without_credentials("AssumeRole"));
         };
-        Ok(material(c, assumed))
+        Ok(session_secret(c, assumed))
     }
 }
 
@@ -471,8 +471,8 @@ fn without_credentials(operation: &str) -> Failure {
     )
 }
 
-fn material(c: aws_sdk_sts::types::Credentials, principal_arn: String) -> Material {
-    Material {
+fn session_secret(c: aws_sdk_sts::types::Credentials, principal_arn: String) -> SessionSecret {
+    SessionSecret {
         access_key_id: c.access_key_id.into(),
         secret_access_key: c.secret_access_key.into(),
         session_token: c.session_token.into(),

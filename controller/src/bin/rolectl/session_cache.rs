@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use rolectl_aws::session::Material;
+use rolectl_aws::session::SessionSecret;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RawMode};
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -103,7 +103,7 @@ impl Cache {
     }
 
     /// The session that was kept, if it lasts.
-    pub fn get(&self, principal: &str, bought: &str, now: Timestamp) -> Result<Material, Unusable> {
+    pub fn get(&self, principal: &str, bought: &str, now: Timestamp) -> Result<SessionSecret, Unusable> {
         let folder = self.folder(Purpose::Read)?;
         let name = file(principal, bought);
         let path = self.path(&name);
@@ -120,17 +120,17 @@ impl Cache {
             data: Some(serde_json::from_slice(&text).map_err(broken)?),
             ..Secret::default()
         };
-        let material = Material::from_secret(secret)
+        let session_secret = SessionSecret::from_secret(secret)
             .map_err(|e| Unusable::Failed(format!("{}: {e}", path.display())))?;
-        if material.expires_at.duration_since(now) > LEAST {
-            return Ok(material);
+        if session_secret.expires_at.duration_since(now) > LEAST {
+            return Ok(session_secret);
         }
         let _ = rustix::fs::unlinkat(&folder, &name, AtFlags::empty());
         Err(Unusable::Absent)
     }
 
     /// Keeps the session. That it cannot be kept costs another code and nothing else.
-    pub fn put(&self, principal: &str, bought: &str, material: &Material) -> Result<(), Unusable> {
+    pub fn put(&self, principal: &str, bought: &str, session_secret: &SessionSecret) -> Result<(), Unusable> {
         let folder = self.folder(Purpose::Write)?;
         let name = file(principal, bought);
         let path = self.path(&name);
@@ -141,7 +141,7 @@ impl Cache {
         let opened = rustix::fs::openat(&folder, &beside, flags, Mode::from_raw_mode(0o600));
         let mut opened = File::from(opened.map_err(|e| failed(&path, e))?);
         let write = |file: &mut File| -> std::io::Result<()> {
-            let text = Zeroizing::new(serde_json::to_vec(&material.to_data())?);
+            let text = Zeroizing::new(serde_json::to_vec(&session_secret.to_data())?);
             file.write_all(&text)
         };
         write(&mut opened).map_err(|e| Unusable::Failed(format!("{}: {e}", path.display())))?;
@@ -229,8 +229,8 @@ mod tests {
         Cache(dir)
     }
 
-    fn material(expires_at: &str) -> Material {
-        Material {
+    fn session_secret(expires_at: &str) -> SessionSecret {
+        SessionSecret {
             access_key_id: "ASIA".to_owned().into(),
             secret_access_key: "secret".to_owned().into(),
             session_token: "token".to_owned().into(),
@@ -250,8 +250,12 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         assert!(matches!(cache.get("a", "b", now), Err(Unusable::Absent)));
         assert_eq!(cache.forget_all().unwrap(), 0);
-        cache.put("a", "b", &material("1970-01-01T01:00:00Z")).unwrap();
-        cache.put("a", "b", &material("1970-01-01T02:00:00Z")).unwrap();
+        cache
+            .put("a", "b", &session_secret("1970-01-01T01:00:00Z"))
+            .unwrap();
+        cache
+            .put("a", "b", &session_secret("1970-01-01T02:00:00Z"))
+            .unwrap();
         let kept = cache.get("a", "b", now).unwrap();
         assert_eq!(kept.expires_at, "1970-01-01T02:00:00Z".parse().unwrap());
         for path in ["rolectl", "rolectl/sessions"] {
@@ -264,7 +268,9 @@ mod tests {
         assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
         let late = "1970-01-01T01:58:00Z".parse().unwrap();
         assert!(matches!(cache.get("a", "b", late), Err(Unusable::Absent)));
-        cache.put("a", "c", &material("1970-01-01T02:00:00Z")).unwrap();
+        cache
+            .put("a", "c", &session_secret("1970-01-01T02:00:00Z"))
+            .unwrap();
         assert_eq!(cache.forget_all().unwrap(), 1);
         fs::remove_dir_all(cache.0).unwrap();
     }
@@ -272,7 +278,7 @@ mod tests {
     #[test]
     fn what_others_can_reach_is_neither_read_nor_written() {
         let now = Timestamp::UNIX_EPOCH;
-        let lasting = material("1970-01-01T02:00:00Z");
+        let lasting = session_secret("1970-01-01T02:00:00Z");
         for (n, (path, mode)) in [
             ("rolectl", 0o755),
             ("rolectl/sessions", 0o770),
@@ -305,7 +311,7 @@ mod tests {
     #[test]
     fn links_are_not_followed() {
         let now = Timestamp::UNIX_EPOCH;
-        let lasting = material("1970-01-01T02:00:00Z");
+        let lasting = session_secret("1970-01-01T02:00:00Z");
         let real = cache("link-target");
         real.put("a", "b", &lasting).unwrap();
         // Of a file.
@@ -316,7 +322,9 @@ mod tests {
         let told = of_file.get("a", "b", now).map(|_| ()).unwrap_err();
         assert!(told.to_string().contains("is a link"), "{told}");
         // A new one takes the link's place, and its target stays.
-        of_file.put("a", "b", &material("1970-01-01T03:00:00Z")).unwrap();
+        of_file
+            .put("a", "b", &session_secret("1970-01-01T03:00:00Z"))
+            .unwrap();
         assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(real.get("a", "b", now).unwrap().expires_at, lasting.expires_at);
         // Of either folder.

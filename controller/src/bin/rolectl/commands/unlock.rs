@@ -11,11 +11,11 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource as _, ResourceExt};
-use rolectl_aws::account::{Account, Surroundings};
+use rolectl_aws::account::{Account, AccountEnvironment};
 use rolectl_aws::api::Aws;
+use rolectl_aws::lease_term::LeaseTerm;
 use rolectl_aws::sdk::SdkAws;
-use rolectl_aws::session::{Material, OpenSession, Sessions};
-use rolectl_aws::tenure::Tenure;
+use rolectl_aws::session::{OpenSession, SessionSecret, Sessions};
 use rolectl_core::arn::arn_partition;
 use rolectl_crds::{MfaSession, SESSION_SECRET_TYPE};
 use serde_json::json;
@@ -124,29 +124,35 @@ impl Unlock {
             }
         }
         let region = first.spec.region.clone();
-        let mut material = buyer.session_of(first, self.duration).await?;
-        material.replace = self.replace;
+        let mut session_secret = buyer.session_of(first, self.duration).await?;
+        session_secret.replace = self.replace;
 
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &flags.controller_namespace);
         let now = Timestamp::now();
         for session in &sessions {
-            store(&secrets, session, &material).await?;
+            store(&secrets, session, &session_secret).await?;
             println!("Unlocked session {} as {}", session.name_any(), principal);
         }
-        println!("Ends at {}", moment(material.expires_at, now));
+        println!("Ends at {}", moment(session_secret.expires_at, now));
         let names: Vec<String> = sessions.iter().map(ResourceExt::name_any).collect();
         if self.wait {
             for name in &names {
-                taken_up(&client, name, material.expires_at, &flags.controller_namespace).await?;
+                taken_up(
+                    &client,
+                    name,
+                    session_secret.expires_at,
+                    &flags.controller_namespace,
+                )
+                .await?;
             }
         }
         let aws = SdkAws::new(buyer.base.clone());
         let sts = aws.sts(
-            material.credentials(),
+            session_secret.credentials(),
             arn_partition(&principal),
             region.as_deref(),
         )?;
-        let open = Sessions::default().open("rolectl", material, principal, sts, now);
+        let open = Sessions::default().open("rolectl", session_secret, principal, sts, now);
         show_accounts(&client, &flags.controller_namespace, aws, &open, &names).await
     }
 }
@@ -212,11 +218,11 @@ async fn show_accounts(
     let ours = accounts
         .into_iter()
         .filter(|a| sessions.contains(&a.spec.session_ref) && !a.spec.suspend);
-    let surroundings = Surroundings {
+    let environment = AccountEnvironment {
         aws,
         shutdown: CancellationToken::new(),
         // The role is assumed to see whether it can be, and nothing is called there.
-        tenure: Tenure::forever(),
+        lease_term: LeaseTerm::forever(),
         in_flight: Arc::new(Semaphore::new(16)),
         observer: Arc::new(()),
         namespace: namespace.to_owned(),
@@ -226,7 +232,7 @@ async fn show_accounts(
         .map(|account| async {
             let name = account.name_any();
             let id = account.spec.account_id.clone();
-            let target = Account::new(&name, account.spec, surroundings.clone());
+            let target = Account::new(&name, account.spec, environment.clone());
             let answer = match target.iam(open, Timestamp::now(), None).await {
                 Ok(_) => "ok".to_owned(),
                 Err(error) => error.to_string(),
@@ -245,7 +251,11 @@ async fn show_accounts(
     Ok(())
 }
 
-async fn store(secrets: &Api<Secret>, session: &MfaSession, material: &Material) -> Result<(), Failure> {
+async fn store(
+    secrets: &Api<Secret>,
+    session: &MfaSession,
+    session_secret: &SessionSecret,
+) -> Result<(), Failure> {
     let name = &session.secret_name();
     // Kubernetes deletes the Secret with its MfaSession.
     let owners: Vec<OwnerReference> = session.owner_ref(&()).into_iter().collect();
@@ -254,7 +264,7 @@ async fn store(secrets: &Api<Secret>, session: &MfaSession, material: &Material)
         "kind": "Secret",
         "metadata": {"name": name, "ownerReferences": owners},
         "type": SESSION_SECRET_TYPE,
-        "data": material.to_data(),
+        "data": session_secret.to_data(),
     });
     let params = PatchParams::apply("rolectl").force();
     match secrets.patch(name, &params, &Patch::Apply(&secret)).await {

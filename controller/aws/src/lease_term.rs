@@ -8,12 +8,12 @@ use tokio::time::Instant;
 
 /// How long a change may wait for AWS's answer. A claim to an account is given up for lost only later than this after
 /// its holder has stopped calling, so that no change of the old holder meets the new one.
-pub const ANSWER: Duration = Duration::from_secs(8);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The right to call AWS in some accounts. It ends by itself, so that a process which cannot reach Kubernetes, or which
 /// was stopped and goes on later, does not write where another has taken over.
 #[derive(Clone, Debug)]
-pub struct Tenure(Arc<Mutex<State>>);
+pub struct LeaseTerm(Arc<Mutex<State>>);
 
 #[derive(Clone, Copy, Debug)]
 struct State {
@@ -39,7 +39,7 @@ impl State {
     }
 }
 
-impl Tenure {
+impl LeaseTerm {
     /// Of a process that is alone.
     pub fn forever() -> Self {
         Self::new(Until::Ever)
@@ -95,21 +95,21 @@ mod tests {
 
     #[test]
     fn what_was_lost_and_gained_again_is_another_term() {
-        let tenure = Tenure::none();
-        assert_eq!(tenure.term(), None);
+        let lease_term = LeaseTerm::none();
+        assert_eq!(lease_term.term(), None);
         let soon = Instant::now() + Duration::from_mins(1);
-        tenure.extend(soon);
-        let first = tenure.term();
-        tenure.extend(soon);
-        assert!(first.is_some() && tenure.term() == first, "renewed in time");
-        tenure.extend(Instant::now());
+        lease_term.extend(soon);
+        let first = lease_term.term();
+        lease_term.extend(soon);
+        assert!(first.is_some() && lease_term.term() == first, "renewed in time");
+        lease_term.extend(Instant::now());
         assert!(
-            !tenure.lasts() && tenure.left().is_zero(),
+            !lease_term.lasts() && lease_term.left().is_zero(),
             "it runs out by itself"
         );
-        tenure.extend(soon);
-        assert!(tenure.term() > first);
-        tenure.end();
-        assert_eq!(tenure.term(), None);
+        lease_term.extend(soon);
+        assert!(lease_term.term() > first);
+        lease_term.end();
+        assert_eq!(lease_term.term(), None);
     }
 }
