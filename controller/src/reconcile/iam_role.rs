@@ -557,9 +557,14 @@ impl<'a> Work<'a> {
                 return Ok(self.outcome(account, reason, message));
             }
             Admission::Refused(Refusal { reason, message }) => {
+                if reason == Reason::QuotaExceeded {
+                    // Ours or to be, and looked at again with every sweep: the quota may be raised.
+                    self.doubt_quotas(&live);
+                    return Ok(self.outcome(account, reason, message));
+                }
                 let mut outcome = self.settle(account, reason, message, observed.as_ref());
                 // Not ours, so nothing of it belongs in our status.
-                if let Some(status) = &mut outcome.status {
+                if let Some(status) = outcome.status.as_mut().filter(|_| reason != Reason::InvalidSpec) {
                     (status.arn, status.role_id) = (None, None);
                 }
                 return Ok(outcome);
