@@ -1313,7 +1313,7 @@ impl<'a> Work<'a> {
             let name = account.name_any();
             forgets(account, self.role) || self.context.is_removed(&self.key, &name, &self.owner)
         });
-        let removed: Vec<AccountStatus> = removed.iter().map(|account| self.removed(account)).collect();
+        let removed: Vec<AccountStatus> = removed.iter().map(|account| self.done_with(account)).collect();
         let done_before = removed
             .iter()
             .cloned()
@@ -1350,8 +1350,9 @@ impl<'a> Work<'a> {
                 return self.report(removed, &[]).await.map(|()| Action::await_change());
             }
             let api: Api<IamRole> = self.context.api_of(self.role);
-            self.context.set_finalizer(&api, self.role, false).await?;
+            // First: whoever is killed in between must not leave a role without a word.
             self.tell_forgotten();
+            self.context.set_finalizer(&api, self.role, false).await?;
             return Ok(Action::await_change());
         }
         let mut left = left.into_iter().map(deleting).collect::<Vec<_>>();
@@ -1391,6 +1392,7 @@ impl<'a> Work<'a> {
             self.holds(name)
                 && !mentioned.contains(name)
                 && !removed.iter().any(|entry| entry.name == name)
+                && !forgets(account, self.role)
                 && self.context.can_be_read(account)
         });
         let unread = others.iter().filter(|account| {
@@ -1430,6 +1432,16 @@ impl<'a> Work<'a> {
     }
 
     /// Nothing of the role is left in the account, and the object waits for the other accounts.
+    /// What is said of an account that the deletion does not wait for any more.
+    fn done_with(&self, account: &AwsAccount) -> AccountStatus {
+        if !forgets(account, self.role) {
+            return self.removed(account);
+        }
+        // The other replicas wait for this state. What was seen of the role stays in the entry: nobody has removed it.
+        let message = "not waited for: the account's owner had it forgotten, and the role may still be there";
+        self.entry(account, Reason::Removed, Some(message.to_owned()))
+    }
+
     fn removed(&self, account: &AwsAccount) -> AccountStatus {
         AccountStatus {
             arn: None,

@@ -63,13 +63,28 @@ impl Forget {
         if !self.yes && !agreed("Forget?")? {
             return Err(Failure::new("nothing was changed", "answer yes, or give --yes"));
         }
+        let before = account.annotations().get(FORGET_ANNOTATION);
+        if forgotten(&account).is_empty() && before.is_some_and(|text| text.trim() != "[]") {
+            return Err(Failure::new(
+                format!(
+                    "the annotation {FORGET_ANNOTATION} of AwsAccount {} cannot be read",
+                    self.account
+                ),
+                "correct it, or remove it with kubectl annotate, then try again",
+            ));
+        }
         // Objects that are gone need their entries no more.
         let mut entries = vec![];
         for entry in forgotten(&account) {
             let api: Api<IamRole> = Api::namespaced(client.clone(), &entry.namespace);
             let there = api.get_metadata_opt(&entry.name).await;
-            let there = there.map_err(|e| failed("read IamRoles", &e))?;
-            if there.is_some_and(|there| there.metadata.uid.as_ref() == Some(&entry.uid)) {
+            let is_there = match there {
+                Ok(there) => there.is_some_and(|there| there.metadata.uid.as_ref() == Some(&entry.uid)),
+                // Of another namespace, which is none of this user's business.
+                Err(kube::Error::Api(status)) if status.code == 403 => true,
+                Err(error) => return Err(failed("read IamRoles", &error)),
+            };
+            if is_there {
                 entries.push(entry);
             }
         }
