@@ -900,6 +900,9 @@ impl Context {
             .stores
             .accounts
             .state_filter(|account| account.spec.allowed_namespaces.selector.is_some());
+        if by_labels.is_empty() {
+            return;
+        }
         let roles = self.stores.roles.state_filter(|role| {
             role.metadata.namespace.as_deref() == Some(namespace)
                 && by_labels.iter().any(|account| targets(role, account))
@@ -936,7 +939,8 @@ impl Context {
         let namespace = role.metadata.namespace.as_deref().unwrap_or_default();
         Applicant {
             role,
-            is_admitted: self.admits(account, namespace),
+            // Labels that have not arrived yet may admit it: it must not lose a name to somebody who came later.
+            is_admitted: self.admits(account, namespace) || self.waits_for_labels(account, namespace),
             role_id: live.and_then(|live| live.snapshot.lock().claimed(name_in_aws(role), &owner)),
             owner,
         }
@@ -946,6 +950,25 @@ impl Context {
     pub fn admits(&self, account: &AwsAccount, namespace: &str) -> bool {
         let found = self.stores.namespaces.get(&ObjectRef::new(namespace));
         admits(account, namespace, found.as_ref().map(|found| found.labels()))
+    }
+
+    /// Asks the API server whether the account admits the namespace, where that depends on labels: the cache may trail, or stand still
+    /// while its watch fails, and no role is to be made on labels that are gone.
+    ///
+    /// # Errors
+    /// When the API server does not answer. Nothing may be written then.
+    pub async fn confirm_admission(&self, account: &AwsAccount, namespace: &str) -> Result<bool, Error> {
+        if account.spec.allowed_namespaces.selector.is_none() {
+            return Ok(self.admits(account, namespace));
+        }
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let found = bounded_call(api.get_opt(namespace)).await;
+        let found = found.map_err(Error::kube("could not read the namespace"))?;
+        Ok(admits(
+            account,
+            namespace,
+            found.as_ref().map(kube::ResourceExt::labels),
+        ))
     }
 
     /// Returns true if the account asks for labels of a namespace that is in no cache yet.

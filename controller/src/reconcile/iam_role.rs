@@ -244,7 +244,8 @@ impl<'a> Work<'a> {
             let targets = self.targets();
             let refused = targets
                 .iter()
-                .filter(|account| !self.context.admits(account, self.namespace));
+                .filter(|account| !self.context.admits(account, self.namespace))
+                .filter(|account| !self.context.waits_for_labels(account, self.namespace));
             let refused = refused.map(|account| account.name_any());
             refused.filter(|name| !named.contains(name)).collect()
         });
@@ -511,8 +512,12 @@ impl<'a> Work<'a> {
             let message = "the AwsAccount is being deleted: take it out of spec.accounts";
             return Ok(self.outcome(account, Reason::AccountNotFound, message));
         }
-        if self.context.waits_for_labels(account, self.namespace) {
-            return Ok(self.unchanged(account, "waiting for the namespace"));
+        if !account.spec.suspend && self.context.waits_for_labels(account, self.namespace) {
+            return Ok(self.outcome(
+                account,
+                Reason::Progressing,
+                "waiting for the labels of the namespace",
+            ));
         }
         let mut applicant = self.context.applicant(self.role, account, None);
         if let Err(refusal) = check_access(account, &applicant) {
@@ -607,6 +612,12 @@ impl<'a> Work<'a> {
                 return Ok(self.outcome(account, full.reason(), full.to_string()));
             }
         };
+        if !self.context.confirm_admission(account, self.namespace).await? {
+            applicant.is_admitted = false;
+            if let Err(refusal) = check_access(account, &applicant) {
+                return Ok(self.outcome(account, refusal.reason, refusal.message));
+            }
+        }
         self.hold_object().await?;
         let kept = plan.kept.clone();
         let applied = Box::pin(self.carry_out(

@@ -489,6 +489,10 @@ fn take_in(inventory: &mut Inventory, objects: &[Found], flags: &cluster::Flags)
                 // A status that is written in a file says nothing: no controller has seen it.
                 let mut role: IamRole = parsed(found)?;
                 role.status = None;
+                // Nor does what an exported object has from the API server: it decides who comes first.
+                role.metadata.uid = None;
+                role.metadata.creation_timestamp = None;
+                role.metadata.deletion_timestamp = None;
                 if let Some(namespace) = &flags.namespace {
                     let own = role.metadata.namespace.get_or_insert_with(|| namespace.clone());
                     if own != namespace {
