@@ -192,7 +192,7 @@ async fn no_credential_shows_in_logs_statuses_or_events_even_at_trace() -> Resul
 #[tokio::test]
 async fn a_lock_stops_what_waits_for_its_turn_and_the_unlock_finishes_it() -> Result<()> {
     let s = Scenario::with(crate::world().await?, "midlock", 1, |a| {
-        a["spec"]["requestsPerSecond"] = json!(4);
+        a["spec"]["requestsPerSecond"] = json!(2);
         a["spec"]["burst"] = json!(1);
     })
     .await?;
