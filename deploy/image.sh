@@ -15,7 +15,7 @@ if command -v rustup >/dev/null && ! rustup target list --installed | grep -qx "
   rustup target add "$target"
 fi
 echo "== cargo: static binaries for $target"
-env "CC_${target//-/_}=${CC:-musl-gcc}" cargo build --release --locked --target "$target" --package rolectl --bin rolectl-controller
+env "CC_${target//-/_}=${CC:-musl-gcc}" cargo build --release --locked --target "$target" --package rolectl-controller --bin rolectl-controller
 out=${CARGO_TARGET_DIR:-target}
 context=$out/image
 rm -rf "$context"

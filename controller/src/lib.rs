@@ -11,18 +11,15 @@
 //! - [`rolectl_core`]: pure. What a role should be, what it is, and the changes between them.
 //! - [`rolectl_aws`]: AWS. Sessions, accounts, sweeps, applying plans.
 //! - [`reconcile`]: the only home of kube's runtime. One module a kind.
-//! - [`objects`]: objects of the API server, each parsed alone.
-//! - [`once`]: the same once and without a cluster, for `rolectl plan`, `apply` and `destroy`.
+//! - [`rolectl_kube`]: objects of the API server, each parsed alone.
 //! - [`reference`]: the pages of `docs/reference`, made from the code. Pure.
 //! - [`args`], [`health`], [`metrics`], [`telemetry`]: the edges of the `rolectl-controller` process.
 //!
-//! The verbs of the `rolectl` command live in `src/bin/rolectl/commands/`, a file a verb.
+//! The operator's tool is the crate `rolectl` in `cli/`. It does not depend on this crate.
 
 pub mod args;
 pub mod health;
 pub mod metrics;
-pub mod objects;
-pub mod once;
 pub mod reconcile;
 pub mod reference;
 pub mod telemetry;

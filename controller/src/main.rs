@@ -1,4 +1,4 @@
-//! `rolectl-controller`: flags, then [`rolectl::reconcile::run`].
+//! `rolectl-controller`: flags, then [`rolectl_controller::reconcile::run`].
 
 use std::error::Error;
 use std::sync::Arc;
@@ -7,10 +7,11 @@ use std::time::Duration;
 use clap::Parser as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt as _};
-use rolectl::args::Args;
-use rolectl::metrics::Metrics;
-use rolectl::reconcile::{self, Options, error_chain};
-use rolectl::{health, telemetry};
+use rolectl_controller::args::Args;
+use rolectl_controller::metrics::Metrics;
+use rolectl_controller::reconcile::{self, Options};
+use rolectl_controller::{health, telemetry};
+use rolectl_core::causes::error_chain;
 use tokio_util::sync::CancellationToken;
 
 /// How long what was begun may take to come to its next safe point after SIGTERM.

@@ -10,7 +10,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt as _};
-use rolectl::reconcile::shard_of;
+use rolectl_controller::reconcile::shard_of;
 use rolectl_crds::{AwsAccount, Reason};
 use rolectl_tests::scenario::Scenario;
 use rolectl_tests::wait::{until, until_within};

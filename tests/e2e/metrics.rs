@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use rolectl::metrics::TABLE;
+use rolectl_controller::metrics::TABLE;
 use rolectl_tests::control_plane::free_address;
 use rolectl_tests::scenario::Scenario;
 use rolectl_tests::wait::until;

@@ -29,7 +29,7 @@ async fn read(yaml: &str) -> Result<Result<Value, String>> {
 
 #[tokio::test]
 async fn the_table_of_scalars_is_what_kubectl_makes_of_them() -> Result<()> {
-    let table = std::fs::read(root().join("controller/src/bin/rolectl/scalars.json"))?;
+    let table = std::fs::read(root().join("controller/cli/src/scalars.json"))?;
     let table: Vec<(String, Value)> = serde_json::from_slice(&table)?;
     ensure!(table.len() > 80, "the table is empty");
     let head = "apiVersion: iam.rolectl.dev/v1alpha1\nkind: IamRole\nmetadata: {name: a}\ndata:\n";

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
-use rolectl::metrics::TABLE;
+use rolectl_controller::metrics::TABLE;
 use rolectl_crds::Reason;
 use rolectl_tests::tools::{optional, root};
 use serde_json::Value;
@@ -19,7 +19,7 @@ fn scraped() -> BTreeSet<String> {
         "histogram" => vec!["_bucket", "_sum", "_count"],
         _ => vec![""],
     };
-    let names = |m: &rolectl::metrics::Described| -> Vec<String> {
+    let names = |m: &rolectl_controller::metrics::Described| -> Vec<String> {
         ends(m.kind)
             .into_iter()
             .map(|end| format!("{}{end}", m.name))

@@ -21,6 +21,7 @@
 
 pub mod arn;
 pub mod bounded;
+pub mod causes;
 pub mod conditions;
 pub mod forget;
 pub mod glob;

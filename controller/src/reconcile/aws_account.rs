@@ -15,7 +15,6 @@ use tokio::time::Instant;
 
 use super::context::{Context, Others, backoff, entry_in, stands_in};
 use super::{Error, Shared, events};
-use crate::objects::{Listing, Unreadable};
 use rolectl_aws::account::{Account, AccountError};
 use rolectl_aws::api::Iam;
 use rolectl_aws::error::Class;
@@ -29,6 +28,7 @@ use rolectl_core::selection::may_admit;
 use rolectl_core::selection::targets;
 use rolectl_core::snapshot::Lookup;
 use rolectl_core::status::truth;
+use rolectl_kube::objects::{Listing, Unreadable};
 
 /// How soon a failed sweep is tried again, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(2));

@@ -37,7 +37,6 @@ use super::shards::Shards;
 use super::store::UnreadableObjects;
 use super::{Error, Options, Shared, bounded_call};
 use crate::metrics::{Metrics, OfAccount, OfKind, OfReason, OfSession, StateInAccount};
-use crate::objects;
 use rolectl_aws::account::{Account, AccountEnvironment};
 use rolectl_aws::api::Aws;
 use rolectl_aws::sdk::{SdkAws, base_config};
@@ -48,6 +47,7 @@ use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::role::admission::{AccountCase, Applicant};
 use rolectl_core::role::kept::RESTRICTED;
 use rolectl_core::selection::{admits, may_admit, targets};
+use rolectl_kube::objects;
 
 /// Asks for nothing but an object's [metadata](https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches).
 const METADATA_ONLY: HeaderValue =

@@ -38,7 +38,8 @@ use crate::metrics::Metrics;
 pub use context::Context;
 use role_names::RoleNames;
 use rolectl_aws::spans;
-pub use shards::{KIND as LEASE_LABEL, shard_of};
+pub(crate) use rolectl_core::causes::error_chain;
+pub use shards::shard_of;
 
 /// What the controllers are to look after, and how.
 #[derive(Clone, Debug)]
@@ -450,21 +451,6 @@ fn retry<K: kube::Resource<DynamicType = ()>>(object: &K, error: &Error, context
     let (kind, name) = (context::static_kind(&K::kind(&())), object.meta().name.as_deref());
     tracing::warn!(kind, name, error = %error_chain(error), ?wait, "reconcile failed, trying again");
     Action::requeue(wait)
-}
-
-/// An error with its causes, in one line.
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Shared by all reconcilers.

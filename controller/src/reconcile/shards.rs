@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use rolectl_aws::lease_term::{ANSWER_TIMEOUT, LeaseTerm};
+use rolectl_kube::LEASE_LABEL;
 
 /// How often the Leases are looked at.
 const TICK: Duration = Duration::from_secs(2);
@@ -40,8 +41,6 @@ const API_PATIENCE: Duration = Duration::from_secs(4);
 /// Replicas that are gone this long leave no Lease behind.
 const FORGET: Duration = Duration::from_mins(5);
 
-/// Label of our Leases: `shard` or `replica`.
-pub const KIND: &str = "iam.rolectl.dev/lease";
 /// Label of our Leases: how many shards there are.
 const COUNT: &str = "iam.rolectl.dev/shards";
 
@@ -143,7 +142,7 @@ impl Shards {
         // First of all, since it is what runs out. By the versions that are known: where they are old, the list tells.
         self.renew(api, known).await;
         self.announce(api, known).await?;
-        let all = ListParams::default().labels(KIND);
+        let all = ListParams::default().labels(LEASE_LABEL);
         let mut leases = in_time(api.list(&all)).await?.items;
         let ours = [
             format!("{}-shard-", self.prefix),
@@ -318,7 +317,7 @@ impl Shards {
     fn blank(&self, name: &str, kind: &str) -> Lease {
         let labels = [
             ("app.kubernetes.io/managed-by", "rolectl"),
-            (KIND, kind),
+            (LEASE_LABEL, kind),
             (COUNT, &self.tenures.len().to_string()),
         ];
         let mut lease = Lease::default();
@@ -475,7 +474,7 @@ impl Known {
     fn replicas(&self, count: usize, now: Instant) -> Vec<String> {
         let count = count.to_string();
         let alike = |lease: &&Lease| {
-            label(lease, KIND) == Some("replica") && label(lease, COUNT) == Some(count.as_str())
+            label(lease, LEASE_LABEL) == Some("replica") && label(lease, COUNT) == Some(count.as_str())
         };
         let replicas = self.alive(now).filter(alike);
         let mut names: Vec<String> = replicas.filter_map(|lease| holder(lease).cloned()).collect();
@@ -492,7 +491,7 @@ impl Known {
 
     fn left_behind(&self, now: Instant) -> Vec<String> {
         let old = self.leases.iter().filter(|(_, (lease, since))| {
-            label(lease, KIND) == Some("replica") && now.duration_since(*since) > FORGET
+            label(lease, LEASE_LABEL) == Some("replica") && now.duration_since(*since) > FORGET
         });
         old.map(|(name, _)| name.clone()).collect()
     }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 use super::context::static_kind;
 use super::error_chain;
 use crate::health::Readiness;
-use crate::objects::{self, Lines, Listing, Read, Unreadable};
+use rolectl_kube::objects::{self, Lines, Listing, Read, Unreadable};
 
 /// Objects as they are added and changed.
 pub type ObjectStream<K> = BoxStream<'static, Result<K, watcher::Error>>;
@@ -390,7 +390,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::objects::nested;
+    use rolectl_kube::objects::nested;
 
     /// An API server that gives each answer once. To what is asked beyond that it never answers.
     #[derive(Clone, Default)]

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use super::context::{Context, apply_status, backoff};
 use super::store::UnreadableObjects;
 use super::{Shared, error_chain, events, mfa_session};
-use crate::objects::Unreadable;
 use rolectl_core::conditions::{Truth, Verdict, conditions};
+use rolectl_kube::objects::Unreadable;
 
 /// How often to look for objects that fall to this replica now.
 const LOOK: Duration = Duration::from_secs(30);
@@ -176,7 +176,7 @@ mod tests {
     use rolectl_crds::IamRole;
 
     use super::*;
-    use crate::objects::{nested, read};
+    use rolectl_kube::objects::{nested, read};
 
     #[test]
     fn the_status_keeps_what_it_had_and_says_once_why_the_object_cannot_be_read() {

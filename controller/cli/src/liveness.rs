@@ -11,8 +11,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::ListParams;
 use kube::{Api, Client};
-use rolectl::reconcile::LEASE_LABEL;
 use rolectl_crds::{AwsAccount, ConditionType, MfaSession, Phase};
+use rolectl_kube::LEASE_LABEL;
 use serde::Serialize;
 
 use crate::output::from_now;

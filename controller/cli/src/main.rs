@@ -12,6 +12,7 @@ mod keys;
 mod liveness;
 mod managed;
 mod mfa;
+mod once;
 mod output;
 mod session_cache;
 mod used_code;

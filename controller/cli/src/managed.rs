@@ -10,9 +10,9 @@ use std::time::Duration;
 use http::Request;
 use jiff::Timestamp;
 use kube::{Api, Client, ResourceExt as _};
-use rolectl::objects::Listing;
 use rolectl_core::names::full_name;
 use rolectl_crds::{AwsAccount, IamRole};
+use rolectl_kube::objects::Listing;
 
 use crate::cluster;
 use crate::failure::Failure;
@@ -98,7 +98,7 @@ pub async fn ask(
         Err(kube::Error::Service(error)) => {
             let why = format!(
                 "the cluster at {url} cannot be reached: {}",
-                rolectl::reconcile::error_chain(&*error)
+                rolectl_core::causes::error_chain(&*error)
             );
             if flags.names_a_cluster() {
                 return Err(Failure::new(
@@ -111,7 +111,7 @@ pub async fn ask(
         Err(error) => Ok(Answer::Unclear {
             why: format!(
                 "the cluster at {url} does not say what it manages: {}",
-                rolectl::reconcile::error_chain(&error)
+                rolectl_core::causes::error_chain(&error)
             ),
         }),
     }

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::once::{Goal, Proposal, carry_out};
 use anstream::{print, println};
 use clap::Args;
 use futures::StreamExt as _;
-use rolectl::once::{Goal, Proposal, carry_out};
 use rolectl_aws::account::Account;
 use rolectl_aws::session::OpenSession;
 use rolectl_core::names::full_name;

@@ -38,7 +38,10 @@ pub async fn long_term_key(profile: Option<&str>) -> Result<Credentials, Failure
             |p| format!("in profile {p}"),
         );
         Failure::new(
-            format!("no AWS key {whence}: {}", rolectl::reconcile::error_chain(&error)),
+            format!(
+                "no AWS key {whence}: {}",
+                rolectl_core::causes::error_chain(&error)
+            ),
             next,
         )
     })?;

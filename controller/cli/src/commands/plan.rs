@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
+use crate::once::Goal;
 use anstream::{print, println};
 use clap::Args;
-use rolectl::once::Goal;
 
 use crate::cluster;
 use crate::failure::Failure;

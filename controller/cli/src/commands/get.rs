@@ -1,9 +1,9 @@
 //! `rolectl get` and `rolectl describe`
 
+use crate::once::Goal;
 use anstream::{eprintln, println};
 use clap::{Args, ValueEnum};
 use kube::{Api, Client, ResourceExt};
-use rolectl::once::Goal;
 use rolectl_crds::{AccountStatus, AwsAccount, IamRole, Reason};
 use serde::Serialize;
 

@@ -11,9 +11,9 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::{GetParams, Request};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
-use rolectl::objects::{Listing, Unreadable, read};
 use rolectl_aws::network;
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
+use rolectl_kube::objects::{Listing, Unreadable, read};
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
@@ -135,7 +135,7 @@ pub fn failed(what: &str, error: &kube::Error) -> Failure {
         other => Failure::new(
             format!(
                 "could not {what}: the cluster does not answer ({})",
-                rolectl::reconcile::error_chain(other)
+                rolectl_core::causes::error_chain(other)
             ),
             "check that `kubectl get mfasessions` works (KUBECONFIG, --kubeconfig, --context), then try again",
         )

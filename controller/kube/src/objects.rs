@@ -434,8 +434,9 @@ pub fn version(text: &[u8]) -> Option<String> {
     (!version.is_empty()).then_some(version)
 }
 
-/// The text of an `IamRole` whose trust policy, like its `managedFields`, is nested this deeply.
-#[cfg(test)]
+/// The text of an `IamRole` whose trust policy, like its `managedFields`, is nested this deeply. Tests of several crates
+/// start from it.
+#[doc(hidden)]
 pub fn nested(name: &str, levels: usize) -> String {
     let (open, close) = (r#"{"a":"#.repeat(levels), "}".repeat(levels));
     let fields = open.replace(r#""a""#, r#""f:a""#);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
+use crate::once::{Goal, Inventory, Proposal};
 use anstream::{AutoStream, ColorChoice, eprintln};
 use clap::Args;
 use futures::StreamExt as _;
@@ -12,7 +13,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
-use rolectl::once::{Goal, Inventory, Proposal};
 use rolectl_aws::account::{Account, AccountEnvironment, AccountError};
 use rolectl_aws::api::Aws;
 use rolectl_aws::error::Class;

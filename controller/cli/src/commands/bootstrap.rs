@@ -419,7 +419,7 @@ mod tests {
 
     #[test]
     fn the_service_control_policy_is_that_of_the_security_page_for_the_role() {
-        let page = include_str!("../../../../../docs/security.md");
+        let page = include_str!("../../../../docs/security.md");
         let block = page.split("```json").nth(1).unwrap().split("```").next().unwrap();
         let documented: Value = serde_json::from_str(block).unwrap();
         assert_eq!(bootstrap(&[]).tag_policy(), documented);
