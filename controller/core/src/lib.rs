@@ -30,6 +30,7 @@ pub mod policy;
 pub mod role;
 pub mod selection;
 pub mod snapshot;
+mod spelling;
 pub mod status;
 pub mod variables;
 

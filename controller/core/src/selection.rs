@@ -7,6 +7,8 @@ use kube::ResourceExt as _;
 use kube::core::{Expression, Selector, SelectorExt as _};
 use rolectl_crds::{AwsAccount, IamRole, NamespacesFrom};
 
+use crate::spelling::nearest;
+
 /// Whether the role's `spec.accounts` names the account.
 pub fn targets(role: &IamRole, account: &AwsAccount) -> bool {
     let selection = &role.spec.accounts;
@@ -83,12 +85,8 @@ pub fn nothing_selected<A: std::borrow::Borrow<AwsAccount>>(role: &IamRole, acco
         .filter(|key| !keys.contains(key))
         .take(3)
         .map(|key| {
-            let near = keys
-                .iter()
-                .map(|k| (strsim::damerau_levenshtein(key, k), k))
-                .filter(|(distance, k)| *distance <= 2.max(k.len() / 4) && *distance < k.len())
-                .min_by_key(|(distance, _)| *distance)
-                .map(|(_, k)| format!(", did you mean {k}?"))
+            let near = nearest(key, keys.iter().copied())
+                .map(|near| format!(", did you mean {near}?"))
                 .unwrap_or_default();
             format!("no AwsAccount that allows this namespace has a label {key}{near}")
         })

@@ -5,13 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// Largest document of an author that is parsed, in bytes. AWS allows 10,240 characters or less, white space not counted.
-pub const MAX_BYTES: usize = 64 * 1024;
-/// Largest document from AWS that is parsed, in bytes. Some policies that AWS manages have more than 64 KiB.
-pub(super) const MAX_OBSERVED_BYTES: usize = 1024 * 1024;
-/// Deepest nesting of a document that is parsed. The grammar needs 6: a value in a list of a condition.
-pub const MAX_DEPTH: usize = 16;
-
 /// A policy document as it will be sent or was received, with its canonical form. Equal by meaning.
 #[derive(Clone, Debug)]
 pub struct Document {

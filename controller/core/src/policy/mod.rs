@@ -10,18 +10,19 @@ mod canonical;
 pub mod condition;
 mod diff;
 mod document;
+mod limits;
 pub mod lint;
 mod oidc;
 mod parse;
 mod principal;
+mod problem;
+mod statement;
 mod trust;
 
 pub use diff::{DiffLine, Sign};
-pub use document::{
-    Caseless, Document, Effect, MAX_BYTES, MAX_DEPTH, PolicyDocument, Principals, Scope, Statement,
-};
-pub(crate) use parse::nearest;
-pub use parse::{PolicyError, Problem, check_size};
+pub use document::{Caseless, Document, Effect, PolicyDocument, Principals, Scope, Statement};
+pub use limits::{MAX_BYTES, MAX_DEPTH, check_size};
+pub use problem::{PolicyError, Problem};
 pub use trust::TrustedPrincipal;
 
 #[cfg(test)]

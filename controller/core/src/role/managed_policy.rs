@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use crate::glob::matches;
-use crate::policy::nearest;
+use crate::spelling::nearest;
 
 /// AWS's own policies: name to `path/name`. Their names are unique.
 static CATALOGUE: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(|| {

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::super::condition::{GLOBAL_KEYS, OPERATORS, base, matching, value_problem};
 use super::super::document::{Caseless, Effect, Statement};
-use super::super::parse::nearest;
 use super::finding::Linter;
+use crate::spelling::nearest;
 
 /// An empty Condition is not in the canonical form. IAM takes it, and its console writes it, so it stops nothing; but it
 /// may be all that is left of a condition that was meant.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::super::parse::Problem;
+use super::super::problem::Problem;
 
 /// Where a document stands, which decides what it may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -19,7 +19,9 @@ use resources::{is_resource, resource_problem};
 use trust::trust;
 
 use super::document::{Caseless, Document, Effect, Scope, Statement};
-use super::parse::{Ordered, Problem, Source, ordered};
+use super::parse::{Ordered, ordered};
+use super::problem::Problem;
+use super::statement::Source;
 
 /// Everything to be said of a document in its place, whether it is one at all or not. For an account of any partition.
 pub fn lint_value(value: &Value, place: Place) -> Vec<Finding> {
