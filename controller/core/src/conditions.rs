@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
 use rolectl_crds::{ConditionType, Reason};
 
 /// `True`, `False` or `Unknown`, as the API writes them.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rolectl_crds::IamRoleSpec;
 use serde_json::json;
+
+use rolectl_crds::IamRoleSpec;
 
 use crate::policy::cache::DocumentCache;
 use crate::role::change::{Change, Identity};

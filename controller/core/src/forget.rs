@@ -4,8 +4,9 @@
 //! the uid of the `IamRole`, so that an object of the same name that comes later is not meant.
 
 use kube::ResourceExt as _;
-use rolectl_crds::{AwsAccount, FORGET_ANNOTATION, IamRole};
 use serde::{Deserialize, Serialize};
+
+use rolectl_crds::{AwsAccount, FORGET_ANNOTATION, IamRole};
 
 /// Largest annotation that is read, in bytes. The API server takes 256 KiB in all annotations of an object.
 const MAX_BYTES: usize = 64 * 1024;

@@ -1,23 +1,31 @@
-//! What rolectl decides: pure functions of objects, of what AWS has, and of the time that is passed in.
+//! The decisions of rolectl: pure functions of Kubernetes objects, of the state in AWS and of a time that the caller passes in.
+//!
+//! The crate has no Kubernetes client, no AWS SDK, no runtime and no clock; a test reads the dependency tree. The controller and
+//! `rolectl plan` call the same functions, so they make the same decisions, and each rule has unit tests without a cluster.
+//!
+//! The data takes this way: [`selection`] finds the accounts of an `IamRole`, [`role::desired`] fills in its spec for one account,
+//! [`snapshot`] has the role as AWS has it, [`role::admission`] decides whether the role may be changed, [`role::plan`] returns
+//! the changes, and [`status`] reports the result.
+//!
+//! The imports between the modules, each of which uses only modules below it. The modules [`policy`], [`role`] and [`snapshot`]
+//! show the modules in their folders. A test compares these pictures with the imports.
 //!
 //! ```text
-//! selection    names            variables
-//!     |          |                  |
-//!     v          v                  v
-//! Assignment -> role::desired <- policy (parse, canonical, lint, cache)
-//!                    |
-//!                    v            snapshot (the last sweep)
-//!               role::admission <- role::observed
-//!                    |
-//!                    v
-//!               role::plan -> role::order -> role::change
-//!                    |
-//!                    v
-//!                 status -> conditions
+//! snapshot -> role
+//! role -> arn, bounded, glob, names, policy, selection, spelling, variables
+//! policy -> bounded, glob, spelling
+//! selection -> spelling
+//! status -> bounded, conditions
+//! arn
+//! bounded
+//! causes
+//! conditions
+//! forget
+//! glob
+//! names
+//! spelling
+//! variables
 //! ```
-//!
-//! No Kubernetes client, no AWS SDK, no runtime and no clock: a test reads the dependency tree. So `rolectl plan` and the
-//! controller cannot differ, and every rule has a unit test.
 
 pub mod arn;
 pub mod bounded;

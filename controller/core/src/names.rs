@@ -1,7 +1,8 @@
 //! The names of an `IamRole` in AWS and in Kubernetes, and the owner that its role is tagged with.
 
-use rolectl_crds::{IamRole, IamRoleSpec};
 use sha2::{Digest as _, Sha256};
+
+use rolectl_crds::{IamRole, IamRoleSpec};
 
 /// Name of the role in AWS.
 pub fn role_name<'a>(spec: &'a IamRoleSpec, object_name: &'a str) -> &'a str {

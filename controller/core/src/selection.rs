@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt as _;
 use kube::core::{Expression, Selector, SelectorExt as _};
+
 use rolectl_crds::{AwsAccount, IamRole, NamespacesFrom};
 
 use crate::spelling::nearest;

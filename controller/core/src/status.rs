@@ -1,6 +1,7 @@
 //! What was done in each account, told as the status of the `IamRole`.
 
 use jiff::Timestamp;
+
 use rolectl_crds::{AccountCounts, AccountGroup, AccountStatus, IamRoleStatus, Reason};
 
 use crate::bounded::{MESSAGE, clip};

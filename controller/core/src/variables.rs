@@ -92,8 +92,9 @@ impl Variables {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     fn variables() -> Variables {
         let labels = BTreeMap::from([("tier".to_owned(), "prod".to_owned())]);

@@ -1,8 +1,8 @@
-//! What the crate may depend on, and how its modules may depend on each other.
+//! The dependencies of the crate and the imports between its modules.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "clippy takes helpers of an integration test for other code"
+    reason = "clippy does not recognize the helpers of an integration test as test code"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// All source files without their tests, by module path: `role::plan` and so on, empty for `lib.rs`.
+/// Returns the source of every module without its tests, by module path such as `role::plan`. The path of `lib.rs` is empty.
 fn modules() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![source()];
@@ -43,7 +43,8 @@ fn modules() -> BTreeMap<String, String> {
     found
 }
 
-/// The paths that the `use` declarations of a module name, from the root of the crate. Groups are taken apart.
+/// Returns the paths that the `use` declarations of a module name, from the root of the crate. A group yields one path for each
+/// name.
 fn imports(module: &str, code: &str) -> Vec<String> {
     let mut paths = vec![];
     let mut rest = code;
@@ -90,7 +91,7 @@ fn imports(module: &str, code: &str) -> Vec<String> {
     paths
 }
 
-/// Which module uses which. Of a path the longest part that is a module counts.
+/// Returns the modules that each module imports. The longest prefix of an imported path that is a module counts.
 fn graph() -> BTreeMap<String, BTreeSet<String>> {
     let modules = modules();
     let target = |path: &str| {
@@ -110,12 +111,94 @@ fn graph() -> BTreeMap<String, BTreeSet<String>> {
     modules.iter().map(edges).collect()
 }
 
+/// The file of a module that has modules of its own.
+fn file_of(parent: &str) -> PathBuf {
+    match parent {
+        "" => source().join("lib.rs"),
+        _ => source().join(parent.replace("::", "/")).join("mod.rs"),
+    }
+}
+
+/// The picture that the documentation of `parent` must show: one line for each of its modules, `a -> b, c`, in an order in
+/// which a module uses only modules below it. A module stands for everything in its folder.
+fn picture_of(parent: &str, graph: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+    let child = |module: &str| -> Option<String> {
+        let below = match parent {
+            "" => module,
+            _ => module.strip_prefix(parent)?.strip_prefix("::")?,
+        };
+        let name = below.split("::").next().unwrap_or_default();
+        // Compiled for tests only.
+        (!name.is_empty() && name != "fixtures").then(|| name.to_owned())
+    };
+    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, used) in graph {
+        let Some(from) = child(module) else { continue };
+        let to = used
+            .iter()
+            .filter_map(|other| child(other))
+            .filter(|to| *to != from);
+        edges.entry(from.clone()).or_default().extend(to);
+    }
+    let mut lines: Vec<(usize, String)> = edges
+        .iter()
+        .map(|(module, used)| {
+            let targets: Vec<&str> = used.iter().map(String::as_str).collect();
+            let arrow = if used.is_empty() { "" } else { " -> " };
+            (
+                height(module, &edges, 0),
+                format!("{module}{arrow}{}", targets.join(", ")),
+            )
+        })
+        .collect();
+    lines.sort_by(|(a, one), (b, other)| b.cmp(a).then(one.cmp(other)));
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// Returns the length of the longest chain of imports from `module`.
+fn height(module: &str, edges: &BTreeMap<String, BTreeSet<String>>, depth: usize) -> usize {
+    assert!(depth <= edges.len(), "a cycle of imports leads through {module}");
+    let below = edges[module]
+        .iter()
+        .map(|used| height(used, edges, depth + 1) + 1);
+    below.max().unwrap_or(0)
+}
+
 #[test]
-fn modules_use_each_other_in_one_direction_only() {
+fn the_picture_of_the_modules_is_the_import_graph() {
+    let graph = graph();
+    let parents: BTreeSet<&str> = graph
+        .keys()
+        .filter(|module| !module.is_empty())
+        .map(|module| module.rsplit_once("::").map_or("", |(parent, _)| parent))
+        .collect();
+    assert!(parents.len() > 3, "{parents:?}");
+    for parent in parents {
+        let file = file_of(parent);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let shown: Vec<&str> = text
+            .lines()
+            .skip_while(|line| *line != "//! ```text")
+            .skip(1)
+            .take_while(|line| *line != "//! ```")
+            .map(|line| line.trim_start_matches("//!").trim())
+            .collect();
+        let picture = picture_of(parent, &graph);
+        assert!(
+            shown == picture,
+            "the picture in {} differs from the imports: write\n//! ```text\n//! {}\n//! ```",
+            file.display(),
+            picture.join("\n//! ")
+        );
+    }
+}
+
+#[test]
+fn modules_import_each_other_without_a_cycle() {
     let mut left = graph();
     assert!(left["role::plan"].contains("role::order"), "{left:?}");
     assert!(left["policy::lint"].contains("policy::lint::finding"), "{left:?}");
-    // Whoever uses nothing that is left is taken out, until nobody is left or a circle is.
+    // Removes the modules that use no other, again and again. What remains is a cycle, or uses one.
     while let Some(leaf) = left
         .iter()
         .find(|(_, uses)| uses.is_empty())
@@ -128,12 +211,12 @@ fn modules_use_each_other_in_one_direction_only() {
     }
     assert!(
         left.is_empty(),
-        "these modules use each other in a circle, or use one that does: {left:#?}"
+        "these modules import each other in a cycle, or import one that does: {left:#?}"
     );
 }
 
 #[test]
-fn nothing_that_decides_has_a_client_a_runtime_or_an_sdk() {
+fn the_crate_depends_on_no_client_no_runtime_and_no_sdk() {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let cargo = env!("CARGO");
     let tree = Command::new(cargo)
@@ -174,14 +257,14 @@ fn nothing_that_decides_has_a_client_a_runtime_or_an_sdk() {
 }
 
 #[test]
-fn time_is_passed_in() {
+fn no_module_reads_a_clock() {
     for (module, code) in modules() {
         assert!(!code.contains("::now("), "{module} reads a clock");
     }
 }
 
 #[test]
-fn no_module_is_too_long_to_read() {
+fn no_module_has_more_than_500_lines_without_its_tests() {
     for (module, code) in modules() {
         let lines = code.lines().count();
         assert!(

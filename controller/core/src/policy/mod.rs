@@ -1,9 +1,27 @@
-//! Policy documents: parsed, and brought to one canonical form in which equal means "IAM acts the same".
+//! Policy documents in a canonical form: two documents are equal if IAM evaluates them in the same way.
 //!
-//! Follows the [IAM JSON policy grammar](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html).
-//! White space, key order, the order of statements and list entries, a single value against a list of
-//! one, repeated entries, and the case where IAM ignores it all vanish; `"*"` and `{"AWS": "*"}` stay apart,
-//! because they differ. What a document may hold where it stands is the business of [`lint`].
+//! The parser follows the [IAM JSON policy grammar](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html).
+//! The canonical form has no white space, no order of keys, statements and list entries, no difference between a single value
+//! and a list of one, no repeated entries, and no difference in case where IAM ignores it. `"*"` and `{"AWS": "*"}` stay
+//! different, because IAM distinguishes them. The module [`lint`] checks what a trust policy and a permissions policy may contain.
+//!
+//! The imports between the modules:
+//!
+//! ```text
+//! cache -> document, lint
+//! lint -> condition, document, oidc, parse, principal, problem, statement
+//! parse -> document, limits, problem, statement
+//! canonical -> document
+//! diff -> document
+//! limits -> problem
+//! principal -> document
+//! statement -> condition, document, problem
+//! trust -> condition, document, oidc
+//! condition
+//! document
+//! oidc
+//! problem
+//! ```
 
 pub mod cache;
 mod canonical;

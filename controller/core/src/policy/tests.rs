@@ -1,13 +1,13 @@
 //! Equality by meaning: tables for the rules, properties for the rest.
 
+use std::cmp::Ordering;
+
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 use serde_json::{Map, Value, json};
 
 use super::lint::{Place, Severity, lint_value};
 use super::*;
-use std::cmp::Ordering;
-
 use crate::bounded;
 
 fn doc(statement: &Value) -> PolicyDocument {

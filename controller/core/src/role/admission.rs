@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use kube::ResourceExt as _;
+
 use rolectl_crds::{
     ADOPTED_TAG, AwsAccount, DeletionPolicy, DriftPolicy, Ensure, IamRole, MfaSessionSpec, OWNER_TAG, Quotas,
     Reason,
@@ -369,8 +370,9 @@ fn check_guardrails(
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use rolectl_crds::{Adoption, IamRoleSpec};
     use serde_json::json;
+
+    use rolectl_crds::{Adoption, IamRoleSpec};
 
     use super::*;
     use crate::fixtures::{observed, spec, wanted as fixture};

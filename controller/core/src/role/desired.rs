@@ -4,6 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use rolectl_crds::{
+    Adoption, DriftPolicy, Ensure, Exclusive, IamRoleSpec, OWNER_TAG, PROFILE_TAG, PolicyJson,
+};
+
 use super::managed_policy::{arn_problem, is_same_policy, policy_arn};
 use super::observed::is_reserved_path;
 use super::profile_tag::profile_tag;
@@ -13,9 +17,6 @@ use crate::policy::cache::{DocumentCache, ReadDocument};
 use crate::policy::lint::{Finding, Place, Severity, read};
 use crate::policy::{Document, PolicyError, check_size};
 use crate::variables::{VARIABLE, Variables};
-use rolectl_crds::{
-    Adoption, DriftPolicy, Ensure, Exclusive, IamRoleSpec, OWNER_TAG, PROFILE_TAG, PolicyJson,
-};
 
 /// What the spec's variables and names stand for in one account.
 #[derive(Clone, Debug)]
@@ -291,9 +292,10 @@ pub fn desired(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::fixtures::{context, spec};
-    use serde_json::json;
 
     fn of(spec: &IamRoleSpec) -> Result<DesiredRole, String> {
         desired(spec, "app", "c/ns/app", &context(), &DocumentCache::default()).map_err(|e| e.to_string())

@@ -1,8 +1,9 @@
 //! A role that exists, written as the `IamRole` that keeps it so.
 
-use rolectl_crds::{GROUP, TAG_PREFIX};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
+
+use rolectl_crds::{GROUP, TAG_PREFIX};
 
 use super::observed::{ObservedDocument, ObservedRole};
 use super::tags::is_reserved_tag;

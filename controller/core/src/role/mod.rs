@@ -1,4 +1,29 @@
-//! One role in one account: what it should be, what it is, and the changes between the two.
+//! One role in one account: its desired state, its observed state, and the changes between the two.
+//!
+//! The imports between the modules:
+//!
+//! ```text
+//! admission -> change, desired, guardrails, observed, ownership, plan, refusal
+//! plan -> change, desired, instance_profiles, kept, managed_policy, observed, order, ownership, profile_tag, quotas, refusal, removal, tags
+//! instance_profiles -> change, desired, observed, profile_tag
+//! order -> access, change, managed_policy, observed
+//! quotas -> desired, kept, observed, refusal, tags
+//! removal -> access, change, managed_policy, observed
+//! removed -> change, observed
+//! change -> desired, observed, tags
+//! guardrails -> access, desired, managed_policy, observed, tags
+//! kept -> access, desired, managed_policy, observed
+//! ownership -> desired, observed, refusal
+//! desired -> managed_policy, observed, profile_tag, spec_error
+//! access -> managed_policy, observed
+//! import -> observed, tags
+//! profile_tag -> observed
+//! spec_error -> tags
+//! managed_policy
+//! observed
+//! refusal
+//! tags
+//! ```
 
 pub mod access;
 pub mod admission;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
-use rolectl_crds::OWNER_TAG;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use rolectl_crds::OWNER_TAG;
 
 use crate::policy::Document;
 

@@ -326,8 +326,9 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
-    use rolectl_crds::{Adoption, Denies, OWNER_TAG, Reason};
     use serde_json::{Value, json};
+
+    use rolectl_crds::{Adoption, Denies, OWNER_TAG, Reason};
 
     use super::super::desired::DesiredRole;
     use super::super::{Known, plan};

@@ -342,13 +342,15 @@ fn inline_policy_changes(desired: &DesiredRole, observed: &ObservedRole) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use rolectl_crds::{Adoption, Denies, IamRoleSpec};
+
     use super::super::change::Identity;
     use super::super::observed::ObservedDocument;
     use super::*;
     use crate::fixtures::{spec, wanted};
-    use proptest::prelude::*;
-    use rolectl_crds::{Adoption, Denies, IamRoleSpec};
-    use serde_json::json;
 
     fn run(plan: &Plan, mut role: Option<ObservedRole>) -> Option<ObservedRole> {
         for change in &plan.changes {

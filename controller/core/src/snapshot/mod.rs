@@ -4,6 +4,17 @@
 //! a read may return the state before an earlier write. A snapshot therefore prefers a write to a read: a sweep that began
 //! before the write, or within [`GRACE`] after it, does not replace what the write left. The merge then requests another sweep.
 //! The caller passes in the time.
+//!
+//! The imports between the modules:
+//!
+//! ```text
+//! claims -> entry
+//! tally -> entry
+//! entry -> sweep
+//! limits
+//! profiles
+//! sweep
+//! ```
 
 mod claims;
 mod entry;
@@ -18,13 +29,12 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::role::observed::{ObservedRole, PackedRole};
 use claims::Claims;
 use entry::{AfterSweep, Entry};
 use limits::{Reservations, Usage};
 use profiles::RecentProfiles;
 use tally::Tally;
-
-use crate::role::observed::{ObservedRole, PackedRole};
 
 pub use entry::Lookup;
 pub use limits::Full;

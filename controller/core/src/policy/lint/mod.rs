@@ -1,7 +1,16 @@
-//! What a document may hold where it stands, said before AWS says it, and in words that help.
+//! Checks of a policy document before AWS sees it, with messages that tell the author what to write instead.
 //!
-//! An [error](Severity::Error) is what AWS refuses or what opens a role to everybody; nothing is written.
-//! A [warning](Severity::Warning) is shown and does not stop anything.
+//! An [error](Severity::Error) is something that AWS refuses or that opens a role to everybody. Such a document is not written.
+//! A [warning](Severity::Warning) is shown and stops nothing.
+//!
+//! The imports between the modules:
+//!
+//! ```text
+//! conditions -> finding
+//! resources -> finding
+//! trust -> finding
+//! finding
+//! ```
 
 mod conditions;
 mod finding;
@@ -12,16 +21,16 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use conditions::{conditions, empty_conditions};
-pub use finding::{Finding, MAX_FINDINGS, Place, Severity};
-use finding::{Linter, errors};
-use resources::{is_resource, resource_problem};
-use trust::trust;
-
 use super::document::{Caseless, Document, Effect, Scope, Statement};
 use super::parse::{Ordered, ordered};
 use super::problem::Problem;
 use super::statement::Source;
+use conditions::{conditions, empty_conditions};
+use finding::{Linter, errors};
+use resources::{is_resource, resource_problem};
+use trust::trust;
+
+pub use finding::{Finding, MAX_FINDINGS, Place, Severity};
 
 /// Everything to be said of a document in its place, whether it is one at all or not. For an account of any partition.
 pub fn lint_value(value: &Value, place: Place) -> Vec<Finding> {
