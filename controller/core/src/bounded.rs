@@ -1,17 +1,16 @@
-//! Messages with a size limit. Input that others wrote is quoted in conditions, events and errors, and none of these
-//! may grow with the input.
+//! Messages with a size limit. Conditions, events and errors quote input of other people and must not grow with that input.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
 
-/// Number of problems that a message lists; the others are only counted.
+/// Number of problems that a message lists. It only counts the others.
 pub const LISTED: usize = 3;
-/// Largest message about one object in one account, in bytes.
+/// Length of the longest message about one object in one account, in bytes.
 pub const MESSAGE: usize = 1024;
-/// Share of [`MESSAGE`] that one problem may take, in bytes. Leaves room for separators and the count.
+/// Length of the longest problem in a message, in bytes. Leaves room for the separators and the count.
 const EACH: usize = (MESSAGE - 64) / LISTED;
 
-/// The first problems of a list, and how many more there are. At most [`MESSAGE`] bytes.
+/// Returns the first problems of a list and the number of the others, in at most [`MESSAGE`] bytes.
 pub fn problems<T: Display>(all: &[T]) -> String {
     let mut message = String::new();
     for (n, problem) in all.iter().take(LISTED).enumerate() {
@@ -30,7 +29,7 @@ pub fn problems<T: Display>(all: &[T]) -> String {
     message
 }
 
-/// `text`, cut at `limit` bytes. What was cut ends in an ellipsis.
+/// Returns `text` in at most `limit` bytes. A text that was cut ends in `...`.
 pub fn clip(text: &str, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit {
         return Cow::Borrowed(text);
@@ -39,7 +38,7 @@ pub fn clip(text: &str, limit: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}{ELLIPSIS}", text.get(..end).unwrap_or_default()))
 }
 
-/// Formats a value into at most `limit` bytes without building the whole text first.
+/// Formats a value in at most `limit` bytes without allocating the whole text. A text that was cut ends in `...`.
 pub fn display(value: &impl Display, limit: usize) -> String {
     let mut writer = Limited {
         text: String::new(),
@@ -52,7 +51,7 @@ pub fn display(value: &impl Display, limit: usize) -> String {
 
 const ELLIPSIS: &str = "...";
 
-/// Takes one piece more than fits, so that the cut can be seen.
+/// A writer that accepts one character more than the limit, so that [`clip`] sees that the text is too long.
 struct Limited {
     text: String,
     limit: usize,
@@ -78,19 +77,19 @@ mod tests {
 
     #[test]
     fn a_message_lists_the_first_problems_and_counts_the_others() {
-        for (all, says) in [
+        for (all, message) in [
             (&[][..], ""),
             (&["a"], "a"),
             (&["a", "b", "c"], "a; b; c"),
             (&["a", "b", "c", "d"], "a; b; c; and 1 more problem"),
             (&["a", "b", "c", "d", "e"], "a; b; c; and 2 more problems"),
         ] {
-            assert_eq!(problems(all), says);
+            assert_eq!(problems(all), message);
         }
     }
 
     #[test]
-    fn what_is_cut_shows_it() {
+    fn a_text_that_was_cut_ends_in_an_ellipsis() {
         assert_eq!(clip("abcdef", 6), "abcdef");
         assert_eq!(clip("abcdefg", 6), "abc...");
         assert_eq!(clip("ééé", 5), "é...");

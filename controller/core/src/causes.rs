@@ -1,6 +1,6 @@
-//! Errors in one line.
+//! The text of an error with its causes.
 
-/// An error with its causes, in one line.
+/// Returns an error and its causes in one line, without causes that the text before them repeats.
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

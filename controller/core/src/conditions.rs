@@ -1,24 +1,25 @@
-//! Conditions by the rules of [kstatus](https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md),
-//! the same for all kinds. Pure.
+//! The conditions of all kinds, by the rules of
+//! [kstatus](https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md).
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use rolectl_crds::{ConditionType, Reason};
 
-/// `True`, `False` or `Unknown`, as the API writes them.
+/// The status of a condition, see the
+/// [API conventions](https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#typical-status-properties).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truth {
-    /// It is so.
+    /// The condition applies.
     True,
-    /// It is not so.
+    /// The condition does not apply.
     False,
-    /// It cannot be told.
+    /// The controller cannot determine the condition.
     Unknown,
 }
 
 impl Truth {
-    /// As the API writes it.
+    /// Returns the status as the Kubernetes API writes it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::True => "True",
@@ -28,18 +29,19 @@ impl Truth {
     }
 }
 
-/// What `Ready` is to say.
+/// The content of the `Ready` condition. `Reconciling` and `Stalled` follow from its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Status of `Ready`. `None` leaves it as it was.
+    /// Status of `Ready`. `None` keeps the status of the earlier condition.
     pub ready: Option<Truth>,
-    /// Its reason, from which `Stalled` and `Reconciling` follow.
+    /// Reason of `Ready`.
     pub reason: Reason,
-    /// For people.
+    /// Message of `Ready`, for people.
     pub message: String,
 }
 
-/// The conditions of an object. Nothing in them changes unless the verdict does.
+/// Returns the conditions of an object. `lastTransitionTime` changes only with the status of a condition, so the same verdict
+/// returns the same conditions.
 pub fn conditions(
     prior: &[Condition],
     generation: Option<i64>,
@@ -64,10 +66,10 @@ pub fn conditions(
             last_transition_time: since,
         }
     };
-    let as_it_was = || find(prior, ConditionType::Ready).map(|c| c.status.as_str());
+    let earlier = || find(prior, ConditionType::Ready).map(|c| c.status.as_str());
     let ready = ready
         .map(Truth::as_str)
-        .or_else(as_it_was)
+        .or_else(earlier)
         .unwrap_or(Truth::Unknown.as_str());
     let mut all = vec![condition(ConditionType::Ready, ready)];
     if reason.is_reconciling() {
@@ -79,7 +81,7 @@ pub fn conditions(
     all
 }
 
-/// The reason of `Ready`, if there is one yet.
+/// Returns the reason of `Ready`. `None` if the object has no such condition yet.
 pub fn ready_reason(conditions: &[Condition]) -> Option<&str> {
     find(conditions, ConditionType::Ready).map(|c| c.reason.as_str())
 }
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn ready_is_always_there_and_reconciling_and_stalled_never_both() {
+    fn ready_is_always_present_and_reconciling_and_stalled_never_both() {
         for reason in Reason::ALL {
             let all = conditions(&[], Some(1), verdict(*reason), Timestamp::UNIX_EPOCH);
             let has = |kind: ConditionType| all.iter().any(|c| c.type_ == kind.as_str());
@@ -115,11 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn the_transition_time_moves_only_with_the_status() {
+    fn the_transition_time_changes_only_with_the_status() {
         let first = conditions(&[], Some(1), verdict(Reason::Progressing), Timestamp::UNIX_EPOCH);
         let later = Timestamp::from_second(100).unwrap();
         let same = conditions(&first, Some(1), verdict(Reason::Progressing), later);
-        assert_eq!(first, same, "a second look that finds the same writes the same");
+        assert_eq!(first, same, "the same verdict returns the same conditions");
         let ready = conditions(
             &first,
             Some(1),
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn suspended_leaves_ready_as_it_was() {
+    fn suspended_keeps_the_status_of_ready() {
         let ready = conditions(
             &[],
             None,

@@ -1,4 +1,4 @@
-//! Specs and roles that tests start from.
+//! Specs and roles for unit tests.
 
 use std::collections::BTreeMap;
 
@@ -40,13 +40,13 @@ pub fn wanted(spec: &IamRoleSpec) -> DesiredRole {
     desired(spec, "app", "c/ns/app", &context(), &DocumentCache::default()).unwrap()
 }
 
-/// The role as it is once `desired` is carried out.
+/// Returns the role in AWS after every change for `desired` is made.
 pub fn observed(desired: &DesiredRole) -> ObservedRole {
     let made = plan(desired, None, &Known::default()).unwrap();
     let identity = Identity {
         arn: "arn:aws:iam::222222222222:role/app".into(),
         role_id: "AROA1".into(),
     };
-    let carried_out = |role, change: &Change| change.after(role, Some(identity.clone()));
-    made.changes.iter().fold(None, carried_out).unwrap()
+    let apply = |role, change: &Change| change.after(role, Some(identity.clone()));
+    made.changes.iter().fold(None, apply).unwrap()
 }

@@ -1,31 +1,31 @@
-//! Roles that an account's owner has rolectl forget: their deletion no longer waits for the account.
+//! `IamRole`s whose deletion no longer waits for an account.
 //!
-//! An annotation on the `AwsAccount` names them, since only the owner of the account may decide that a role is left in it. It names
-//! the uid of the `IamRole`, so that an object of the same name that comes later is not meant.
+//! An annotation on the `AwsAccount` names them, because only the owner of the account may decide that a role stays in it. The
+//! annotation has the uid of each `IamRole`, so that it does not apply to a later object of the same name.
 
 use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
 
 use rolectl_crds::{AwsAccount, FORGET_ANNOTATION, IamRole};
 
-/// Largest annotation that is read, in bytes. The API server takes 256 KiB in all annotations of an object.
+/// Size of the largest annotation that is read, in bytes. The API server accepts 256 KiB in all annotations of an object.
 const MAX_BYTES: usize = 64 * 1024;
-/// Most entries of the annotation.
+/// Number of entries of the annotation that are read. The others are ignored.
 pub const MAX_ENTRIES: usize = 200;
 
-/// One entry of the annotation.
+/// One entry of the annotation, which names an `IamRole`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForgottenRole {
     /// Namespace of the `IamRole`.
     pub namespace: String,
-    /// Its name.
+    /// Name of the `IamRole`.
     pub name: String,
-    /// Its uid.
+    /// Uid of the `IamRole`.
     pub uid: String,
 }
 
 impl ForgottenRole {
-    /// The entry for an object. `None` for one that did not come from an API server.
+    /// Returns the entry for an object. `None` if the object did not come from an API server and therefore has no uid.
     pub fn of(role: &IamRole) -> Option<Self> {
         Some(Self {
             namespace: role.metadata.namespace.clone()?,
@@ -35,7 +35,7 @@ impl ForgottenRole {
     }
 }
 
-/// The entries of the account's annotation. One that is too large or cannot be read names nobody.
+/// Returns the entries of the account's annotation. An annotation that is too large or cannot be parsed has no entries.
 pub fn forgotten(account: &AwsAccount) -> Vec<ForgottenRole> {
     let text = account.annotations().get(FORGET_ANNOTATION);
     let text = text.filter(|text| text.len() <= MAX_BYTES);
@@ -45,7 +45,8 @@ pub fn forgotten(account: &AwsAccount) -> Vec<ForgottenRole> {
     all
 }
 
-/// Returns true if the deletion of the object is not to wait for the account. It says nothing of an object that is not being deleted.
+/// Returns true if the deletion of the object does not wait for the account. Returns false for an object that is not being
+/// deleted.
 pub fn forgets(account: &AwsAccount, role: &IamRole) -> bool {
     role.metadata.deletion_timestamp.is_some()
         && ForgottenRole::of(role).is_some_and(|entry| forgotten(account).contains(&entry))
@@ -75,11 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn an_account_forgets_the_object_that_it_names_by_its_uid_and_only_while_it_is_deleted() {
+    fn an_account_forgets_the_object_with_the_uid_that_it_names_once_the_object_is_being_deleted() {
         let named = account(r#"[{"namespace":"team","name":"app","uid":"1"}]"#);
         assert!(forgets(&named, &role("1", true)));
-        assert!(!forgets(&named, &role("1", false)), "it lives");
-        assert!(!forgets(&named, &role("2", true)), "another object of the name");
+        assert!(!forgets(&named, &role("1", false)), "it is not being deleted");
+        assert!(
+            !forgets(&named, &role("2", true)),
+            "another object of the same name"
+        );
         for (namespace, name) in [("other", "app"), ("team", "other")] {
             let entry = json!([{"namespace": namespace, "name": name, "uid": "1"}]).to_string();
             assert!(!forgets(&account(&entry), &role("1", true)));
@@ -87,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn an_annotation_that_cannot_be_read_forgets_nobody() {
+    fn an_annotation_that_cannot_be_parsed_has_no_entries() {
         let entry = r#"{"namespace":"team","name":"app","uid":"1"}"#;
         let many = format!("[{}]", vec![entry; 5000].join(","));
         for text in ["", "true", entry, "[{}]", "[", &many] {

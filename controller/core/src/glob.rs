@@ -1,9 +1,11 @@
-//! Patterns with `*` and `?`, as IAM has them.
+//! Patterns with the wildcards `*` and `?` of IAM.
 
-/// Whether `text` matches an IAM pattern: `*` is any run of characters, `?` is one.
+/// Returns true if `text` matches a
+/// [pattern of IAM](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html#reference_policies_elements_resource_wildcards):
+/// `*` is any number of characters, `?` is one character. The comparison is case-sensitive.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    // Row by row over the pattern: `reach[i]` says whether the pattern so far can end before text[i].
+    // `reach[i]` is true if the characters of the pattern so far match the first i characters of the text.
     let mut reach = vec![false; text.len() + 1];
     if let Some(first) = reach.first_mut() {
         *first = true;
@@ -28,7 +30,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     reach.last().copied().unwrap_or_default()
 }
 
-/// What stands before the first wildcard or policy variable.
+/// Returns the part of a value before the first wildcard (`*`, `?`) or policy variable (`${`).
 pub fn fixed_prefix(value: &str) -> &str {
     let end = value.find(['*', '?']).into_iter().chain(value.find("${")).min();
     value.get(..end.unwrap_or(value.len())).unwrap_or_default()
@@ -39,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_as_in_iam() {
+    fn a_star_matches_any_number_of_characters_and_a_question_mark_one() {
         for (pattern, text, matched) in [
             ("app-*", "app-x", true),
             ("app-*", "ap", false),

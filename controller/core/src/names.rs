@@ -1,20 +1,20 @@
-//! The names of an `IamRole` in AWS and in Kubernetes, and the owner that its role is tagged with.
+//! The names of an `IamRole` in AWS and in Kubernetes, and the value of its owner tag.
 
 use sha2::{Digest as _, Sha256};
 
 use rolectl_crds::{IamRole, IamRoleSpec};
 
-/// Name of the role in AWS.
+/// Returns the name of the role in AWS: `spec.roleName`, or else the name of the object.
 pub fn role_name<'a>(spec: &'a IamRoleSpec, object_name: &'a str) -> &'a str {
     spec.role_name.as_deref().unwrap_or(object_name)
 }
 
-/// Name in AWS of the role of an object.
+/// Returns the name in AWS of an object's role.
 pub fn name_in_aws(role: &IamRole) -> &str {
     role_name(&role.spec, role.metadata.name.as_deref().unwrap_or_default())
 }
 
-/// `namespace/name` of an object, for people.
+/// Returns `namespace/name` of an object, for messages.
 pub fn full_name(role: &IamRole) -> String {
     let metadata = &role.metadata;
     format!(
@@ -24,20 +24,21 @@ pub fn full_name(role: &IamRole) -> String {
     )
 }
 
-/// The owner tag's value for an `IamRole`. Past the 256 characters of a tag it ends in a hash.
+/// Returns the value of the owner tag for an `IamRole`: `cluster/namespace/name`. A value longer than the 256 characters of a tag
+/// is shortened and ends in a hash.
 pub fn owner(cluster: &str, namespace: &str, name: &str) -> String {
     shortened(&format!("{cluster}/{namespace}/{name}"), 256)
 }
 
-/// `full`, or what of it fits with a hash that keeps it unique.
+/// Returns `full` in at most `limit` characters. A text that was cut ends in a hash, so that it stays unique.
 pub fn shortened(full: &str, limit: usize) -> String {
     if full.chars().count() <= limit {
         return full.to_owned();
     }
     let digest = format!("{:x}", Sha256::digest(full.as_bytes()));
     let hash: String = digest.chars().take(16).collect();
-    let kept: String = full.chars().take(limit - hash.len() - 1).collect();
-    format!("{kept}-{hash}")
+    let start: String = full.chars().take(limit - hash.len() - 1).collect();
+    format!("{start}-{hash}")
 }
 
 #[cfg(test)]

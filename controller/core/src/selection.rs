@@ -1,4 +1,4 @@
-//! Which accounts a role names, and what a label selector selects.
+//! The accounts that a role selects, and the namespaces that an account allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use rolectl_crds::{AwsAccount, IamRole, NamespacesFrom};
 
 use crate::spelling::nearest;
 
-/// Whether the role's `spec.accounts` names the account.
+/// Returns true if the role's `spec.accounts` selects the account by name or by label.
 pub fn targets(role: &IamRole, account: &AwsAccount) -> bool {
     let selection = &role.spec.accounts;
     if selection
@@ -26,7 +26,7 @@ pub fn targets(role: &IamRole, account: &AwsAccount) -> bool {
     selects(selector, account.labels())
 }
 
-/// Whether the account lets `namespace` use it, as far as its object alone can tell.
+/// Returns true if the account's `allowedNamespaces` can allow the namespace, without a look at the labels of the namespace.
 pub fn may_admit(account: &AwsAccount, namespace: &str) -> bool {
     let allowed = &account.spec.allowed_namespaces;
     match allowed.from {
@@ -36,8 +36,8 @@ pub fn may_admit(account: &AwsAccount, namespace: &str) -> bool {
     }
 }
 
-/// Whether the account lets `namespace` use it, by its `allowedNamespaces`. Without `labels` the namespace is not there,
-/// or nobody has looked.
+/// Returns true if the account's `allowedNamespaces` allow the namespace. `labels` are those of the namespace; `None` means that
+/// there is no such namespace or that its labels are not loaded, and matches no selector.
 pub fn admits(account: &AwsAccount, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
     let selected = match &account.spec.allowed_namespaces.selector {
         None => true,
@@ -46,8 +46,8 @@ pub fn admits(account: &AwsAccount, namespace: &str, labels: Option<&BTreeMap<St
     selected && may_admit(account, namespace)
 }
 
-/// Why the role's selector cannot be read. Such a role is left exactly as it is: a typing error in a selector
-/// must not look like accounts that leave.
+/// Returns the error in the role's selector, if it has one. Such a role must stay unchanged: a typing error in a selector must not
+/// look like accounts that the role no longer selects.
 pub fn selector_error(role: &IamRole) -> Option<String> {
     let expressions = role.spec.accounts.selector.as_ref()?.match_expressions.as_ref()?;
     expressions.iter().find_map(|requirement| {
@@ -67,8 +67,8 @@ pub fn selector_error(role: &IamRole) -> Option<String> {
     })
 }
 
-/// What to say to a role that no account matches: which label key may be meant. Labels of accounts that the role's namespace may
-/// not use are none of its business.
+/// Returns the message for a role that no account matches, with suggestions for misspelled label keys. The suggestions are only
+/// from accounts that allow the role's namespace, so that the message shows no labels of others.
 pub fn nothing_selected<A: std::borrow::Borrow<AwsAccount>>(role: &IamRole, accounts: &[A]) -> String {
     let namespace = role.metadata.namespace.as_deref().unwrap_or_default();
     let visible = accounts.iter().map(std::borrow::Borrow::borrow);
@@ -100,7 +100,9 @@ pub fn nothing_selected<A: std::borrow::Borrow<AwsAccount>>(role: &IamRole, acco
     message
 }
 
-/// Whether a label selector matches. An empty one matches everything, as in Kubernetes.
+/// Returns true if a
+/// [label selector](https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors) matches the labels.
+/// An empty selector matches everything. An unknown operator matches nothing.
 pub fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let mut all = Selector::default();
     if let Some(equal) = &selector.match_labels {
@@ -127,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selector_that_matches_nothing_is_told_which_label_may_be_meant() {
+    fn the_message_for_a_selector_that_matches_nothing_suggests_a_label_key() {
         let account = |labels: Value, from: &str| -> AwsAccount {
             serde_json::from_value(
                 json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount",
@@ -149,7 +151,7 @@ mod tests {
             account(json!({"secret-project": "x"}), "None"),
         ];
         let none = "no AwsAccount matches spec.accounts";
-        for (selector, says) in [
+        for (selector, message) in [
             (json!({"matchLabels": {"tier": "prd"}}), none.to_owned()),
             (
                 json!({"matchLabels": {"teir": "prod"}}),
@@ -164,7 +166,7 @@ mod tests {
         ] {
             assert_eq!(
                 nothing_selected(&role(selector.clone()), &accounts),
-                says,
+                message,
                 "{selector}"
             );
         }

@@ -1,4 +1,4 @@
-//! What was done in each account, told as the status of the `IamRole`.
+//! The status of an `IamRole`, computed from the state of the role in each account.
 
 use jiff::Timestamp;
 
@@ -7,32 +7,33 @@ use rolectl_crds::{AccountCounts, AccountGroup, AccountStatus, IamRoleStatus, Re
 use crate::bounded::{MESSAGE, clip};
 use crate::conditions::{Truth, Verdict, conditions};
 
-/// How many changes a status shows for one account.
+/// Number of changes that a status shows for one account.
 pub const SHOWN_CHANGES: usize = 5;
-/// Bytes of one line of the changes of an account.
+/// Length of one line of `status.accounts[].changes`, in bytes.
 pub const CHANGE: usize = 256;
-/// Bytes of the messages of all accounts. A status is an object in etcd, which refuses more than 1.5 MiB.
+/// Length of the messages of all accounts together, in bytes. etcd refuses an object of more than 1.5 MiB.
 const MESSAGES: usize = 16 * 1024;
-/// Bytes of all entries of `status.accounts`.
+/// Size of all entries of `status.accounts` together, in bytes.
 const ENTRIES: usize = 32 * 1024;
-/// Bytes of the names in `status.moreAccounts`.
+/// Length of all names in `status.moreAccounts` together, in bytes.
 const NAMES: usize = 512 * 1024;
-/// Bytes of the message of a condition. The API allows 32 KiB, and up to two conditions have it.
+/// Length of the message of a condition, in bytes. The API allows 32 KiB, and up to two conditions have the message.
 const CONDITION: usize = 4 * 1024;
 
-/// What a status is made from.
+/// The input of a status.
 #[derive(Clone, Debug, Default)]
 pub struct Facts<'a> {
-    /// Every account with an entry of its own.
+    /// The entries of the accounts, in any order.
     pub accounts: Vec<AccountStatus>,
-    /// How many accounts the selector matches that do not allow the role's namespace. Their names are not for its tenants.
+    /// Number of accounts that the selector matches and that do not allow the role's namespace. The status must not show their names
+    /// to the tenants of the namespace.
     pub not_allowed: u32,
-    /// What to say when there is no account at all.
+    /// The message if no account is selected.
     pub no_accounts: &'a str,
 }
 
-/// The status that follows from the accounts' own. Deterministic: the same facts give the same status. It is complete, and
-/// [`bounded`] before it is written.
+/// Returns the complete status of a role. The same facts in any order return the same status. Call [`bounded`] before the status is
+/// written.
 pub fn status(
     prior: Option<&IamRoleStatus>,
     generation: Option<i64>,
@@ -67,24 +68,24 @@ pub fn status(
     }
 }
 
-/// The status within the size that the API server and etcd take, whatever the spec and the number of accounts. Accounts that are
-/// not in sync are shown first; those for which there is no room are in `moreAccounts` by name, so that replicas which share the
-/// status, and a later start, find every account.
+/// Returns the status in a size that the API server and etcd accept, for every spec and every number of accounts. Accounts that are
+/// not in sync have entries first. `moreAccounts` has the names of the accounts without an entry, so that replicas which share the
+/// status, and the controller after a restart, find every account.
 pub fn bounded(full: &IamRoleStatus) -> IamRoleStatus {
     let generation = full.observed_generation;
     let mut entries: Vec<AccountStatus> = full.accounts.clone();
     entries.sort_by_cached_key(|entry| (u8::MAX - weight(state(entry, generation)), entry.name.clone()));
     let (mut shown, mut hidden): (Vec<AccountStatus>, Vec<AccountStatus>) = (vec![], vec![]);
-    let (mut room, mut words) = (ENTRIES, MESSAGES);
+    let (mut room, mut message_room) = (ENTRIES, MESSAGES);
     for mut entry in entries {
         entry.message = entry.message.map(|message| clip(&message, MESSAGE).into_owned());
         entry.changes.truncate(SHOWN_CHANGES + 1);
         for change in &mut entry.changes {
             *change = clip(change, CHANGE).into_owned();
         }
-        let said = entry.message.as_ref().map_or(0, String::len);
-        match words.checked_sub(said) {
-            Some(left) => words = left,
+        let length = entry.message.as_ref().map_or(0, String::len);
+        match message_room.checked_sub(length) {
+            Some(left) => message_room = left,
             None => entry.message = None,
         }
         let size = serde_json::to_string(&entry).map_or(usize::MAX, |text| text.len() + 1);
@@ -111,7 +112,7 @@ pub fn bounded(full: &IamRoleStatus) -> IamRoleStatus {
     }
 }
 
-/// The names of the accounts by what is the same of them.
+/// Groups the names of the accounts by state and generations. Names beyond the limit are dropped.
 fn groups(mut hidden: Vec<AccountStatus>) -> Vec<AccountGroup> {
     hidden.sort_by(|a, b| a.name.cmp(&b.name));
     let mut groups: Vec<AccountGroup> = vec![];
@@ -139,7 +140,8 @@ fn groups(mut hidden: Vec<AccountStatus>) -> Vec<AccountGroup> {
     groups
 }
 
-/// A status for a role that no account was asked about: the spec itself is at fault, or the role is suspended.
+/// Returns the status of a role for which no account was called: the spec is invalid, or the role is suspended. The entries of the
+/// accounts stay as in `prior`.
 pub fn without_accounts(
     prior: Option<&IamRoleStatus>,
     generation: Option<i64>,
@@ -160,7 +162,7 @@ pub fn without_accounts(
     }
 }
 
-/// What an entry counts for: of another generation, nothing is known yet for this one.
+/// Returns the state of an entry for this generation. An entry of another generation is still in progress.
 fn state(account: &AccountStatus, generation: Option<i64>) -> Reason {
     if account.observed_generation == generation {
         account.state
@@ -169,7 +171,8 @@ fn state(account: &AccountStatus, generation: Option<i64>) -> Reason {
     }
 }
 
-/// The most pressing state speaks for the role, the message for all of them.
+/// Returns the content of `Ready`: the reason of the account with the highest [`weight`], and a message about all accounts that are not
+/// in sync.
 fn verdict(accounts: &[(Reason, &AccountStatus)], not_allowed: u32, no_accounts: &str) -> Verdict {
     let states = accounts.iter().map(|(state, _)| *state);
     let states = states.chain((not_allowed > 0).then_some(Reason::NamespaceNotAllowed));
@@ -184,14 +187,14 @@ fn verdict(accounts: &[(Reason, &AccountStatus)], not_allowed: u32, no_accounts:
                 .iter()
                 .filter(|(state, _)| *state != Reason::InSync)
                 .collect();
-            // Stable: by name where they are as pressing.
+            // The sort is stable, so accounts of the same weight stay in the order of their names.
             other.sort_by_key(|(state, _)| u8::MAX - weight(*state));
             let mut lines: Vec<String> = other
                 .iter()
                 .take(10)
                 .map(|(state, a)| {
-                    let says = a.message.as_deref().unwrap_or(state.as_str());
-                    format!("{}: {}", a.name, clip(says, MESSAGE))
+                    let message = a.message.as_deref().unwrap_or(state.as_str());
+                    format!("{}: {}", a.name, clip(message, MESSAGE))
                 })
                 .collect();
             let more = other.len() - lines.len();
@@ -216,16 +219,17 @@ fn verdict(accounts: &[(Reason, &AccountStatus)], not_allowed: u32, no_accounts:
     }
 }
 
-/// In how many accounts the role is in sync, and in which of them something is left on it that the spec does not list.
+/// Returns the message of a role that is in sync, with the first few notes of accounts, for example about a policy that stays on the
+/// role although the spec does not list it.
 fn in_sync(accounts: &[(Reason, &AccountStatus)]) -> String {
     const SHOWN: usize = 3;
     let mut message = format!("in sync in {}", accounts_counted(accounts.len()));
-    let noted: Vec<String> = accounts
+    let notes: Vec<String> = accounts
         .iter()
         .filter_map(|(_, a)| Some(format!("; {}: {}", a.name, clip(a.message.as_deref()?, MESSAGE))))
         .collect();
-    message.extend(noted.iter().take(SHOWN).cloned());
-    let more = noted.len().checked_sub(SHOWN).filter(|more| *more > 0);
+    message.extend(notes.iter().take(SHOWN).cloned());
+    let more = notes.len().checked_sub(SHOWN).filter(|more| *more > 0);
     message.extend(more.map(|more| format!("; and {more} more")));
     message
 }
@@ -235,7 +239,7 @@ fn accounts_counted(count: usize) -> String {
     format!("{count} account{plural}")
 }
 
-/// What a reason says of `Ready`. `None`: as it was.
+/// Returns the status of `Ready` for a reason. `None` means that the status stays as it was.
 pub const fn truth(reason: Reason) -> Option<Truth> {
     match reason {
         Reason::InSync | Reason::Unlocked | Reason::Expiring => Some(Truth::True),
@@ -245,7 +249,8 @@ pub const fn truth(reason: Reason) -> Option<Truth> {
     }
 }
 
-/// Stalled before reconciling, so that what needs a person is never hidden by what mends itself.
+/// Returns how urgent a reason is. Stalled comes before reconciling, so that an account that resolves itself never hides one that
+/// needs a person.
 const fn weight(reason: Reason) -> u8 {
     if reason.is_stalled() {
         5
@@ -285,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn no_account_at_all_is_a_mistake_that_a_user_must_mend() {
+    fn a_role_without_accounts_is_stalled_until_a_user_corrects_it() {
         let facts = Facts {
             no_accounts: "no AwsAccount matches",
             ..Facts::default()
@@ -308,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_that_do_not_allow_the_namespace_are_a_number() {
+    fn accounts_that_do_not_allow_the_namespace_are_only_counted() {
         for (accounts, not_allowed, message) in [
             (
                 vec![account("a", Reason::InSync)],
@@ -338,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_ten_thousand_accounts_deny_has_a_readable_status() {
+    fn a_role_that_ten_thousand_accounts_deny_has_a_bounded_status() {
         let long = "AssumeRole: AccessDenied: not authorized to perform sts:AssumeRole ".repeat(100);
         for (state, message) in [(Reason::AccessDenied, Some(long)), (Reason::InSync, None)] {
             let accounts = (0..10_000).map(|n| AccountStatus {
@@ -389,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_status_is_written_as_it_is() {
+    fn a_small_status_is_not_changed() {
         let all = vec![account("a", Reason::InSync), account("b", Reason::Drifted)];
         let full = status(None, Some(1), of(all), Timestamp::UNIX_EPOCH);
         assert_eq!(bounded(&full), full);
@@ -397,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_another_generation_is_no_news_of_this_one() {
+    fn an_entry_of_another_generation_counts_as_in_progress() {
         let old = AccountStatus {
             observed_generation: Some(1),
             ..AccountStatus::new("a".into(), Reason::InSync)
@@ -416,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_pressing_account_speaks_for_the_role_and_none_is_hidden() {
+    fn the_most_urgent_account_determines_the_reason_and_the_message_names_all() {
         for (states, ready, reason, summary, message) in [
             (
                 vec![Reason::InSync, Reason::InSync],

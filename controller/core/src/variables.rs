@@ -1,34 +1,34 @@
-//! The variables of a spec: `$(account.id)` and friends.
+//! The variables of a spec, such as `$(account.id)`.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// What a variable begins with.
+/// The text that a variable begins with.
 pub(super) const VARIABLE: &str = "$(";
 
-/// The names that `$(...)` may hold for one account, with their values.
+/// The variables of one account, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Variables(BTreeMap<String, String>);
 
-/// A `$(...)` that cannot be filled in.
+/// The error for a `$(...)` that has no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VariableError {
-    /// No variable of this name.
+    /// The account has no variable of this name.
     #[error("unknown variable $({name}): correct it, known here are {known}")]
     Unknown {
         /// The name as written.
         name: String,
-        /// All names, for the reader.
+        /// The names of all variables, separated by commas.
         known: String,
     },
-    /// `$(` without `)`.
+    /// The text has a `$(` without a `)`.
     #[error("\"{0}\" opens a variable with $( and does not close it: write the closing parenthesis")]
     Unclosed(String),
 }
 
 impl Variables {
-    /// The variables of an account.
+    /// Returns the variables of an account. Each of its labels is `account.labels.KEY`.
     pub fn new(
         account_id: &str,
         account_name: &str,
@@ -50,7 +50,10 @@ impl Variables {
         Self(all)
     }
 
-    /// Fills in one string. `${...}` is IAM's own and stays.
+    /// Replaces the variables in one string. `${...}` is a variable of IAM and stays.
+    ///
+    /// # Errors
+    /// When a variable is unknown or not closed.
     pub fn fill(&self, text: &str) -> Result<String, VariableError> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
@@ -70,7 +73,10 @@ impl Variables {
         Ok(out)
     }
 
-    /// Fills in every string of a document, keys of conditions included.
+    /// Replaces the variables in every string of a document, including the keys of objects.
+    ///
+    /// # Errors
+    /// When a variable is unknown or not closed.
     pub fn fill_value(&self, value: &Value) -> Result<Value, VariableError> {
         Ok(match value {
             Value::String(s) => Value::String(self.fill(s)?),
@@ -102,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_filled_in_wherever_they_stand() {
+    fn variables_are_replaced_in_every_string() {
         for (text, filled) in [
             (
                 "arn:$(aws.partition):iam::$(session.accountId):root",
@@ -123,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_cannot_be_filled_in_is_an_error_that_names_it() {
+    fn a_variable_without_a_value_is_an_error_that_names_it() {
         let unknown = variables().fill("x $(account.ID)").unwrap_err().to_string();
         assert!(
             unknown.starts_with("unknown variable $(account.ID): correct it, known here are account.id,"),

@@ -1,7 +1,7 @@
-//! Policy documents that were parsed and linted before.
+//! A cache of parsed and linted policy documents.
 //!
-//! One document is needed for every account of a role and at every retry. It is parsed once: what a document means
-//! depends on nothing but its text, where it stands, and the partition.
+//! Every account of a role and every retry needs the documents of the role. The cache parses each of them once, because the result
+//! depends only on the text, on the kind of policy and on the partition.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use quick_cache::unsync::Cache;
 use super::document::Document;
 use super::lint::{Finding, Place};
 
-/// How much memory the documents may take, in bytes.
+/// The memory that the documents may use, in bytes (estimated).
 const CAPACITY: u64 = 4 * 1024 * 1024;
-/// The parsed form of a document takes about ten times its text.
+/// The approximate size of a parsed document, as a multiple of its text.
 const PARSED: usize = 10;
-/// How many documents to expect, which decides only how much room for keys is made at first.
+/// The expected number of documents. It only sets the initial capacity for keys.
 const DOCUMENTS: usize = 256;
 
-/// What a document depends on, variables filled in.
+/// Everything that the result of a read depends on. The variables in the text are replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     text: String,
@@ -28,7 +28,7 @@ struct Key {
     partition: String,
 }
 
-/// What came of reading a document: nothing where it does not parse, and every finding.
+/// The result of reading a document: the document, or `None` if it cannot be parsed, and all findings.
 pub type ReadDocument = (Option<Document>, Vec<Finding>);
 
 #[derive(Clone, Copy, Debug)]
@@ -38,17 +38,17 @@ impl Weighter<Key, Arc<ReadDocument>> for ByText {
     fn weight(&self, key: &Key, read: &Arc<ReadDocument>) -> u64 {
         let (_, findings) = &**read;
         let findings: usize = findings.iter().map(|f| size_of::<Finding>() + f.len()).sum();
-        // One byte at least: an entry without weight would never be evicted.
+        // At least one byte: the cache never evicts an entry without weight.
         let weight = key.text.len().saturating_mul(PARSED).saturating_add(findings);
         u64::try_from(weight).unwrap_or(u64::MAX).max(1)
     }
 }
 
-/// Keeps the documents that were used last, up to a limit in bytes.
+/// A cache of the documents that were used last, with a limit in bytes. Safe to share between threads.
 pub struct DocumentCache(Mutex<Cache<Key, Arc<ReadDocument>, ByText>>);
 
 impl DocumentCache {
-    /// Returns what `read` made of the document when it was first asked for.
+    /// Returns the cached result for the document, or calls `read` and caches what it returns.
     pub fn read(
         &self,
         text: &str,
@@ -64,7 +64,7 @@ impl DocumentCache {
         if let Some(found) = self.0.lock().get(&key) {
             return Arc::clone(found);
         }
-        // Two readers at once both parse, which is harmless: waiting would block a thread of the runtime.
+        // Two concurrent readers both parse, which is harmless. A lock would block a thread of the runtime.
         let document = Arc::new(read());
         self.0.lock().insert(key, Arc::clone(&document));
         document
@@ -113,11 +113,11 @@ mod tests {
         ] {
             assert_eq!(read(text, place, partition).1, [Finding::error(text)]);
         }
-        assert_eq!(parsed.get(), 4, "each of them may mean something else");
+        assert_eq!(parsed.get(), 4, "each of them can have another result");
     }
 
     #[test]
-    fn the_cache_has_a_limit_whatever_documents_come() {
+    fn the_cache_never_exceeds_its_limit() {
         let cache = DocumentCache::default();
         for n in 0..200 {
             let text = format!("{n:>32768}");
@@ -128,7 +128,7 @@ mod tests {
             cache.0.lock().weight() <= CAPACITY && cache.0.lock().len() < 16,
             "{cache:?}"
         );
-        // Findings count, too: there can be more of them than text.
+        // Findings count, too: they can be larger than the text.
         let many = vec![Finding::error("x".repeat(512)); 100_000];
         cache.read("[]", Place::Identity, "aws", || (None, many.clone()));
         assert!(cache.0.lock().weight() <= CAPACITY, "{cache:?}");

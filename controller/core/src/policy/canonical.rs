@@ -1,4 +1,4 @@
-//! The canonical form as a document again: elements in AWS's order, one value bare, many as a sorted list.
+//! Writes the canonical form as JSON: elements in the order of AWS's examples, one value without a list, several as a sorted list.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,9 +8,9 @@ use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 use super::document::{Caseless, PolicyDocument, Principals, Statement};
 
 impl PolicyDocument {
-    /// The document as JSON for people.
+    /// Returns the document as indented JSON.
     pub fn pretty(&self) -> String {
-        // Maps with text keys cannot fail to become JSON.
+        // A map with text keys always becomes JSON.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 }
@@ -27,7 +27,7 @@ impl Serialize for PolicyDocument {
         if let Some(id) = id {
             map.serialize_entry("Id", id)?;
         }
-        // A document without statements stays one.
+        // An empty list would parse as a document with a Statement.
         if !statements.is_empty() {
             map.serialize_entry("Statement", statements)?;
         }
@@ -86,7 +86,7 @@ impl Serialize for Caseless {
     }
 }
 
-/// One value bare, any other number as a list.
+/// A set that is written without a list if it has one value.
 struct Values<'a, T>(&'a BTreeSet<T>);
 
 impl<T: Serialize + Ord> Serialize for Values<'_, T> {
@@ -104,7 +104,7 @@ impl<T: Serialize + Ord> Serialize for Values<'_, T> {
     }
 }
 
-/// How many statements there are; the text itself is [`PolicyDocument::pretty`].
+/// Writes the number of statements. For the text see [`PolicyDocument::pretty`].
 impl fmt::Display for PolicyDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let n = self.statements.len();

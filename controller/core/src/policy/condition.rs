@@ -1,6 +1,6 @@
-//! Conditions: [operators](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html),
+//! The conditions of a statement: [operators](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html),
 //! [global keys](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html), and
-//! the one way to write a value.
+//! the canonical form of values.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
-/// The operators, without set prefix and `IfExists`.
+/// All condition operators, without the prefixes `ForAllValues:` and `ForAnyValue:` and the suffix `IfExists`.
 pub const OPERATORS: &[&str] = &[
     "StringEquals",
     "StringNotEquals",
@@ -39,7 +39,7 @@ pub const OPERATORS: &[&str] = &[
     "Null",
 ];
 
-/// Global condition keys. One that ends in a slash goes on with a tag's key.
+/// All global condition keys. A key that ends in a slash is followed by the key of a tag.
 pub const GLOBAL_KEYS: &[&str] = &[
     "aws:AssumedRoot",
     "aws:CalledVia",
@@ -96,7 +96,7 @@ pub const GLOBAL_KEYS: &[&str] = &[
     "aws:username",
 ];
 
-/// An operator without `ForAllValues:`, `ForAnyValue:` and `IfExists`.
+/// Returns an operator without `ForAllValues:`, `ForAnyValue:` and `IfExists`, in the case in which it is written.
 pub fn base(operator: &str) -> &str {
     let strip = |text: &'_ str, prefix: &str| -> bool {
         text.get(..prefix.len())
@@ -115,21 +115,22 @@ pub fn base(operator: &str) -> &str {
     }
 }
 
-/// The base of an operator that a missing key does not meet, or `None`: `ForAllValues:` is true of no value at all, and
-/// `IfExists` of a key that is missing.
+/// Returns the base of an operator that does not match a missing key. `None` for `ForAllValues:` and `IfExists`, which match if the
+/// request does not have the key.
 pub fn matching(operator: &str) -> Option<&str> {
     let base = base(operator);
-    let decoration = operator.len().saturating_sub(base.len());
+    let affixes = operator.len().saturating_sub(base.len());
     let any = "ForAnyValue:";
     let prefixed = || {
         operator
             .get(..any.len())
             .is_some_and(|prefix| prefix.eq_ignore_ascii_case(any))
     };
-    (decoration == 0 || (decoration == any.len() && prefixed())).then_some(base)
+    (affixes == 0 || (affixes == any.len() && prefixed())).then_some(base)
 }
 
-/// A value in the one form that all ways to write it share, by the operator's type.
+/// Returns the canonical form of a value, by the type of the operator. Values that the operator treats as equal have the same
+/// canonical form.
 pub fn canonical_value(operator: &str, value: String) -> String {
     let base = base(operator).to_ascii_lowercase();
     let canonical = match base.as_str() {
@@ -144,7 +145,7 @@ pub fn canonical_value(operator: &str, value: String) -> String {
     canonical.unwrap_or(value)
 }
 
-/// `10.0.0.0` is `10.0.0.0/32`, and an IPv6 address has one shortest form.
+/// Returns the canonical form of an address or a network: `10.0.0.0` becomes `10.0.0.0/32`, and an IPv6 address its shortest form.
 fn network(text: &str) -> Option<String> {
     let (address, length) = text.split_once('/').map_or((text, None), |(a, n)| (a, Some(n)));
     let address: IpAddr = address.parse().ok()?;
@@ -153,7 +154,8 @@ fn network(text: &str) -> Option<String> {
     (length <= longest).then(|| format!("{address}/{length}"))
 }
 
-/// `+007.50` is `7.5`. By text, so that no digit is lost.
+/// Returns the canonical form of a number: `+007.50` becomes `7.5`. It works on the text, because a float would round long
+/// numbers.
 fn number(text: &str) -> Option<String> {
     let (minus, digits) = match text.strip_prefix('-') {
         Some(rest) => ("-", rest),
@@ -173,7 +175,8 @@ fn number(text: &str) -> Option<String> {
     })
 }
 
-/// What is wrong with a value under the operator, by the operator's type. `None`: nothing, or the operator compares text.
+/// Returns the problem of a value that the operator cannot compare, by the type of the operator. `None` if the value is valid or
+/// the operator compares text.
 pub fn value_problem(operator: &str, value: &str) -> Option<ValueProblem> {
     let base = base(operator).to_ascii_lowercase();
     let lower = value.to_ascii_lowercase();
@@ -200,17 +203,17 @@ pub fn value_problem(operator: &str, value: &str) -> Option<ValueProblem> {
     })
 }
 
-/// Why a value of a condition does not work.
+/// The problem of a value that its operator cannot compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ValueProblem {
-    /// What the operator compares with.
+    /// The values that the operator accepts, for messages.
     pub expected: &'static str,
-    /// Whether IAM refuses the document. Otherwise the value never matches.
+    /// True if IAM refuses the document. If false, IAM accepts it and the value never matches.
     pub refused: bool,
 }
 
-/// Dates are the only values that IAM parses when a policy is put: a year, with or without month, day, time and zone,
-/// or seconds since the epoch.
+/// Returns true if IAM accepts a date: a year, with or without month, day, time and zone, or seconds since the epoch. Dates are
+/// the only values that IAM parses when it accepts a policy.
 fn is_date(text: &str) -> bool {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     if digits(text) {
@@ -225,10 +228,10 @@ fn is_date(text: &str) -> bool {
     year_and_month.unwrap_or_default()
 }
 
-/// A date of the [W3C's ISO 8601](http://www.w3.org/TR/NOTE-datetime) or seconds since the epoch, as an instant.
+/// Returns the canonical form of a date in [ISO 8601](http://www.w3.org/TR/NOTE-datetime) or in seconds since the epoch.
 fn instant(text: &str) -> Option<String> {
     if let Ok(seconds) = text.parse::<i64>()
-        // A bare year is a date of four digits.
+        // Four digits are a year.
         && text.len() > 4
     {
         return Timestamp::from_second(seconds).ok().map(|t| t.to_string());
@@ -246,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_has_one_form_by_the_operators_type() {
+    fn a_value_has_one_canonical_form_by_the_type_of_the_operator() {
         for (operator, value, form) in [
             ("Bool", "True", "true"),
             ("Null", "FALSE", "false"),
@@ -279,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_base_of_an_operator_is_found_under_its_decoration() {
+    fn the_base_of_an_operator_has_no_prefix_and_no_suffix() {
         for (operator, is) in [
             ("StringEquals", "StringEquals"),
             ("forallvalues:StringLikeIFEXISTS", "StringLike"),
@@ -291,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_the_operator_cannot_compare_is_found() {
+    fn a_value_that_the_operator_cannot_compare_is_a_problem() {
         for (operator, value, refused) in [
             ("Bool", "TRUE", None),
             ("Bool", "yes", Some(false)),
@@ -323,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_that_a_missing_key_meets_has_no_matching_base() {
+    fn an_operator_that_matches_a_missing_key_has_no_matching_base() {
         for (operator, is) in [
             ("StringEquals", Some("StringEquals")),
             ("foranyvalue:ArnLike", Some("ArnLike")),

@@ -1,24 +1,24 @@
-//! What differs between two documents, statement by statement, for people.
+//! The differences between two documents, statement by statement, for people.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::document::{Caseless, PolicyDocument, Principals, Statement};
 
-/// What happens to what a line names.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sign {
-    /// It comes.
+    /// The new document has it and the old one does not.
     Add,
-    /// It changes.
+    /// Both documents have it, and it differs.
     Change,
-    /// It goes.
+    /// The old document has it and the new one does not.
     Remove,
 }
 
 impl Sign {
-    /// `+`, `~` or `-`.
+    /// Returns `+`, `~` or `-`.
     pub const fn as_char(self) -> char {
         match self {
             Self::Add => '+',
@@ -28,14 +28,14 @@ impl Sign {
     }
 }
 
-/// One line of a diff.
+/// One line of the difference between two documents.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct DiffLine {
-    /// What happens.
+    /// The kind of the change.
     pub sign: Sign,
-    /// How deep the line stands: 0 for a statement, 1 for what it holds.
+    /// Level of indentation: 0 for an element of the document, 1 for an element of a statement.
     pub depth: usize,
-    /// What it happens to.
+    /// The element that changes, with its value.
     pub text: String,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for DiffLine {
 }
 
 impl PolicyDocument {
-    /// What brings this document to `to`. Empty exactly where the two are equal.
+    /// Returns the changes that lead from this document to `to`. The list is empty if and only if the two are equal.
     pub fn diff(&self, to: &Self) -> Vec<DiffLine> {
         let line = |sign, depth, text| DiffLine { sign, depth, text };
         let mut lines = vec![];
@@ -72,9 +72,9 @@ impl PolicyDocument {
                 format!("Id {} -> {}", shown(&self.id), shown(&to.id)),
             ));
         }
-        let mut gone: Vec<&Statement> = self.statements.difference(&to.statements).collect();
+        let mut removed: Vec<&Statement> = self.statements.difference(&to.statements).collect();
         for new in to.statements.difference(&self.statements) {
-            let Some(old) = take_counterpart(&mut gone, new) else {
+            let Some(old) = take_counterpart(&mut removed, new) else {
                 lines.push(line(Sign::Add, 0, format!("statement {}", new.name())));
                 let parts = parts(new).into_values();
                 lines.extend(parts.map(|(label, value)| line(Sign::Add, 1, shown(label, &value))));
@@ -84,37 +84,39 @@ impl PolicyDocument {
             lines.extend(changes(old, new));
         }
         lines.extend(
-            gone.iter()
+            removed
+                .iter()
                 .map(|old| line(Sign::Remove, 0, format!("statement {}", old.name()))),
         );
         lines
     }
 }
 
-/// The statement that `new` was before: the one of the same `Sid`, else the one that shares most with it.
-fn take_counterpart<'a>(gone: &mut Vec<&'a Statement>, new: &Statement) -> Option<&'a Statement> {
+/// Removes and returns the old statement that became `new`: the one with the same `Sid`, or else the one with the most parts in
+/// common.
+fn take_counterpart<'a>(removed: &mut Vec<&'a Statement>, new: &Statement) -> Option<&'a Statement> {
     let wanted = parts(new);
-    let same_sid = gone
+    let same_sid = removed
         .iter()
         .position(|old| old.sid.is_some() && old.sid == new.sid);
-    let likest = || {
-        let nameless = gone
+    let most_similar = || {
+        let candidates = removed
             .iter()
             .enumerate()
             .filter(|(_, old)| old.sid.is_none() || new.sid.is_none());
-        nameless
+        candidates
             .map(|(n, old)| {
                 (
                     parts(old).keys().filter(|key| wanted.contains_key(*key)).count(),
                     n,
                 )
             })
-            // More than the effect alone.
+            // The effect alone is not enough.
             .filter(|(shared, _)| *shared > 1)
             .max_by_key(|(shared, n)| (*shared, std::cmp::Reverse(*n)))
             .map(|(_, n)| n)
     };
-    same_sid.or_else(likest).map(|n| gone.remove(n))
+    same_sid.or_else(most_similar).map(|n| removed.remove(n))
 }
 
 fn changes(old: &Statement, new: &Statement) -> Vec<DiffLine> {
@@ -127,7 +129,7 @@ fn changes(old: &Statement, new: &Statement) -> Vec<DiffLine> {
             format!("Effect {} -> {}", old.effect, new.effect),
         ));
     }
-    let apart = |parts: &Parts, others: &Parts| -> Vec<String> {
+    let only_in = |parts: &Parts, others: &Parts| -> Vec<String> {
         parts
             .iter()
             .filter(|(key, (label, _))| !others.contains_key(*key) && *label != "Effect")
@@ -135,26 +137,26 @@ fn changes(old: &Statement, new: &Statement) -> Vec<DiffLine> {
             .collect()
     };
     lines.extend(
-        apart(&after, &before)
+        only_in(&after, &before)
             .into_iter()
             .map(|text| line(Sign::Add, text)),
     );
     lines.extend(
-        apart(&before, &after)
+        only_in(&before, &after)
             .into_iter()
             .map(|text| line(Sign::Remove, text)),
     );
     lines
 }
 
-/// A statement taken apart: what each part is, to what it is shown as.
+/// The parts of a statement: from the meaning of each part to the label and the value that are shown.
 type Parts = BTreeMap<(String, String), (String, String)>;
 
 fn shown(label: impl fmt::Display, value: &str) -> String {
     format!("{label} {value}")
 }
 
-/// Each part of a statement by its meaning. Two statements are equal exactly where their parts have the same keys.
+/// Returns the parts of a statement. Two statements are equal if and only if their parts have the same keys.
 fn parts(statement: &Statement) -> Parts {
     let Statement {
         sid,

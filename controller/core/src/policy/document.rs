@@ -1,11 +1,11 @@
-//! A policy document and its statements.
+//! The types of a policy document and its statements.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// A policy document as it will be sent or was received, with its canonical form. Equal by meaning.
+/// A policy document as text, with its canonical form. Two documents are equal if their canonical forms are.
 #[derive(Clone, Debug)]
 pub struct Document {
     text: String,
@@ -13,22 +13,23 @@ pub struct Document {
 }
 
 impl Document {
-    /// A document of this text. The canonical form must be that of the text.
+    /// Returns a document. `canonical` must be the canonical form of the text.
     pub(super) const fn new(text: String, canonical: PolicyDocument) -> Self {
         Self { text, canonical }
     }
 
-    /// The document as AWS is to get it: the author's own words without white space.
+    /// Returns the text that AWS receives: the author's text without white space.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The canonical form.
+    /// Returns the canonical form.
     pub const fn canonical(&self) -> &PolicyDocument {
         &self.canonical
     }
 
-    /// Characters that AWS counts against a quota: white space is free.
+    /// Returns the number of characters that AWS counts against
+    /// [a quota](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html). White space does not count.
     pub fn size(&self) -> usize {
         self.text.chars().filter(|c| !c.is_whitespace()).count()
     }
@@ -49,15 +50,16 @@ impl Hash for Document {
 /// The canonical form of a policy document.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyDocument {
-    /// `2008-10-17` when the document names none, as IAM has it.
+    /// `Version`. The default of IAM is `2008-10-17`.
     pub version: String,
-    /// `Id`, which only labels.
+    /// `Id`, a label without effect.
     pub id: Option<String>,
-    /// The statements. Their order has no meaning, nor has a repeated one.
+    /// `Statement`. The order of statements and repeated statements have no effect.
     pub statements: BTreeSet<Statement>,
 }
 
-/// One statement.
+/// One statement of a policy document, see the
+/// [elements](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Statement {
     /// `Sid`.
@@ -70,37 +72,37 @@ pub struct Statement {
     pub action: Scope<BTreeSet<Caseless>>,
     /// `Resource` or `NotResource`.
     pub resource: Option<Scope<BTreeSet<String>>>,
-    /// `Condition`: operator, key, values.
+    /// `Condition`: values by operator and key.
     pub condition: BTreeMap<Caseless, BTreeMap<Caseless, BTreeSet<String>>>,
 }
 
-/// What a statement does.
+/// The `Effect` of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum Effect {
-    /// Grants.
+    /// The statement allows what it matches.
     Allow,
-    /// Refuses, whatever else grants.
+    /// The statement denies what it matches, even if another statement allows it.
     Deny,
 }
 
-/// An element or its `Not` form.
+/// The values of an element, or of its `Not` form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope<T> {
-    /// These.
+    /// The element matches these values.
     Only(T),
-    /// All but these.
+    /// The `Not` form matches everything except these values.
     AllBut(T),
 }
 
 impl<T> Scope<T> {
-    /// What the element holds, in either form.
+    /// Returns the values of either form.
     pub const fn inner(&self) -> &T {
         match self {
             Self::Only(inner) | Self::AllBut(inner) => inner,
         }
     }
 
-    /// The element's name in a document, out of its two.
+    /// Returns the name of the element in a document.
     pub(super) const fn element(&self, only: &'static str, all_but: &'static str) -> &'static str {
         match self {
             Self::Only(_) => only,
@@ -109,21 +111,22 @@ impl<T> Scope<T> {
     }
 }
 
-/// Who a statement speaks of.
+/// The principals of a statement.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Principals {
-    /// `"*"`: everybody, the anonymous included.
+    /// `"*"`: everybody, including anonymous callers.
     Everybody,
-    /// By kind: `AWS`, `Service`, `Federated`, `CanonicalUser`.
+    /// Principals by kind: `AWS`, `Service`, `Federated` or `CanonicalUser`.
     Named(BTreeMap<String, BTreeSet<String>>),
 }
 
-/// Text whose case IAM ignores: action names, condition operators and keys. Keeps the author's case for people.
+/// A text that IAM compares without regard to case: an action, a condition operator or a condition key. It keeps the case in
+/// which it is written.
 #[derive(Clone, Debug)]
 pub struct Caseless(pub(super) String);
 
 impl Caseless {
-    /// As the author wrote it.
+    /// Returns the text in the case in which it is written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -167,7 +170,8 @@ impl fmt::Display for Caseless {
 }
 
 impl PolicyDocument {
-    /// Unique ids (`AIDA...`, `AROA...`) that stand where a principal's ARN stood before it was deleted.
+    /// Returns the unique ids (`AIDA...`, `AROA...`) with which AWS
+    /// [replaces the ARN of a deleted principal](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
     pub fn deleted_principals(&self) -> impl Iterator<Item = &str> {
         self.statements
             .iter()
@@ -177,7 +181,7 @@ impl PolicyDocument {
 }
 
 impl Statement {
-    /// The entries under `AWS` of the statement's principals.
+    /// Returns the principals of the kind `AWS`, of `Principal` or `NotPrincipal`.
     pub fn aws_principals(&self) -> impl Iterator<Item = &str> {
         let named = match self.principal.as_ref().map(Scope::inner) {
             Some(Principals::Named(kinds)) => kinds.get("AWS"),
@@ -186,7 +190,7 @@ impl Statement {
         named.into_iter().flatten().map(String::as_str)
     }
 
-    /// What people may call the statement: its `Sid`, or what it does.
+    /// Returns a name of the statement for messages: its `Sid`, or else its effect and its first action.
     pub fn name(&self) -> String {
         if let Some(sid) = &self.sid {
             return sid.clone();
@@ -202,7 +206,9 @@ impl Statement {
     }
 }
 
-/// Whether a principal is the unique id of a user, role or session. AWS writes them where an entity was deleted.
+/// Returns true if a principal is the
+/// [unique id](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids) of a user, a role
+/// or a session.
 pub(super) fn is_unique_id(principal: &str) -> bool {
     principal.len() >= 16
         && ["AIDA", "AROA", "ASIA"]
@@ -211,7 +217,7 @@ pub(super) fn is_unique_id(principal: &str) -> bool {
         && principal.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// Whether a text is an account id.
+/// Returns true if a text is an account id, which has 12 digits.
 pub(super) fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
 }

@@ -1,19 +1,19 @@
-//! OIDC providers, and the claims that fix the owner of a token.
+//! OIDC identity providers, and the claims that restrict a statement to the tokens of one owner.
 
 use crate::glob::fixed_prefix;
 
-/// Whose token a statement accepts.
+/// The owner whose tokens a statement accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenOwner {
-    /// That of a fixed owner.
+    /// One owner or a list of owners.
     Fixed,
-    /// That of every user of one application of a private provider.
+    /// Every user of one application of a private provider.
     Audience,
-    /// Anybody's.
+    /// Every user of the provider.
     Anybody,
 }
 
-/// Claims of GitHub's that fix an owner. AWS requires that `sub` is evaluated beside them.
+/// Claims of GitHub tokens that fix the owner. AWS requires a condition on `sub` in addition.
 pub(super) const GITHUB_CLAIMS: &[&str] = &[
     "repository_owner_id",
     "repository_id",
@@ -22,7 +22,7 @@ pub(super) const GITHUB_CLAIMS: &[&str] = &[
     "job_workflow_ref",
 ];
 
-/// Issuers whose URL many organizations share, so that only a claim tells them apart, with the claim that AWS requires:
+/// Issuers whose URL many organizations share, and the claims that distinguish the organizations, one of which AWS requires:
 /// [identity-provider controls](https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_oidc_secure-by-default.html)
 /// and, for the consumer providers,
 /// [the keys of OIDC federation](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html#condition-keys-wif).
@@ -45,15 +45,15 @@ const SHARED: &[(&str, &[&str])] = &[
     ("www.amazon.com", &["app_id", "user_id"]),
 ];
 
-/// An OIDC provider by how its tokens name their owner.
+/// The kind of an OIDC provider. It determines which claims of a token name the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Issuer {
     GitHub,
     GitLab,
-    /// A Kubernetes cluster, of which every workload has a token for the audience `sts.amazonaws.com`.
+    /// A Kubernetes cluster. Every workload can have a token for the audience `sts.amazonaws.com`.
     Cluster,
     Shared(&'static [&'static str]),
-    /// One organization's own. AWS requires no claim.
+    /// A provider of one organization. AWS requires no claim.
     Private,
 }
 
@@ -75,7 +75,7 @@ impl Issuer {
         }
     }
 
-    /// The claims, each of which fixes the owner of a token where its value does.
+    /// Returns the claims that name the owner of a token. Each of them is enough.
     pub(super) const fn owner_claims(self) -> &'static [&'static str] {
         match self {
             Self::GitHub | Self::GitLab | Self::Cluster | Self::Private => &["sub"],
@@ -83,8 +83,8 @@ impl Issuer {
         }
     }
 
-    /// Whether the value of a claim fixes the owner. Only `like` operators know wildcards, and a `*` under another one
-    /// is a mistake that must not count.
+    /// Returns true if the value of a claim fixes the owner. `like` is true for operators that support wildcards. Under other
+    /// operators a `*` is a mistake of the author, and the value fixes nothing.
     pub(super) fn fixes_owner(self, claim: &str, value: &str, like: bool) -> bool {
         let fixed = fixed_prefix(value);
         let whole = fixed == value;
@@ -144,7 +144,7 @@ impl Issuer {
         }
     }
 
-    /// A value that fixes the owner, for people.
+    /// Returns a claim, with an example of a value that fixes the owner, for messages.
     pub(super) const fn example(self) -> &'static str {
         match self {
             Self::GitHub => "sub such as repo:OWNER/REPOSITORY:*",
@@ -159,13 +159,13 @@ impl Issuer {
     }
 }
 
-/// The claim and value to put into a condition on the issuer's tokens, for people.
+/// Returns the condition key, with an example of a value that fixes the owner, for messages.
 pub(super) fn owner_example(issuer: &str) -> String {
     let host = issuer.trim_end_matches('/');
     format!("{host}:{}", Issuer::of(issuer).example())
 }
 
-/// The issuer of an OIDC provider's ARN, or a domain that stands for one itself. `None`: a SAML provider, or none at all.
+/// Returns the issuer of an OIDC provider, which is given by ARN or by domain. `None` for a SAML provider.
 pub(super) fn oidc_issuer(provider: &str) -> Option<&str> {
     match provider.split_once(":oidc-provider/") {
         Some((_, issuer)) => Some(issuer),
@@ -173,7 +173,7 @@ pub(super) fn oidc_issuer(provider: &str) -> Option<&str> {
     }
 }
 
-/// The claim that a condition key such as `ISSUER:sub` is about.
+/// Returns the claim in a condition key such as `ISSUER:sub`. `None` if the key is not of this issuer.
 pub(super) fn claim_of<'k>(key: &'k str, issuer: &str) -> Option<&'k str> {
     let issuer = issuer.trim_end_matches('/');
     let prefix = key.get(..issuer.len())?;

@@ -8,19 +8,22 @@ use super::limits::{MAX_BYTES, MAX_OBSERVED_BYTES, check_bounds, check_limit};
 use super::problem::PolicyError;
 use super::statement::{Reader, Source, list};
 
-/// A document as it is written, before its statements lose their order.
+/// A document with its statements in the author's order, which the canonical form does not have.
 pub(super) struct Ordered {
     pub version: Option<String>,
     pub id: Option<String>,
-    /// With the path of each. `None` where the element itself is missing.
+    /// The statements and their paths. `None` if the document has no `Statement`.
     pub statements: Option<Vec<(String, Statement)>>,
 }
 
 impl Document {
-    /// Parses a document given as JSON text, plain or URL-encoded as AWS hands it out.
+    /// Parses a document from JSON text. The text may be URL-encoded, as AWS returns it.
+    ///
+    /// # Errors
+    /// When the text is too large, is not JSON or is not a policy document.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let text = text.trim();
-        // A byte takes up to three when it is URL-encoded.
+        // URL encoding uses up to three bytes for one.
         check_limit(text.len() / 3, MAX_OBSERVED_BYTES)?;
         let decoded = if text.starts_with("%7B") || text.starts_with("%7b") {
             percent_encoding::percent_decode_str(text).decode_utf8_lossy()
@@ -33,7 +36,10 @@ impl Document {
         Self::from_value(&value)
     }
 
-    /// Parses a document given as a JSON value, as it stands in an `IamRole`.
+    /// Parses a document from a JSON value.
+    ///
+    /// # Errors
+    /// When the value is too large or is not a policy document.
     pub fn from_value(value: &Value) -> Result<Self, PolicyError> {
         let canonical = PolicyDocument::from_value(value)?;
         Ok(Self::new(value.to_string(), canonical))
@@ -41,8 +47,11 @@ impl Document {
 }
 
 impl PolicyDocument {
-    /// Parses and canonicalises. Even an empty object is a document, equal to itself; see [`super::lint`] for
-    /// what AWS takes.
+    /// Parses a document from a JSON value into its canonical form. An empty object is a valid document here; [`super::lint`]
+    /// checks what AWS accepts.
+    ///
+    /// # Errors
+    /// When the value is too large or is not a policy document.
     pub fn from_value(value: &Value) -> Result<Self, PolicyError> {
         ordered(value, Source::Any).map(Self::from)
     }
@@ -63,7 +72,7 @@ impl From<Ordered> for PolicyDocument {
     }
 }
 
-/// Reads a document in the author's order.
+/// Reads a document with its statements in the author's order.
 pub(super) fn ordered(value: &Value, source: Source) -> Result<Ordered, PolicyError> {
     let limit = match source {
         Source::Author => MAX_BYTES,

@@ -1,9 +1,9 @@
-//! What is wrong with a principal.
+//! Checks of the form of a principal.
 
 use super::document::is_account;
 
-/// What is wrong with a principal under `AWS`, by
-/// [the forms that a trust policy takes](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
+/// Returns the problem of a principal under `AWS` that has none of
+/// [the forms that a trust policy accepts](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
 pub(super) fn aws_principal_problem(principal: &str) -> Option<String> {
     if principal == "*" || is_account(principal) {
         return None;
@@ -27,7 +27,7 @@ pub(super) fn aws_principal_problem(principal: &str) -> Option<String> {
     let mut parts = principal.splitn(6, ':').skip(2);
     let mut part = || parts.next().unwrap_or_default();
     let (service, region, account, resource) = (part(), part(), part(), part());
-    // The account is empty where `$(session.accountId)` stands and there is no session yet: nothing is written then.
+    // `$(session.accountId)` is empty while there is no session. Nothing is written then.
     if !is_account(account) && !account.is_empty() {
         return Some(format!(
             "holds {principal}: the account in an ARN has 12 digits, as in arn:aws:iam::123456789012:role/NAME"
@@ -57,7 +57,7 @@ pub(super) fn aws_principal_problem(principal: &str) -> Option<String> {
     })
 }
 
-/// What is wrong with a provider under `Federated`: IAM takes a domain name, or the ARN of a SAML or OIDC provider.
+/// Returns the problem of a provider under `Federated` that is neither a domain name nor the ARN of a SAML or OIDC provider.
 pub(super) fn federated_problem(provider: &str) -> Option<String> {
     let valid = if provider.starts_with("arn:") {
         let mut parts = provider.splitn(6, ':').skip(2);
@@ -83,7 +83,7 @@ pub(super) fn federated_problem(provider: &str) -> Option<String> {
     })
 }
 
-/// What is wrong with a service principal: it is a host name.
+/// Returns the problem of a service principal that is not a host name such as `ec2.amazonaws.com`.
 pub(super) fn service_problem(service: &str) -> Option<String> {
     let host = service
         .trim_start_matches("https://")

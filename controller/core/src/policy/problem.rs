@@ -1,20 +1,20 @@
-//! What is wrong with a policy document, in a bounded form.
+//! The problems of a policy document.
 
 use std::fmt;
 
 use crate::bounded;
 
-/// One thing that is wrong with a document, and where.
+/// One problem of a policy document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Path within the document, empty for the document itself.
+    /// Path within the document, such as `Statement[0].Action`. Empty for the document itself.
     pub at: String,
-    /// What is wrong, and what to write instead.
+    /// The problem and what to write instead.
     pub what: String,
 }
 
 impl Problem {
-    /// Both texts are clipped, because they quote the document.
+    /// Returns a problem. Both texts are clipped, because they quote the document.
     pub(super) fn new(at: &str, what: impl Into<String>) -> Self {
         let what = what.into();
         Self {
@@ -34,7 +34,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Text or JSON that is no policy document. Holds at least one problem.
+/// The error for a text or a JSON value that is not a policy document. It has at least one problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError(pub Vec<Problem>);
 
@@ -44,7 +44,7 @@ impl PolicyError {
     }
 }
 
-/// The first problems and the number of the others: the text has a limit, the list has none.
+/// Writes the first problems and the number of the others. The text has a limit, the list has none.
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&bounded::problems(&self.0))

@@ -9,17 +9,17 @@ use super::document::{Caseless, Effect, Principals, Scope, Statement};
 use super::problem::Problem;
 use crate::spelling::nearest;
 
-/// Who wrote the document that is read.
+/// The origin of a document, which determines how strictly it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// An author, before AWS sees it: what AWS would refuse, and what YAML or a template engine may have changed, is a
-    /// problem.
+    /// An author wrote the document, and AWS has not seen it. Everything that AWS refuses, and everything that YAML or a template
+    /// engine may have changed, is a problem.
     Author,
-    /// AWS, or a document that is only compared: as much as possible is read.
+    /// The document comes from AWS, or it is only compared. As much as possible is read.
     Any,
 }
 
-/// The elements of a statement.
+/// The names of the elements of a statement.
 const ELEMENTS: &[&str] = &[
     "Sid",
     "Effect",
@@ -32,7 +32,7 @@ const ELEMENTS: &[&str] = &[
     "Condition",
 ];
 
-/// The kinds of principal.
+/// The kinds of principals.
 const KINDS: &[&str] = &["AWS", "Service", "Federated", "CanonicalUser"];
 
 /// Reads the statements of a document and collects every problem.
@@ -93,7 +93,7 @@ impl Reader {
                 other => self.unknown(at, other, ELEMENTS),
             }
         }
-        // An element that is there and wrong was told already.
+        // The problem of an element that is present was added above.
         if !map.contains_key("Effect") {
             self.problem(at, "has no Effect: write Allow or Deny");
         }
@@ -148,7 +148,8 @@ impl Reader {
         }
     }
 
-    /// The [values are case sensitive](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_effect.html).
+    /// Adds a problem if an author wrote the effect in another case: the
+    /// [values are case-sensitive](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_effect.html).
     fn effect_case(&mut self, at: &str, written: &str, effect: Effect) -> Effect {
         if self.source == Source::Author && written != effect.to_string() {
             self.problem(at, format!("is \"{written}\", which AWS refuses: write {effect}"));
@@ -176,7 +177,7 @@ impl Reader {
         actions
     }
 
-    /// An empty principal says the same as none.
+    /// Returns the principals of a statement. An empty object has the same effect as none.
     fn principals(&mut self, at: &str, value: &Value) -> Option<Principals> {
         if value.as_str() == Some("*") {
             return Some(Principals::Everybody);
@@ -232,8 +233,8 @@ impl Reader {
                     );
                 }
             }
-            // IAM accepts an operator without keys and ignores it. An author whose template rendered to nothing, or whose
-            // null was dropped by kubectl, gets a document without the restriction.
+            // IAM accepts an operator without keys and ignores it. If a template rendered to nothing or kubectl removed a null,
+            // the document would have no restriction.
             if self.source == Source::Author && keys.as_object().is_some_and(Map::is_empty) {
                 self.problem(
                     &here,
@@ -277,13 +278,13 @@ impl Reader {
     }
 }
 
-/// Whether an operator compares text, so that a number or a boolean under it was meant as text.
+/// Returns true if an operator compares text. A number or a boolean under it should be text.
 fn compares_text(operator: &str) -> bool {
     let base = base(operator).to_ascii_lowercase();
     base.starts_with("string") || base.starts_with("arn") || base.starts_with("binary")
 }
 
-/// A value, or the values of a list: IAM takes either.
+/// Returns the values of a list, or a single value, because IAM accepts both.
 pub(super) fn list(value: &Value) -> std::slice::Iter<'_, Value> {
     match value {
         Value::Array(items) => items.iter(),
@@ -291,7 +292,8 @@ pub(super) fn list(value: &Value) -> std::slice::Iter<'_, Value> {
     }
 }
 
-/// A bare account id and the ARN of its root are one principal. The id is the shorter name, and holds in any partition.
+/// Returns the account id for the ARN of an account's root, and every other principal unchanged. IAM treats the two as
+/// [the same principal](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-accounts).
 fn account_root(principal: String) -> String {
     let mut parts = principal.splitn(6, ':');
     let is = |part: Option<&str>, want: &str| part == Some(want);

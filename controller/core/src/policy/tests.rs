@@ -1,4 +1,4 @@
-//! Equality by meaning: tables for the rules, properties for the rest.
+//! Tests of the parser, the canonical form, the diff and the lint: tables for single rules, properties for all documents.
 
 use std::cmp::Ordering;
 
@@ -19,7 +19,7 @@ fn error(value: &Value) -> String {
 }
 
 #[test]
-fn documents_that_mean_the_same_are_equal() {
+fn documents_with_the_same_effect_are_equal() {
     let base = json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "arn:aws:iam::111111111111:root"}});
     let with = |key: &str, value: Value| {
         let mut s = base.clone();
@@ -126,7 +126,7 @@ fn the_same_text_in_any_encoding_is_the_same_document() {
 }
 
 #[test]
-fn documents_that_differ_in_meaning_are_not_equal() {
+fn documents_with_different_effects_are_not_equal() {
     let of = |p: Value| doc(&json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": p}));
     let resource = |r: &str| doc(&json!({"Effect": "Allow", "Action": "s3:GetObject", "Resource": r}));
     let condition =
@@ -190,7 +190,7 @@ fn documents_that_differ_in_meaning_are_not_equal() {
 }
 
 #[test]
-fn a_broken_document_says_where_and_what() {
+fn the_error_of_an_invalid_document_names_the_element_and_the_problem() {
     let with = |s: Value| json!({"Version": "2012-10-17", "Statement": [s]});
     for (bad, says) in [
         (json!([]), "is not a JSON object"),
@@ -253,7 +253,7 @@ fn a_broken_document_says_where_and_what() {
 }
 
 #[test]
-fn a_deleted_principal_is_known_by_its_unique_id() {
+fn a_deleted_principal_is_recognized_by_its_unique_id() {
     let d = doc(
         &json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": ["AROAEXAMPLEEXAMPLE12", "111111111111"]}}),
     );
@@ -264,7 +264,7 @@ fn a_deleted_principal_is_known_by_its_unique_id() {
 }
 
 #[test]
-fn a_diff_names_the_statement_and_what_of_it_changes() {
+fn a_diff_names_the_statements_and_the_elements_that_change() {
     let before = json!([
         {"Sid": "Read", "Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": "*"},
         {"Effect": "Deny", "Action": "s3:DeleteObject", "Resource": "*"},
@@ -304,7 +304,7 @@ fn a_diff_names_the_statement_and_what_of_it_changes() {
 }
 
 #[test]
-fn the_canonical_text_is_what_a_person_would_write() {
+fn the_canonical_text_reads_like_a_document_of_a_person() {
     let d = doc(&json!([
         {"Resource": ["b", "a"], "Action": ["s3:Get*"], "Effect": "Allow", "Sid": "X"},
         {"Effect": "Deny", "NotPrincipal": {"AWS": ["arn:aws:iam::111111111111:root"]}, "Action": "sts:*", "Condition": {"Bool": {"k": [true]}}},
@@ -337,7 +337,7 @@ fn findings(statement: &Value, place: Place) -> Vec<String> {
 }
 
 #[test]
-fn lint_says_what_may_not_stand_in_a_trust_policy() {
+fn lint_finds_what_a_trust_policy_must_not_contain() {
     let trusts = |p: Value| json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": p});
     for (statement, says) in [
         (
@@ -449,7 +449,7 @@ fn lint_says_what_may_not_stand_in_a_trust_policy() {
 }
 
 #[test]
-fn a_principal_of_everybody_needs_a_condition_that_a_stranger_cannot_meet() {
+fn a_statement_for_everybody_needs_a_condition_that_strangers_cannot_satisfy() {
     let everybody = |principal: &Value, condition: &Value| json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal, "Condition": condition});
     for met_by_anybody in [
         json!({"ForAllValues:StringEquals": {"aws:PrincipalOrgPaths": "o-1/*"}, "Null": {"aws:PrincipalOrgPaths": "true"}}),
@@ -513,7 +513,7 @@ fn a_principal_of_everybody_needs_a_condition_that_a_stranger_cannot_meet() {
 }
 
 #[test]
-fn tokens_of_an_identity_provider_need_a_fixed_owner() {
+fn a_statement_for_an_identity_provider_must_fix_the_owner_of_the_token() {
     const GITHUB: &str = "token.actions.githubusercontent.com";
     const EKS: &str = "oidc.eks.eu-west-1.amazonaws.com/id/ABCDEF0123456789";
     let statement = |issuer: &str, operator: &str, conditions: &[(&str, &str)]| {
@@ -662,7 +662,7 @@ fn tokens_of_an_identity_provider_need_a_fixed_owner() {
 }
 
 #[test]
-fn what_an_author_may_have_lost_on_the_way_is_an_error_and_from_aws_it_is_read() {
+fn an_element_that_a_template_emptied_is_an_error_for_an_author_and_is_read_from_aws() {
     let with = |condition: Value| json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": condition}]});
     for (condition, says) in [
         (
@@ -730,7 +730,7 @@ fn what_an_author_may_have_lost_on_the_way_is_an_error_and_from_aws_it_is_read()
 }
 
 #[test]
-fn official_policies_that_use_for_all_values_give_no_warning() {
+fn aws_example_policies_with_for_all_values_have_no_warning() {
     for (name, statement) in [
         (
             "external-dns",
@@ -779,7 +779,7 @@ fn official_policies_that_use_for_all_values_give_no_warning() {
 }
 
 #[test]
-fn lint_says_what_may_not_stand_in_a_permissions_policy() {
+fn lint_finds_what_a_permissions_policy_must_not_contain() {
     let with = |key: &str, value: Value| {
         let mut s = json!({"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"});
         s[key] = value;

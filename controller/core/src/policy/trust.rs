@@ -1,4 +1,4 @@
-//! Who a trust policy lets in: the principals that it names, and the conditions that narrow them.
+//! The callers that a trust policy allows: its principals, and the conditions that restrict them.
 
 use std::collections::BTreeSet;
 
@@ -14,18 +14,18 @@ use crate::glob::{fixed_prefix, matches};
 pub struct TrustedPrincipal<'a> {
     /// `AWS`, `Service`, `Federated` or `CanonicalUser`.
     pub kind: &'a str,
-    /// The principal in its canonical form: an account's root is the bare account id, everybody is `*`.
+    /// The principal in its canonical form. The root of an account is the account id, everybody is `*`.
     pub value: &'a str,
-    /// The organization ids, one of which the caller must have: those of `StringEquals` on `aws:PrincipalOrgID`.
-    /// Empty where the statement does not restrict the organization.
+    /// The organization ids of a `StringEquals` condition on `aws:PrincipalOrgID`. The caller must belong to one of them. Empty if
+    /// the statement does not restrict the organization.
     pub organizations: BTreeSet<&'a str>,
 }
 
 impl PolicyDocument {
-    /// Every principal that an Allow statement names, with the organizations that its conditions require.
+    /// Returns every principal that an Allow statement names, with the organizations that its conditions require.
     ///
-    /// `Principal: "*"`, Allow with `NotPrincipal` and Allow without a principal are all `AWS` `*`: what cannot be
-    /// listed counts as everybody.
+    /// `Principal: "*"`, `NotPrincipal` and a missing principal are all returned as `*` of the kind `AWS`, because everybody may be
+    /// among them.
     pub fn trusted_principals(&self) -> BTreeSet<TrustedPrincipal<'_>> {
         self.statements
             .iter()
@@ -53,8 +53,8 @@ impl Statement {
         }
     }
 
-    /// The organization ids out of which the caller's must be. Conditions are joined by AND, so where several fix the
-    /// organization any one of them is a sound answer; the shortest list is the closest.
+    /// Returns the organization ids, one of which the caller must have. IAM joins conditions by AND, so if several conditions restrict
+    /// the organization, each is a sound answer. The one with the fewest ids is the most precise.
     fn organizations(&self) -> BTreeSet<&str> {
         self.condition
             .iter()
@@ -67,10 +67,10 @@ impl Statement {
     }
 }
 
-/// Condition keys whose fixed values pick out callers from all AWS accounts. A closed list, in the manner of
+/// Condition keys that restrict callers from all AWS accounts if their values are fixed. The list is closed, as in
 /// [what S3 counts as public](https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html#access-control-block-public-access-policy-status):
-/// anybody can give a principal of an account of their own the tags, names, session names, MFA, regions and external ids
-/// that other keys ask for.
+/// for every other key, anybody can make a principal with a matching value (tags, names, session names, MFA, regions, external
+/// ids) in their own account.
 const NARROWING: &[(&str, Fixed)] = &[
     ("aws:PrincipalOrgID", Fixed::Organization),
     ("aws:PrincipalOrgPaths", Fixed::Organization),
@@ -92,27 +92,28 @@ const NARROWING: &[(&str, Fixed)] = &[
     ("aws:userid", Fixed::UniqueId),
 ];
 
-/// The part of a value that must be fixed, so that the value picks out callers.
+/// The part of a value that must be fixed so that the value restricts the callers.
 #[derive(Clone, Copy)]
 enum Fixed {
-    /// The organization's id, of which a path may follow.
+    /// The organization's id. A path may follow.
     Organization,
     /// The account id.
     Account,
     /// The account of an ARN.
     Arn,
-    /// A network of at most a 256th of the IPv4 addresses, or a 65,536th of the IPv6 ones.
+    /// A network of at most 1/256 of the IPv4 addresses (`/8`), or 1/65,536 of the IPv6 addresses (`/16`).
     Network,
     /// The whole id.
     Id(&'static str),
-    /// The unique id of a user or a role, or an account id, of which a session's name may follow.
+    /// The unique id of a user or a role, or an account id. A session name may follow.
     UniqueId,
 }
 
 impl Fixed {
-    /// Whether a value is fixed where it must be. `arn` says that wildcards match within the parts of an ARN only.
+    /// Returns true if the value is fixed where it must be. `arn` is true for operators whose wildcards match only within one part
+    /// of an ARN.
     fn is_in(self, value: &str, arn: bool) -> bool {
-        // What stands before the first wildcard. A policy variable takes the caller's own value.
+        // A policy variable has the caller's own value, so it counts as a wildcard.
         let fixed = fixed_prefix(value);
         match self {
             Self::Organization => {
@@ -155,9 +156,10 @@ fn is_arn(operator: &str) -> bool {
 }
 
 impl Statement {
-    /// The positive conditions of the statement that a missing key does not meet: base operator, key, values.
+    /// Returns the base operator, the key and the values of every condition that lists accepted values and does not match a
+    /// missing key.
     fn required(&self) -> impl Iterator<Item = (&str, &str, &BTreeSet<String>)> {
-        const PICKING: &[&str] = &[
+        const POSITIVE: &[&str] = &[
             "StringEquals",
             "StringEqualsIgnoreCase",
             "StringLike",
@@ -169,14 +171,14 @@ impl Statement {
             .iter()
             .filter_map(|(operator, keys)| {
                 let base = matching(operator.as_str())?;
-                let picks = PICKING.iter().any(|known| known.eq_ignore_ascii_case(base));
-                picks.then_some((base, keys))
+                let is_positive = POSITIVE.iter().any(|known| known.eq_ignore_ascii_case(base));
+                is_positive.then_some((base, keys))
             })
             .flat_map(|(base, keys)| keys.iter().map(move |(key, values)| (base, key.as_str(), values)))
             .filter(|(_, _, values)| !values.is_empty())
     }
 
-    /// Whether a condition picks out some callers of all AWS accounts.
+    /// Returns true if a condition restricts the statement to some callers out of all AWS accounts.
     pub(super) fn narrows_everybody(&self) -> bool {
         self.required().any(|(operator, key, values)| {
             let arn = is_arn(operator);
@@ -187,7 +189,7 @@ impl Statement {
         })
     }
 
-    /// Whether the statement speaks of the action, which is given in lower case.
+    /// Returns true if the statement matches the action, which is given in lower case.
     pub(super) fn covers(&self, action: &str) -> bool {
         let named = self.action.inner().iter();
         let named = named
@@ -199,7 +201,7 @@ impl Statement {
         }
     }
 
-    /// The identity providers under `Federated`.
+    /// Returns the identity providers under `Federated`.
     pub(super) fn providers(&self) -> impl Iterator<Item = &str> {
         let named = match &self.principal {
             Some(Scope::Only(Principals::Named(kinds))) => kinds.get("Federated"),
@@ -208,7 +210,7 @@ impl Statement {
         named.into_iter().flatten().map(String::as_str)
     }
 
-    /// How far the conditions fix whose token of the issuer is accepted.
+    /// Returns whose tokens of the issuer the statement accepts, by its conditions.
     pub(super) fn token_owner(&self, issuer: &str) -> TokenOwner {
         let provider = Issuer::of(issuer);
         let claims: Vec<(&str, &str, &BTreeSet<String>)> = self
@@ -234,7 +236,7 @@ impl Statement {
             return TokenOwner::Fixed;
         }
         if provider == Issuer::Private {
-            // Every claim but the audience describes the caller.
+            // Every claim except `aud` and `amr` describes the caller.
             let described = claims
                 .iter()
                 .map(|(_, claim, _)| *claim)
@@ -251,7 +253,7 @@ impl Statement {
     }
 }
 
-/// Whether the operator is `name` in a form that a missing key does not meet: without `ForAllValues:` and `IfExists`.
+/// Returns true if the operator is `name` without `ForAllValues:` and `IfExists`, so that it does not match a missing key.
 fn is_plain(operator: &Caseless, name: &str) -> bool {
     matching(operator.as_str()).is_some_and(|base| base.eq_ignore_ascii_case(name))
 }
@@ -291,7 +293,7 @@ mod tests {
                 ),
                 vec![r#"AWS * {"o-a", "o-b"}"#],
             ),
-            // A missing key meets these.
+            // These match a missing key.
             (
                 allow(
                     json!("*"),
@@ -306,7 +308,7 @@ mod tests {
                 ),
                 vec!["AWS * {}"],
             ),
-            // Everybody's own organization is no organization.
+            // The variable is the caller's own organization, so it restricts nobody.
             (
                 allow(
                     json!("*"),

@@ -1,6 +1,6 @@
-//! What a role grants and to whom, in a form in which one state of a role can be compared with others.
+//! The permissions that a role grants and the callers that it grants them to, in a form in which states of a role can be compared.
 //!
-//! All comparisons are sound and incomplete: `true` means proven, `false` means that it could not be proven.
+//! All comparisons are sound and incomplete: `true` means proven, `false` means not proven.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +11,8 @@ use super::observed::{ObservedDocument, ObservedRole};
 use crate::glob::matches;
 use crate::policy::{Caseless, Document, Effect, PolicyDocument, Principals, Scope, Statement};
 
-/// Whether everything that a document with `after` allows is allowed by `before`, too: each Allow statement of `after` is part
-/// of one of `before`, and each Deny statement of `before` is kept.
+/// Returns true if `before` allows everything that `after` allows: each Allow statement of `after` is within one of `before`, and
+/// each Deny statement of `before` is within one of `after`.
 pub fn narrows(before: &ObservedDocument, after: &Document) -> bool {
     let after = ObservedDocument::Parsed(after.clone());
     let (before, after) = (Rules::of_one(before), Rules::of_one(&after));
@@ -21,19 +21,19 @@ pub fn narrows(before: &ObservedDocument, after: &Document) -> bool {
     after.allows.iter().all(granted) && before.denies.iter().all(kept)
 }
 
-/// Whether a document holds a Deny statement, or cannot be read and may hold one.
+/// Returns true if a document has a Deny statement, or cannot be parsed and may have one.
 pub fn may_deny(document: &ObservedDocument) -> bool {
     !Rules::of_one(document).denies.is_empty()
 }
 
-/// Whether a document holds Deny statements and nothing else. It restricts the role and grants nothing.
+/// Returns true if a document has Deny statements and no others, so that it restricts the role and grants nothing.
 pub fn is_only_deny(document: &ObservedDocument) -> bool {
     let rules = Rules::of_one(document);
     rules.allows.is_empty() && !rules.denies.is_empty()
 }
 
-/// A trust policy that lets in nobody who is not let in by both documents, and somebody at least. `None` where no such policy
-/// can be given.
+/// Returns a trust policy that allows only callers that both documents allow, and at least one of them. `None` if there is no such
+/// policy or it cannot be computed.
 pub fn common(one: &ObservedDocument, other: &Document) -> Option<Document> {
     let ObservedDocument::Parsed(one) = one else {
         return None;
@@ -67,13 +67,13 @@ pub fn common(one: &ObservedDocument, other: &Document) -> Option<Document> {
     Document::from_value(&serde_json::to_value(&document).ok()?).ok()
 }
 
-/// A trust policy that lets nobody in.
+/// Returns a trust policy that allows nobody.
 pub fn closed() -> Option<Document> {
     let statement = json!({"Sid": "RolectlChangesThisRole", "Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole"});
     Document::from_value(&json!({"Version": "2012-10-17", "Statement": [statement]})).ok()
 }
 
-/// One statement that matches only what both match, where that can be written as one.
+/// Returns a statement that matches only what both statements match, if one statement can express that.
 fn both(one: &Statement, other: &Statement) -> Option<Statement> {
     if within(one, other) {
         return Some(one.clone());
@@ -124,7 +124,7 @@ fn both(one: &Statement, other: &Statement) -> Option<Statement> {
     })
 }
 
-/// What a role grants, and to whom.
+/// The permissions that a role grants and the callers that it grants them to.
 #[derive(Debug, Default)]
 pub struct Access<'a> {
     trust: Rules<'a>,
@@ -133,7 +133,7 @@ pub struct Access<'a> {
 }
 
 impl<'a> Access<'a> {
-    /// The access that a role gives. A role that does not exist gives none.
+    /// Returns the access that a role grants. `None` is a role that does not exist and grants none.
     pub fn of(role: Option<&'a ObservedRole>) -> Self {
         let Some(role) = role else {
             return Self::default();
@@ -152,29 +152,29 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// Whether everything that this state grants is granted by `old` or by `new`.
+    /// Returns true if `old` or `new` grants everything that this state grants.
     ///
-    /// A grant is a pair: somebody who may assume the role, and something that the role may do. Each pair must be in one of the
-    /// two states as a whole: an old principal with a new permission is in neither. The documents of managed policies are not
-    /// read: each counts as Allow, but for those of AWS that only deny. The boundary of `new` counts as no wider than that of
+    /// A grant is a pair: a caller who may assume the role, and a permission of the role. One of the two states must have both
+    /// parts of the pair: an old caller with a new permission is in neither. The documents of managed policies are not read. Each
+    /// counts as Allow, except for the AWS managed policies that only deny. The boundary of `new` counts as no wider than that of
     /// `old`.
     pub fn is_covered(&self, old: &Self, new: &Self) -> bool {
         let (by_old, by_new) = (self.granted_by(old, new), self.granted_by(new, new));
         self.trust.allows.iter().enumerate().all(|(t, _)| {
-            (0..self.permissions.allows.len()).all(|p| by_old.holds(t, p) || by_new.holds(t, p))
+            (0..self.permissions.allows.len()).all(|p| by_old.covers(t, p) || by_new.covers(t, p))
         })
     }
 
-    fn granted_by(&self, other: &Self, new: &Self) -> Witness {
+    fn granted_by(&self, other: &Self, new: &Self) -> Covered {
         let bounded = other.boundary.is_none()
             || other.boundary == self.boundary
             || (self.boundary.is_some() && self.boundary == new.boundary);
         let kept = |rules: &[Rule<'_>], deny: &Rule<'_>| rules.iter().any(|rule| rule.covers(deny));
-        let shut = other.trust.denies.iter().all(|d| kept(&self.trust.denies, d));
-        if !bounded || !shut {
-            return Witness::default();
+        let is_closed = other.trust.denies.iter().all(|d| kept(&self.trust.denies, d));
+        if !bounded || !is_closed {
+            return Covered::default();
         }
-        let gone: Vec<&Rule<'_>> = other
+        let missing: Vec<&Rule<'_>> = other
             .permissions
             .denies
             .iter()
@@ -182,25 +182,25 @@ impl<'a> Access<'a> {
             .collect();
         let trusts = |rule: &Rule<'_>| other.trust.allows.iter().any(|o| o.covers(rule));
         let permits = |rule: &Rule<'_>| {
-            gone.iter().all(|deny| deny.is_disjoint(rule))
+            missing.iter().all(|deny| deny.is_disjoint(rule))
                 && other.permissions.allows.iter().any(|o| o.covers(rule))
         };
-        Witness {
+        Covered {
             trust: self.trust.allows.iter().map(trusts).collect(),
             permissions: self.permissions.allows.iter().map(permits).collect(),
         }
     }
 }
 
-/// Which Allow rules of a state another state has, too.
+/// The Allow rules of a state that another state covers, by index.
 #[derive(Default)]
-struct Witness {
+struct Covered {
     trust: Vec<bool>,
     permissions: Vec<bool>,
 }
 
-impl Witness {
-    fn holds(&self, trust: usize, permission: usize) -> bool {
+impl Covered {
+    fn covers(&self, trust: usize, permission: usize) -> bool {
         let get = |list: &[bool], at: usize| list.get(at).copied().unwrap_or_default();
         get(&self.trust, trust) && get(&self.permissions, permission)
     }
@@ -303,7 +303,7 @@ fn has_variables(statement: &Statement) -> bool {
     resources.chain(values).any(|text| text.contains("${"))
 }
 
-/// Whether `outer` matches every request that `inner` matches.
+/// Returns true if `outer` matches every request that `inner` matches.
 fn within(inner: &Statement, outer: &Statement) -> bool {
     let principal = match (&inner.principal, &outer.principal) {
         (inner, outer) if inner == outer => true,
@@ -345,16 +345,16 @@ fn is_among(inner: &Principals, outer: &Principals) -> bool {
     }
 }
 
-/// Whether each pattern of `inner` matches only what one of `outer` matches.
+/// Returns true if for each pattern of `inner` one pattern of `outer` matches everything that it matches.
 fn all_match(inner: &[String], outer: &[String]) -> bool {
-    // A `?` could be taken for the `*` of the other pattern, and `${*}` is no wildcard: such a pattern covers only itself.
+    // A `?` could match the `*` of the other pattern, and `${*}` is not a wildcard. A pattern with one of them covers only itself.
     let covers = |outer: &String, inner: &String| {
         outer == inner || (!outer.contains('?') && !outer.contains("${") && matches(outer, inner))
     };
     inner.iter().all(|i| outer.iter().any(|o| covers(o, i)))
 }
 
-/// Whether the operator matches when one of its values does, so that fewer values match less.
+/// Returns true if the operator matches when one of its values does, so that fewer values match less.
 fn is_any_of(operator: &Caseless) -> bool {
     let operator = operator.as_str().to_ascii_lowercase();
     let base = operator.rsplit(':').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! One change to a role: the call that makes it, the line that shows it, the role that it leaves.
+//! One change to a role: its AWS operation, its line in a plan, and the role after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,63 +10,63 @@ use super::observed::{ObservedDocument, ObservedRole};
 use super::tags::same_key;
 use crate::policy::{DiffLine, Document};
 
-/// One call to AWS that brings a role nearer to its spec.
+/// One change to a role or to its instance profile, which is one or two calls to AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// `CreateRole`, with everything that it can carry.
+    /// `CreateRole` with the trust policy, the description, the boundary and the tags.
     CreateRole(Box<DesiredRole>),
-    /// `TagRole`.
+    /// `TagRole` with these tags.
     Tag(BTreeMap<String, String>),
-    /// `UpdateAssumeRolePolicy`, and what it changes.
+    /// `UpdateAssumeRolePolicy` with this document, which has this difference from the current one.
     UpdateTrustPolicy(Document, DocumentDiff),
-    /// `PutRolePermissionsBoundary`.
+    /// `PutRolePermissionsBoundary` with this ARN.
     PutBoundary(String),
-    /// `UpdateRole`: description and duration always together, because AWS takes a missing one for empty.
+    /// `UpdateRole`, always with both values, because AWS resets a missing one.
     UpdateRole {
-        /// Description, empty to clear it.
+        /// The description. An empty one removes it.
         description: String,
         /// Longest session in seconds.
         max_session_duration: i32,
-        /// What of the two changes, for people.
+        /// The values that change, for people.
         what: String,
     },
-    /// `AttachRolePolicy`.
+    /// `AttachRolePolicy` with this ARN.
     AttachPolicy(String),
-    /// `PutRolePolicy`, and what it changes.
+    /// `PutRolePolicy` with this name and document, which has this difference from the current one.
     PutInlinePolicy(String, Document, DocumentDiff),
-    /// `DetachRolePolicy`.
+    /// `DetachRolePolicy` with this ARN.
     DetachPolicy(String),
-    /// `DeleteRolePolicy`.
+    /// `DeleteRolePolicy` with this name.
     DeleteInlinePolicy(String),
     /// `DeleteRolePermissionsBoundary`.
     DeleteBoundary,
-    /// `UntagRole`.
+    /// `UntagRole` with these keys.
     Untag(BTreeSet<String>),
-    /// `CreateInstanceProfile` where there is none, and `AddRoleToInstanceProfile`.
+    /// `AddRoleToInstanceProfile`, after `CreateInstanceProfile` if the profile does not exist.
     AddInstanceProfile(DesiredProfile),
-    /// `RemoveRoleFromInstanceProfile`, and `DeleteInstanceProfile` if its owner tag is ours.
+    /// `RemoveRoleFromInstanceProfile` of the profile with this name, then `DeleteInstanceProfile` if it carries this owner tag.
     RemoveInstanceProfile(String, String),
-    /// `UntagInstanceProfile` of our owner tag, if it is ours: the profile stays.
+    /// `UntagInstanceProfile`, which removes this owner tag from the profile with this name. The profile stays.
     ReleaseInstanceProfile(String, String),
     /// `DeleteRole`.
     DeleteRole,
 }
 
-/// An instance profile as the spec of its role wants it.
+/// The desired state of an instance profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredProfile {
-    /// Name.
+    /// Name of the profile.
     pub name: String,
-    /// Path, which is that of the role.
+    /// IAM path of the profile, the same as that of the role.
     pub path: String,
     /// Value of the owner tag.
     pub owner: String,
-    /// What to do with a profile of this name that is there and not ours.
+    /// Whether a profile of this name that already exists without our owner tag may be taken over.
     pub adoption: Adoption,
 }
 
 impl DesiredProfile {
-    /// The profile called `name` of a role.
+    /// Returns the desired profile called `name` of a role.
     pub fn new(name: &str, role: &DesiredRole) -> Self {
         Self {
             name: name.to_owned(),
@@ -77,27 +77,27 @@ impl DesiredProfile {
     }
 }
 
-/// What a document changes.
+/// The difference between a document in AWS and the desired one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DocumentDiff {
-    /// Everything: there was no such document.
+    /// AWS has no such document.
     New,
-    /// These lines, against what AWS has. None where that cannot be read.
+    /// AWS has another document.
     Changed {
-        /// The lines.
+        /// The differences. Empty if the document in AWS cannot be parsed.
         lines: Vec<DiffLine>,
-        /// Unique ids of deleted principals in what AWS has.
+        /// Unique ids of deleted principals in the document in AWS.
         deleted_principals: Vec<String>,
     },
 }
 
 impl DocumentDiff {
-    /// What brings `observed` to `wanted`.
+    /// Returns the difference that leads from `observed` to `wanted`.
     pub fn between(observed: &ObservedDocument, wanted: &Document) -> Self {
         match observed {
-            ObservedDocument::Parsed(there) => Self::Changed {
-                lines: there.canonical().diff(wanted.canonical()),
-                deleted_principals: there
+            ObservedDocument::Parsed(current) => Self::Changed {
+                lines: current.canonical().diff(wanted.canonical()),
+                deleted_principals: current
                     .canonical()
                     .deleted_principals()
                     .map(str::to_owned)
@@ -118,17 +118,17 @@ impl DocumentDiff {
     }
 }
 
-/// AWS's names for a role, known once it exists.
+/// The identifiers that AWS gives a role when it is created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// ARN.
+    /// ARN of the role.
     pub arn: String,
-    /// Unique id.
+    /// Unique id of the role (`AROA...`).
     pub role_id: String,
 }
 
 impl Change {
-    /// The AWS operation that makes the change.
+    /// Returns the name of the AWS operation that makes the change.
     pub const fn operation(&self) -> &'static str {
         match self {
             Self::CreateRole(_) => "CreateRole",
@@ -149,7 +149,7 @@ impl Change {
         }
     }
 
-    /// What the change does within a document, statement by statement.
+    /// Returns the lines that show how the change alters a document. Empty for changes without a document.
     pub fn details(&self) -> &[DiffLine] {
         match self {
             Self::UpdateTrustPolicy(_, diff) | Self::PutInlinePolicy(_, _, diff) => diff.lines(),
@@ -157,7 +157,7 @@ impl Change {
         }
     }
 
-    /// The role once this change is made. `created` is what AWS answered to `CreateRole`.
+    /// Returns the role after this change. `created` has the identifiers that AWS returned from `CreateRole`.
     pub fn after(&self, before: Option<ObservedRole>, created: Option<Identity>) -> Option<ObservedRole> {
         let mut role = match (self, before) {
             (Self::CreateRole(desired), _) => {
@@ -225,7 +225,7 @@ impl Change {
     }
 }
 
-/// `+` adds, `~` changes, `-` removes: one line for people.
+/// Writes one line for people: `+` adds, `~` changes, `-` removes.
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let join = |keys: Vec<&str>| keys.join(", ");

@@ -1,4 +1,4 @@
-//! What is wrong with the conditions of a statement.
+//! Checks of the conditions of a statement.
 
 use serde_json::Value;
 
@@ -7,8 +7,8 @@ use super::super::document::{Caseless, Effect, Statement};
 use super::finding::Linter;
 use crate::spelling::nearest;
 
-/// An empty Condition is not in the canonical form. IAM takes it, and its console writes it, so it stops nothing; but it
-/// may be all that is left of a condition that was meant.
+/// Adds a warning for every empty `Condition`, which the canonical form does not have. IAM accepts it and its console writes it,
+/// but a template may have removed the content.
 pub(super) fn empty_conditions(to: &mut Linter, document: &Value) {
     let statements = match document.get("Statement") {
         Some(Value::Array(list)) => list.as_slice(),
@@ -77,9 +77,10 @@ pub(super) fn conditions(to: &mut Linter, at: &str, statement: &Statement) {
     }
 }
 
-/// Keys that a request always has, or that it lacks only where it asks for nothing that the list could forbid.
+/// Keys for which `ForAllValues:` in an Allow statement is safe: a request without the key does nothing that the values could
+/// forbid.
 const SAFE_WITHOUT_VALUES: &[&str] = &[
-    // A request without tags. https://docs.aws.amazon.com/IAM/latest/UserGuide/access_tags.html
+    // A request without tags: https://docs.aws.amazon.com/IAM/latest/UserGuide/access_tags.html
     "aws:TagKeys",
     // https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/specifying-conditions-route53.html
     "route53:ChangeResourceRecordSetsActions",
@@ -87,7 +88,7 @@ const SAFE_WITHOUT_VALUES: &[&str] = &[
     "route53:ChangeResourceRecordSetsRecordTypes",
 ];
 
-/// Whether a condition on the key may be one that is true of no value: another one asks that there is a value.
+/// Returns true if the key may have a `ForAllValues:` condition, because the key is safe or another condition requires a value.
 fn is_present(statement: &Statement, key: &Caseless) -> bool {
     let safe = SAFE_WITHOUT_VALUES
         .iter()
@@ -98,7 +99,7 @@ fn is_present(statement: &Statement, key: &Caseless) -> bool {
         };
         match matching(operator.as_str()) {
             Some(base) if base.eq_ignore_ascii_case("Null") => values.iter().all(|value| value == "false"),
-            // A negated operator is true of a missing key.
+            // A negated operator matches a missing key.
             Some(base) => !base.to_ascii_lowercase().contains("not"),
             None => false,
         }
@@ -116,7 +117,7 @@ pub(super) fn ends_with(operator: &Caseless, suffix: &str) -> bool {
     end.is_some_and(|end| end.eq_ignore_ascii_case(suffix))
 }
 
-/// A hint, where a key of the `aws:` namespace is not in the list.
+/// Returns a hint if a key of the `aws:` namespace is not a global condition key. The hint is empty if no key is similar.
 fn unknown_global(key: &str) -> Option<String> {
     if !key.get(..4)?.eq_ignore_ascii_case("aws:") {
         return None;

@@ -1,42 +1,42 @@
-//! Findings, and where the document that they are about is used.
+//! The findings about a policy document.
 
 use std::fmt;
 
 use super::super::problem::Problem;
 
-/// Where a document stands, which decides what it may hold.
+/// The use of a policy document, which determines what it may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// The trust policy of a role.
     Trust,
-    /// An inline or managed policy: what an identity may do.
+    /// An inline or managed policy, which grants permissions to an identity.
     Identity,
 }
 
-/// Most findings about one document. Whoever has more of them has written something else than a policy.
+/// Number of findings about one document that are kept. The last finding counts the others.
 pub const MAX_FINDINGS: usize = 1000;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The document cannot be used.
     Error,
-    /// The document can be used and probably does not say what its author means.
+    /// The document can be used, but its effect is probably not what the author wants.
     Warning,
 }
 
-/// One finding.
+/// One finding about a policy document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// Where, and what to write instead.
+    /// The path, the problem and what to write instead.
     pub problem: Problem,
 }
 
 impl Finding {
-    /// An error about the document as a whole, such as a variable that cannot be filled in.
+    /// Returns an error about the document as a whole, such as a variable without a value.
     pub fn error(what: impl fmt::Display) -> Self {
         Self {
             severity: Severity::Error,
@@ -44,7 +44,7 @@ impl Finding {
         }
     }
 
-    /// Length of its text in bytes.
+    /// Returns the length of the text in bytes.
     pub(crate) const fn len(&self) -> usize {
         self.problem.at.len() + self.problem.what.len()
     }
@@ -56,6 +56,7 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Returns the problems as findings with the severity `Error`.
 pub(super) fn errors(problems: Vec<Problem>) -> Vec<Finding> {
     let error = |problem| Finding {
         severity: Severity::Error,
@@ -64,11 +65,12 @@ pub(super) fn errors(problems: Vec<Problem>) -> Vec<Finding> {
     problems.into_iter().map(error).collect()
 }
 
+/// A list of findings that the checks add to.
 #[derive(Default)]
 pub(super) struct Linter(pub(super) Vec<Finding>);
 
 impl Linter {
-    pub(super) fn say(&mut self, severity: Severity, at: &str, what: impl Into<String>) {
+    pub(super) fn add(&mut self, severity: Severity, at: &str, what: impl Into<String>) {
         self.0.push(Finding {
             severity,
             problem: Problem::new(at, what),
@@ -76,10 +78,10 @@ impl Linter {
     }
 
     pub(super) fn error(&mut self, at: &str, what: impl Into<String>) {
-        self.say(Severity::Error, at, what);
+        self.add(Severity::Error, at, what);
     }
 
     pub(super) fn warn(&mut self, at: &str, what: impl Into<String>) {
-        self.say(Severity::Warning, at, what);
+        self.add(Severity::Warning, at, what);
     }
 }

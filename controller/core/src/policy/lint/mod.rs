@@ -32,13 +32,13 @@ use trust::trust;
 
 pub use finding::{Finding, MAX_FINDINGS, Place, Severity};
 
-/// Everything to be said of a document in its place, whether it is one at all or not. For an account of any partition.
+/// Returns the findings about a document, for accounts of any partition. A value that is not a document has errors.
 pub fn lint_value(value: &Value, place: Place) -> Vec<Finding> {
     read(value, place, None).1
 }
 
-/// The document that an author wrote, unless it is none, and everything to be said of it in its place. `partition` is
-/// that of the account, where the account is given.
+/// Reads a document that an author wrote. Returns the document, or `None` if it cannot be parsed, and the findings about it.
+/// `partition` is that of the account; without it the partitions in ARNs are not checked.
 pub fn read(value: &Value, place: Place, partition: Option<&str>) -> (Option<Document>, Vec<Finding>) {
     let (document, mut findings) = read_all(value, place, partition);
     let more = findings.len().saturating_sub(MAX_FINDINGS);
@@ -69,7 +69,7 @@ fn read_all(value: &Value, place: Place, partition: Option<&str>) -> (Option<Doc
     };
     let mut to = Linter::default();
     characters(&mut to, "", value);
-    // The canonical form of a root principal has no partition any more.
+    // The canonical form of an account's root has no partition.
     if let Some(partition) = partition {
         partitions(&mut to, "", value, partition);
     }
@@ -80,7 +80,8 @@ fn read_all(value: &Value, place: Place, partition: Option<&str>) -> (Option<Doc
     (Some(document), findings)
 }
 
-/// Texts in a document, keys included, with their paths. Recursion is bounded, because the document was read.
+/// Calls `visit` with every text in a document, including keys, and its path. The recursion is bounded, because a document that was
+/// read has a limited depth.
 fn texts(at: &str, value: &Value, visit: &mut impl FnMut(&str, &str)) {
     match value {
         Value::String(text) => visit(at, text),
@@ -110,8 +111,8 @@ fn texts(at: &str, value: &Value, visit: &mut impl FnMut(&str, &str)) {
     }
 }
 
-/// IAM takes [characters up to U+00FF](https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html) in a
-/// document.
+/// Adds an error for every character that IAM does not accept in a document: it accepts
+/// [characters up to U+00FF](https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html).
 fn characters(to: &mut Linter, at: &str, value: &Value) {
     texts(at, value, &mut |at, text| {
         if let Some(bad) = text.chars().find(|c| *c > '\u{ff}') {
@@ -126,7 +127,7 @@ fn characters(to: &mut Linter, at: &str, value: &Value) {
     });
 }
 
-/// IAM refuses resources and principals of another partition than the account's.
+/// Adds an error for every resource and principal of another partition than the account's, which IAM refuses.
 fn partitions(to: &mut Linter, at: &str, value: &Value, partition: &str) {
     texts(at, value, &mut |at, text| {
         let element = at.split('.').nth(1).unwrap_or_default();
@@ -167,7 +168,7 @@ fn lint_ordered(to: &mut Linter, document: &Ordered, place: Place) {
                     format!("\"{sid}\" stands there twice: give each statement its own"),
                 );
             }
-            // Some published examples have spaces, which other services take. IAM does not:
+            // Some published examples have spaces, which other services accept. IAM does not:
             // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_sid.html
             if !sid.bytes().all(|b| b.is_ascii_alphanumeric()) {
                 to.error(
@@ -191,7 +192,7 @@ fn lint_ordered(to: &mut Linter, document: &Ordered, place: Place) {
     }
 }
 
-/// An action is a service's prefix, one colon and a name, in which `*` and `?` are wildcards.
+/// Adds an error for every action that is not a service prefix, a colon and a name. Both parts may have the wildcards `*` and `?`.
 fn actions(to: &mut Linter, at: &str, statement: &Statement) {
     let valid = |action: &str| {
         let all = |text: &str, more: &[u8]| {
@@ -235,7 +236,7 @@ fn identity(to: &mut Linter, at: &str, statement: &Statement) {
                 if !is_resource(resource) {
                     to.error(&here, format!("holds {resource}: write an ARN, or \"*\""));
                 } else if let Some((severity, problem)) = resource_problem(resource) {
-                    to.say(severity, &here, problem);
+                    to.add(severity, &here, problem);
                 }
             }
         }
@@ -258,7 +259,8 @@ fn identity(to: &mut Linter, at: &str, statement: &Statement) {
     }
 }
 
-/// Before 2012-10-17 IAM takes `${...}` for plain text.
+/// Adds a warning for `${...}` in a document of the version 2008-10-17, in which IAM does not replace variables:
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html>.
 fn variables_need_version(to: &mut Linter, at: &str, statement: &Statement) {
     let resources = statement.resource.iter().flat_map(Scope::inner);
     let values = statement

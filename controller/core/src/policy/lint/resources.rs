@@ -1,15 +1,15 @@
-//! What is wrong with the resources of a statement.
+//! Checks of the resources of a statement.
 
 use super::finding::Severity;
 
-/// An ARN of six parts, or a wildcard that takes the place of one.
+/// Returns true if a text is an ARN of six parts, or has a wildcard that can match one.
 pub(super) fn is_resource(text: &str) -> bool {
     text.starts_with('*')
         || text.starts_with("${")
         || (text.starts_with("arn:") && (text.splitn(6, ':').count() == 6 || text.ends_with('*')))
 }
 
-/// What is wrong with an ARN that has the right number of parts.
+/// Returns the problem of an ARN that has the right number of parts.
 pub(super) fn resource_problem(resource: &str) -> Option<(Severity, String)> {
     let error = |what: String| Some((Severity::Error, what));
     if resource.contains(|c: char| c.is_control()) {
@@ -48,7 +48,7 @@ pub(super) fn resource_problem(resource: &str) -> Option<(Severity, String)> {
     ))
 }
 
-/// What an IAM resource's path may begin with. IAM names these where it refuses another.
+/// The kinds of IAM resources. IAM lists them in the error for another kind.
 const IAM_KINDS: &[&str] = &[
     "user",
     "federated-user",

@@ -1,4 +1,4 @@
-//! What is wrong with a statement of a trust policy.
+//! Checks of a statement of a trust policy.
 
 use super::super::document::{Effect, Principals, Scope, Statement, is_unique_id};
 use super::super::oidc::{TokenOwner, oidc_issuer, owner_example};
@@ -48,9 +48,9 @@ pub(super) fn trust(to: &mut Linter, at: &str, statement: &Statement) {
     }
 }
 
-/// The form of each principal.
+/// Checks the form of each principal.
 fn principals(to: &mut Linter, at: &str, statement: &Statement, principals: &Principals) {
-    // A bare document is linted without an account, so the variables of a spec are still in it.
+    // Without an account the variables of a spec are not replaced.
     let filled = |p: &&String| !p.contains("$(");
     let here = format!("{at}.Principal.AWS");
     for p in statement.aws_principals() {
@@ -77,7 +77,8 @@ fn principals(to: &mut Linter, at: &str, statement: &Statement, principals: &Pri
     }
 }
 
-/// Users of identity providers: the action that fits the provider, and whose tokens are accepted.
+/// Checks the statement for users of identity providers: the action must match the provider, and the conditions must fix the owner
+/// of a token.
 fn federation(to: &mut Linter, at: &str, statement: &Statement) {
     for provider in statement.providers() {
         let issuer = oidc_issuer(provider);
@@ -98,7 +99,7 @@ fn federation(to: &mut Linter, at: &str, statement: &Statement) {
             continue;
         }
         let Some(issuer) = issuer else {
-            // The provider itself is the account's own, so that its users are chosen by the account.
+            // A SAML provider belongs to the account, so the account selects its users.
             if statement.condition.is_empty() {
                 to.warn(
                     at,
