@@ -233,7 +233,7 @@ impl<'a> Rules<'a> {
                     }
                 }
             }
-            // Nothing is known of it: it may do both.
+            // A document that cannot be parsed may allow and deny.
             ObservedDocument::Unreadable(text) => {
                 self.allows.push(Rule::Unreadable(text));
                 self.denies.push(Rule::Unreadable(text));
@@ -250,7 +250,7 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// One statement with the version of its document, or something whose text is not known.
+/// A statement with the version of its document, a managed policy by ARN, or a document that cannot be parsed.
 #[derive(Clone, Copy, Debug)]
 enum Rule<'a> {
     Statement(&'a str, &'a Statement),
@@ -259,11 +259,11 @@ enum Rule<'a> {
 }
 
 impl Rule<'_> {
-    /// Whether this rule matches every request that `inner` matches.
+    /// Returns true if this rule matches every request that `inner` matches.
     fn covers(&self, inner: &Rule<'_>) -> bool {
         match (self, inner) {
             (Self::Statement(version, outer), Rule::Statement(other, inner)) => {
-                // Policy variables have a meaning in one of the two versions only.
+                // Only one of the two versions has policy variables.
                 let same = version == other || !(has_variables(outer) || has_variables(inner));
                 same && within(inner, outer)
             }

@@ -1,4 +1,4 @@
-//! What is to be done about one role in one account. The controller asks here, and `rolectl plan` asks the same.
+//! The decision about one role in one account, for the controller and for `rolectl plan`.
 
 use std::collections::BTreeSet;
 
@@ -21,46 +21,49 @@ use crate::names::full_name;
 use crate::policy::cache::DocumentCache;
 use crate::selection::selector_error;
 
-/// An account with everything that its roles are judged by. The caller gathers it; what follows is decided here.
+/// An account with everything that decisions about its roles depend on. The caller gathers it.
 #[derive(Clone, Debug)]
 pub struct AccountCase<'a> {
-    /// The account's object.
+    /// The `AwsAccount`.
     pub object: &'a AwsAccount,
-    /// Its session, where it is known.
+    /// The spec of its `MfaSession`. `None` if there is no such object.
     pub session: Option<&'a MfaSessionSpec>,
-    /// What [`works_through`] returns for the account.
+    /// The result of [`works_through`] for the account.
     pub works_through: &'a BTreeSet<String>,
-    /// Its quotas, where AWS has told them.
+    /// Its IAM quotas. `None` if they were not read yet.
     pub quotas: Option<Quotas>,
-    /// Documents that were parsed before.
+    /// The cache of parsed documents.
     pub documents: &'a DocumentCache,
 }
 
 /// An `IamRole` that wants a role in an account.
 #[derive(Clone, Debug)]
 pub struct Applicant<'a> {
-    /// The object.
+    /// The `IamRole`.
     pub role: &'a IamRole,
     /// Value of the owner tag.
     pub owner: String,
-    /// Whether the account admits its namespace.
+    /// True if the account's `allowedNamespaces` allow its namespace.
     pub is_admitted: bool,
-    /// The unique id of the role in AWS, if this process itself saw our owner tag on it before somebody removed the tag.
+    /// The unique id of the role in AWS, if this process saw our owner tag on it before somebody removed the tag.
     pub role_id: Option<String>,
 }
 
-/// What is to be done for an applicant.
+/// The decision about an applicant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// These changes, none of them where the role is as wanted.
+    /// The changes are allowed. The plan is empty if the role is in sync.
     Admitted(Plan),
-    /// Another `IamRole` comes first.
+    /// Another `IamRole` has precedence.
     Yields(Refusal),
-    /// Nothing may be done to the role.
+    /// The role must not be changed.
     Refused(Refusal),
 }
 
-/// Checks what can be said before AWS was asked: the account and the namespace.
+/// Checks the account and the namespace, which needs no call to AWS.
+///
+/// # Errors
+/// When the account is suspended or does not allow the namespace.
 pub fn check_access(account: &AwsAccount, applicant: &Applicant<'_>) -> Result<(), Refusal> {
     if account.spec.suspend {
         return Err(Refusal::new(Reason::Suspended, "the account is suspended"));
@@ -77,7 +80,10 @@ pub fn check_access(account: &AwsAccount, applicant: &Applicant<'_>) -> Result<(
 }
 
 impl AccountCase<'_> {
-    /// The role that the applicant wants here, or why it may not be here at all.
+    /// Returns the desired role of the applicant in this account.
+    ///
+    /// # Errors
+    /// When the spec is invalid, or the account does not allow such a role.
     pub fn desired(&self, applicant: &Applicant<'_>) -> Result<DesiredRole, Refusal> {
         let Applicant { role, owner, .. } = applicant;
         wanted(
@@ -90,7 +96,7 @@ impl AccountCase<'_> {
         )
     }
 
-    /// What this process saw of the applicant's role beside its present state.
+    /// Returns what this process saw of the applicant's role, in addition to the current state in AWS.
     pub fn known<'k>(&self, applicant: &'k Applicant<'_>) -> Known<'k> {
         Known {
             role_id: applicant.role_id.as_deref(),
@@ -99,7 +105,8 @@ impl AccountCase<'_> {
         }
     }
 
-    /// What brings the role that AWS has to the `desired` one. `rivals` are the other `IamRole`s that want a role of this name here.
+    /// Returns the decision about the changes from the `observed` role in AWS to the `desired` one. `rivals` are the other `IamRole`s
+    /// that want a role of the same name in this account.
     pub fn admit(
         &self,
         applicant: &Applicant<'_>,
@@ -123,13 +130,14 @@ impl AccountCase<'_> {
             Err(refusal) if refusal.reason == Reason::GuardrailViolated => Admission::Refused(refusal),
             Err(refusal) => {
                 let mut owners = rivals.iter();
-                let owner = owners.find(|rival| rival.has(observed));
+                let owner = owners.find(|rival| rival.is_owner(observed));
                 Admission::Refused(owner.map_or(refusal, duplicate))
             }
         }
     }
 
-    /// What is done for an applicant whose spec is refused: for a guardrail, what the account denies is detached all the same.
+    /// Returns the changes for an applicant whose spec was refused. If the reason is a guardrail, the managed policies that the account
+    /// denies are detached. `None` means that nothing changes.
     pub fn enforce(
         &self,
         applicant: &Applicant<'_>,
@@ -142,34 +150,35 @@ impl AccountCase<'_> {
         enforce(self.object, &applicant.owner, observed, &self.known(applicant))
     }
 
-    /// The rival that has the role by the owner tag in AWS, or, while none has it, came first and could make the role.
+    /// Returns the rival with precedence over the applicant: the one whose owner tag the role in AWS carries, or, if there is none,
+    /// the oldest that could create the role.
     fn prevailing<'r, 'a>(
         &self,
         applicant: &Applicant<'_>,
         rivals: &'r [Applicant<'a>],
         observed: Option<&ObservedRole>,
     ) -> Option<&'r Applicant<'a>> {
-        // Who has the role comes before who is older: else neither could continue, since the role carries one owner's tag
-        // only. Creation times are whole seconds, so the uid decides between equal ones. Objects of files have neither: they
-        // would be the youngest, and of two that want one name both are refused.
+        // The owner tag comes before the age, or neither could continue, because the role carries only one owner tag. Creation
+        // times are whole seconds, so the uid decides between equal ones. Objects from files have neither: they rank last, and two
+        // of them with the same name are both refused.
         let rank = |applicant: &Applicant<'_>| {
             let metadata = &applicant.role.metadata;
             let created = metadata.creation_timestamp.as_ref().map(|t| t.0);
             (
-                !applicant.has(observed),
+                !applicant.is_owner(observed),
                 created.is_none(),
                 created,
                 metadata.uid.clone(),
             )
         };
-        let mine = rank(applicant);
-        rivals
-            .iter()
-            .find(|rival| rank(rival) <= mine && (rival.has(observed) || self.competes(rival, observed)))
+        let own_rank = rank(applicant);
+        rivals.iter().find(|rival| {
+            rank(rival) <= own_rank && (rival.is_owner(observed) || self.competes(rival, observed))
+        })
     }
 
-    /// Returns true if the role would be made or taken over for the rival if no other `IamRole` wanted it. Who may not use the account,
-    /// is suspended, or can make nothing of its spec, blocks nobody.
+    /// Returns true if the rival could create or take over the role if it were the only one. An `IamRole` that may not use the
+    /// account, is suspended or has an invalid spec blocks nobody.
     fn competes(&self, rival: &Applicant<'_>, observed: Option<&ObservedRole>) -> bool {
         let role = rival.role;
         let is_idle = role.spec.suspend || role.metadata.deletion_timestamp.is_some();
@@ -183,13 +192,13 @@ impl AccountCase<'_> {
 
 impl Applicant<'_> {
     /// Returns true if the role in AWS carries the applicant's owner tag.
-    fn has(&self, observed: Option<&ObservedRole>) -> bool {
+    fn is_owner(&self, observed: Option<&ObservedRole>) -> bool {
         observed.and_then(|role| role.tags.get(OWNER_TAG)) == Some(&self.owner)
     }
 }
 
-/// The role as it should be in the account, or why it may not be there at all. `session` is the account's, where it is known;
-/// `through` is what [`works_through`] returns for the account.
+/// Returns the desired role in the account, or why the account does not allow it. `through` is the result of [`works_through`] for the
+/// account.
 fn wanted(
     role: &IamRole,
     owner: &str,
@@ -215,7 +224,7 @@ fn wanted(
     Ok(desired)
 }
 
-/// What the spec's variables stand for in the account.
+/// Returns the account's values for the variables and names in a spec.
 pub fn context(account: &AwsAccount, session: Option<&MfaSessionSpec>) -> AccountContext {
     AccountContext {
         name: account.name_any(),
@@ -230,9 +239,8 @@ pub fn context(account: &AwsAccount, session: Option<&MfaSessionSpec>) -> Accoun
     }
 }
 
-/// ARNs of the roles in the AWS account of `account` through which rolectl works: those that any of the `accounts` has it
-/// assume there, and those whose sessions any of the `sessions` is. Whoever could change one of them through a second
-/// object would change what rolectl itself may do.
+/// Returns the ARNs of the roles that rolectl itself uses in the AWS account of `account`: those that one of the `accounts` makes it
+/// assume, and those of the `sessions`. No `IamRole` may change them, because that would change the permissions of rolectl.
 pub fn works_through<'a>(
     account: &AwsAccount,
     accounts: impl IntoIterator<Item = &'a AwsAccount>,
@@ -249,7 +257,7 @@ pub fn works_through<'a>(
     assumed.filter(|arn| !arn.is_empty()).chain(here).collect()
 }
 
-/// The one of these roles that has this name. IAM's names are unique without case, whatever their path.
+/// Returns the ARN among `through` whose role has this name. IAM compares names without regard to case and path.
 pub fn protects<'a>(through: &'a BTreeSet<String>, role_name: &str) -> Option<&'a String> {
     through.iter().find(|arn| {
         let name = arn.rsplit('/').next().unwrap_or_default();
@@ -257,7 +265,7 @@ pub fn protects<'a>(through: &'a BTreeSet<String>, role_name: &str) -> Option<&'
     })
 }
 
-/// Why a role must not be removed, if rolectl works through it.
+/// Returns the reason why a role must not be removed, if it is one that rolectl itself uses.
 pub fn forbids_removal(through: &BTreeSet<String>, role_name: &str) -> Option<String> {
     let arn = protects(through, role_name)?;
     Some(format!(
@@ -265,7 +273,7 @@ pub fn forbids_removal(through: &BTreeSet<String>, role_name: &str) -> Option<St
     ))
 }
 
-/// What brings the role in the account from what AWS has to what is wanted, or why nothing may be done.
+/// Returns the changes from the observed role to the desired one, or why the role must not be changed.
 fn decide(
     account: &AwsAccount,
     desired: &DesiredRole,
@@ -292,7 +300,7 @@ fn decide(
     {
         detach_first(&mut plan.changes, denied_on(account, observed));
     }
-    // The guardrail binds instance profiles as it binds roles.
+    // The guardrail limits the adoption of instance profiles, too.
     let most = account.spec.guardrails.as_ref().and_then(|g| g.adoption);
     for change in &mut plan.changes {
         if let Change::AddInstanceProfile(profile) = change {
@@ -302,8 +310,8 @@ fn decide(
     Ok(plan)
 }
 
-/// What is done about a role of ours whose spec is refused for a guardrail: managed policies that the account denies are
-/// detached, and nothing else changes. `None` where there is nothing of that kind.
+/// Returns the plan for a managed role whose spec breaks a guardrail. It detaches the managed policies that the account denies and
+/// changes nothing else. `None` if there are none.
 fn enforce(account: &AwsAccount, owner: &str, observed: &ObservedRole, known: &Known<'_>) -> Option<Plan> {
     let denied = denied_on(account, observed);
     let may = is_ours(observed, owner, known.role_id) && !observed.is_reserved();
@@ -313,14 +321,15 @@ fn enforce(account: &AwsAccount, owner: &str, observed: &ObservedRole, known: &K
     })
 }
 
+/// Returns the managed policies on the role that the account denies.
 fn denied_on(account: &AwsAccount, observed: &ObservedRole) -> Vec<String> {
     let guardrails = account.spec.guardrails.as_ref();
     let denied = guardrails.map(|g| guardrails::denied_on(g, &account.spec.ignore_policies, observed));
     denied.into_iter().flatten().collect()
 }
 
-/// Puts the detaching of policies that the account denies before every other change but the owner tag of a role that is taken
-/// over. The changes after it are made only once they are off.
+/// Moves the detaching of denied policies before all other changes, except for the owner tag of a role that is taken over. If it fails,
+/// the changes after it are not made.
 fn detach_first(changes: &mut Vec<Change>, denied: Vec<String>) {
     let is_denied = |change: &Change| matches!(change, Change::DetachPolicy(arn) if denied.contains(arn));
     changes.retain(|change| !is_denied(change));
@@ -330,10 +339,12 @@ fn detach_first(changes: &mut Vec<Change>, denied: Vec<String>) {
     changes.splice(at..at, denied.into_iter().map(Change::DetachPolicy));
 }
 
-/// What happens to a role at the end, or why nothing may be done.
+/// Returns whether a role is deleted or retained when its object is deleted.
 ///
-/// Without a word in the spec a role that was taken over stays, as it was there before. Where an account wants roles to be deleted
-/// and the spec retains this one, neither is done: one of the two has to change.
+/// Without `deletionPolicy` in the spec, a role that was taken over is retained, because it existed before.
+///
+/// # Errors
+/// When the account requires another `deletionPolicy` than the spec has. Either of the two must change first.
 pub fn deletion_policy(
     role: &IamRole,
     account: &AwsAccount,
@@ -387,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guardrail_for_adoption_binds_what_is_not_ours_yet_and_lets_what_is_be_kept() {
+    fn the_guardrail_for_adoption_limits_roles_that_are_not_managed_yet_and_no_others() {
         let desired = DesiredRole {
             adoption: Adoption::IfUnowned,
             ..fixture(&spec())
@@ -463,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_was_taken_over_is_retained_unless_the_spec_says_delete() {
+    fn a_role_that_was_taken_over_is_retained_unless_its_deletion_policy_is_delete() {
         use DeletionPolicy::{Delete, Retain};
         let ours = observed(&fixture(&spec()));
         let mut adopted = ours.clone();
@@ -499,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn the_role_that_is_worked_through_is_out_of_reach_whoever_names_it() {
+    fn no_object_can_change_the_role_that_rolectl_assumes() {
         let role = |name: &str| IamRole::new(name, spec());
         let direct = MfaSessionSpec {
             role_arn: Some("arn:aws:iam::222222222222:role/team/Admin".to_owned()),
@@ -532,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn the_roles_of_all_objects_of_one_aws_account_are_out_of_reach_also_for_removal() {
+    fn no_object_can_change_or_remove_the_roles_that_rolectl_uses_through_any_object_of_the_aws_account() {
         let (first, second) = (
             account(&json!({}), Some("rolectl")),
             account(&json!({}), Some("other")),
@@ -616,7 +627,7 @@ mod tests {
     type Edit = fn(&mut IamRole);
 
     #[test]
-    fn of_namesakes_the_oldest_that_could_make_the_role_comes_first() {
+    fn among_objects_of_one_role_name_the_oldest_that_could_create_the_role_has_precedence() {
         let mine = made_in(5, "mine", |_| {});
         let mine = applicant(&mine, true);
         let cases: [(&str, i64, bool, Edit, bool); 8] = [
@@ -673,7 +684,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_the_role_by_its_owner_tag_comes_before_who_is_older() {
+    fn the_owner_of_the_role_has_precedence_over_an_older_object() {
         let (older, younger) = (
             made_in(4, "older", |_| {}),
             made_in(5, "younger", |r| r.spec.suspend = true),
@@ -687,7 +698,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_namesakes_in_files_neither_comes_first() {
+    fn two_objects_of_one_role_name_in_files_are_both_refused() {
         let from_file = |name: &str| {
             made_in(0, name, |role| {
                 role.metadata.uid = None;
@@ -708,7 +719,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_not_used_while_it_is_suspended_or_does_not_admit_the_namespace() {
+    fn an_account_is_not_used_while_it_is_suspended_or_does_not_allow_the_namespace() {
         let role = made_in(5, "team", |_| {});
         let mut account = account(&json!({}), None);
         assert_eq!(check_access(&account, &applicant(&role, true)), Ok(()));

@@ -61,7 +61,7 @@ pub struct DesiredProfile {
     pub path: String,
     /// Value of the owner tag.
     pub owner: String,
-    /// Whether a profile of this name that already exists without our owner tag may be taken over.
+    /// The existing profiles of this name that may be taken over.
     pub adoption: Adoption,
 }
 

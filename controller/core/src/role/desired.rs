@@ -1,4 +1,4 @@
-//! The role that a spec wants in one account: variables filled in, names made ARNs, documents parsed.
+//! The desired state of a role in one account: variables are replaced, names are ARNs, and documents are parsed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,67 +18,67 @@ use crate::policy::lint::{Finding, Place, Severity, read};
 use crate::policy::{Document, PolicyError, check_size};
 use crate::variables::{VARIABLE, Variables};
 
-/// What the spec's variables and names stand for in one account.
+/// The values of one account for the variables and names in a spec.
 #[derive(Clone, Debug)]
 pub struct AccountContext {
     /// Name of the `AwsAccount`.
     pub name: String,
-    /// Its id.
+    /// The AWS account id, 12 digits.
     pub account_id: String,
-    /// Its partition.
+    /// The AWS partition, such as `aws`.
     pub partition: String,
-    /// Its labels.
+    /// Labels of the `AwsAccount`.
     pub labels: BTreeMap<String, String>,
-    /// The account of its session.
+    /// The account id of its `MfaSession`. Empty if there is no such object.
     pub session_account_id: String,
-    /// Patterns of tag keys that somebody else looks after.
+    /// Patterns of tag keys that somebody else manages (`ignoreTags`).
     pub ignore_tags: Vec<String>,
-    /// Patterns of policies that somebody else looks after.
+    /// Patterns of policies that somebody else manages (`ignorePolicies`).
     pub ignore_policies: Vec<String>,
 }
 
-/// The role as it should be in one account.
+/// The desired state of a role in one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredRole {
-    /// Name.
+    /// Name of the role in AWS.
     pub name: String,
-    /// Path.
+    /// IAM path, such as `/`.
     pub path: String,
-    /// Whether it should exist at all.
+    /// `Present` if the role must exist, `Absent` if it must not.
     pub ensure: Ensure,
-    /// Description.
+    /// Description, which can be empty.
     pub description: String,
     /// Longest session in seconds.
     pub max_session_duration: i32,
-    /// Trust policy. `None` only where `ensure` is `Absent`.
+    /// Trust policy. `None` only if `ensure` is `Absent`.
     pub trust: Option<Document>,
     /// ARNs of managed policies.
     pub managed_policies: BTreeSet<String>,
-    /// Inline policies.
+    /// Inline policies by name.
     pub inline_policies: BTreeMap<String, Document>,
     /// ARN of the permissions boundary.
     pub permissions_boundary: Option<String>,
-    /// Tags, the owner's included.
+    /// Tags, including the owner tag.
     pub tags: BTreeMap<String, String>,
-    /// Instance profile.
+    /// Name of the instance profile.
     pub instance_profile: Option<String>,
-    /// What of the above is the whole truth.
+    /// Which of the lists are exclusive, so that what they do not list is removed.
     pub exclusive: Exclusive,
-    /// What to do with a role that is not ours.
+    /// The existing roles that may be taken over.
     pub adoption: Adoption,
-    /// Whether to write at all.
+    /// The response to drift.
     pub drift: DriftPolicy,
-    /// Patterns of tag keys that stay as they are.
+    /// Patterns of tag keys that are never changed.
     pub ignore_tags: Vec<String>,
-    /// Patterns of policies that stay as they are, unless they are listed above.
+    /// Patterns of policies that are never removed.
     pub ignore_policies: Vec<String>,
     /// Value of the owner tag.
     pub owner: String,
-    /// What the author may not have meant. Stops nothing.
+    /// Warnings about the documents. They stop nothing.
     pub warnings: Vec<String>,
 }
 
-/// Most warnings that a role keeps; `rolectl lint` shows all of them.
+/// Number of warnings that a role keeps. `rolectl lint` shows all of them.
 const WARNINGS: usize = 10;
 
 fn variables(context: &AccountContext) -> Variables {
@@ -91,7 +91,7 @@ fn variables(context: &AccountContext) -> Variables {
     )
 }
 
-/// Reads one document of a spec. The size is checked before anything is parsed.
+/// Reads one document of a spec and replaces its variables. The size is checked before the document is parsed.
 fn read_document(
     policy: &PolicyJson,
     place: Place,
@@ -116,8 +116,8 @@ fn read_document(
     }
 }
 
-/// Every finding about the documents of `spec`, each with its field below `spec`. The list has no limit: it is for a
-/// person who lints files.
+/// Returns all findings about the documents of a spec, each with its field below `spec`. The list has no limit: it is for
+/// `rolectl lint`.
 pub fn document_findings(
     spec: &IamRoleSpec,
     context: &AccountContext,
@@ -138,7 +138,10 @@ pub fn document_findings(
         .collect()
 }
 
-/// What `spec` wants in the account of `context`.
+/// Returns the desired state of a role in the account of `context`.
+///
+/// # Errors
+/// When a field of the spec is invalid in this account.
 pub fn desired(
     spec: &IamRoleSpec,
     object_name: &str,
@@ -146,7 +149,7 @@ pub fn desired(
     context: &AccountContext,
     documents: &DocumentCache,
 ) -> Result<DesiredRole, SpecError> {
-    // Without `..`: a field added to the spec must be looked at here.
+    // Without `..`, so that a new field of the spec cannot be forgotten here.
     let IamRoleSpec {
         role_name: _,
         path,
@@ -255,11 +258,11 @@ pub fn desired(
         .iter()
         .map(|p| policy("managedPolicies", p))
         .collect::<Result<_, _>>()?;
-    let is_twice = |arn: &&String| {
+    let has_duplicate = |arn: &&String| {
         let mut others = managed_policies.iter().filter(|other| other != arn);
         others.any(|other| is_same_policy(other, arn))
     };
-    if let Some(arn) = managed_policies.iter().find(is_twice) {
+    if let Some(arn) = managed_policies.iter().find(has_duplicate) {
         let problem =
             format!("{arn} is listed twice in different case, and IAM takes both for one: remove one");
         return Err(SpecError::new("managedPolicies", problem));
@@ -302,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn names_become_arns_and_variables_are_filled_in_for_the_account() {
+    fn names_become_arns_and_variables_get_the_values_of_the_account() {
         let mut s = spec();
         s.managed_policies = vec![
             "AdministratorAccess".into(),
@@ -337,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spec_that_cannot_be_carried_out_names_the_field_and_the_cure() {
+    fn the_error_of_an_invalid_spec_names_the_field_and_what_to_write() {
         let with = |change: fn(&mut IamRoleSpec)| {
             let mut s = spec();
             change(&mut s);
@@ -373,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_with_thousands_of_problems_has_a_bounded_message_and_lint_lists_them_all() {
+    fn a_document_with_many_problems_has_a_bounded_message_and_lint_lists_all_of_them() {
         let mut s = spec();
         let wrong: Vec<_> = (0..500)
             .map(|n| json!({"Effect": "Allow", "Action": format!("nothing{n}"), "Resource": "*"}))
@@ -435,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_and_tags_hold_only_characters_that_iam_takes() {
+    fn a_description_and_tags_have_only_characters_that_iam_accepts() {
         let mut s = spec();
         s.description = "a \u{2014} b".into();
         assert_eq!(
@@ -475,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_iam_takes_for_one_are_refused() {
+    fn tag_keys_that_iam_treats_as_equal_are_refused() {
         let mut s = spec();
         s.tags = [
             ("Team".to_owned(), "a".to_owned()),
@@ -487,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn tag_keys_are_checked_once_their_variables_are_filled_in() {
+    fn tag_keys_are_checked_after_their_variables_are_replaced() {
         for (key, says) in [
             ("$(account.labels.prefix):x", "spec.tags.aws:x: begins with aws:"),
             ("iam.rolectl.dev/$(account.name)", "begins with iam.rolectl.dev/"),
@@ -546,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_with_variables_is_its_own_in_every_account() {
+    fn a_document_with_variables_has_the_values_of_each_account() {
         let documents = DocumentCache::default();
         let trust = |id: &str| {
             let context = AccountContext {

@@ -1,4 +1,4 @@
-//! Limits that an account sets on the roles made in it.
+//! Checks of a role against the guardrails of its account.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +14,10 @@ use super::tags::same_key;
 use crate::glob::matches;
 use crate::policy::{Caseless, Document, Effect, Principals, Scope, Statement};
 
-/// The first guardrail that `role` breaks, as a sentence for its author.
+/// Returns a message about the first guardrail that `role` breaks, for its author.
 ///
-/// What stays on the role because a list is not exclusive counts like what the list holds. Managed policies on a role that is
-/// ours do not: those that the account denies are detached, see [`denied_on`].
+/// Policies that stay on the role because a list is not exclusive count like those in the list. The exception are managed policies on
+/// a role that is already managed: the denied ones are detached, see [`denied_on`].
 pub fn violation(
     guardrails: &Guardrails,
     role: &DesiredRole,
@@ -25,7 +25,7 @@ pub fn violation(
     is_ours: bool,
     partition: &str,
 ) -> Option<String> {
-    // Without `..`: a guardrail that is added must be looked at here.
+    // Without `..`, so that a new guardrail cannot be forgotten here.
     let Guardrails {
         role_name_pattern,
         path_pattern,
@@ -33,11 +33,11 @@ pub fn violation(
         denied_managed_policies,
         allowed_managed_policies,
         inline_policies,
-        // Counted when a role is made, where all roles of the account are known.
+        // Checked when a role is created, against the snapshot of the account.
         max_roles: _,
-        // Of a role that is there and not ours: see `forbids_adoption`.
+        // Checked for existing roles by `forbids_adoption`.
         adoption: _,
-        // Of the spec alone: see `forbids_deletion_policy`.
+        // Checked by `forbids_deletion_policy`.
         deletion_policy: _,
         trusted_principals,
         required_tags,
@@ -64,7 +64,7 @@ pub fn violation(
             role.path
         ));
     }
-    // What is to go needs neither boundary nor policies.
+    // The other guardrails do not apply to a role that is removed.
     if role.ensure == Ensure::Absent {
         return None;
     }
@@ -73,7 +73,7 @@ pub fn violation(
         ("deniedManagedPolicies", denied_managed_policies),
         ("allowedManagedPolicies", allowed_managed_policies),
     ] {
-        // An entry that never matches would be an open door or a closed one, and its author meant neither.
+        // An entry that never matches would allow or deny everything, which its author does not want.
         if let Some(problem) = patterns.iter().find_map(|p| pattern_problem(p, partition)) {
             return Some(format!(
                 "the AwsAccount's guardrails.{field} cannot be enforced: {problem}. Have its owner correct it"
@@ -167,7 +167,7 @@ fn tag_violation(
     ))
 }
 
-/// What the owner of the account may not have meant.
+/// Returns warnings about guardrails that probably do not have the effect that the owner of the account wants.
 pub fn warnings(guardrails: &Guardrails, partition: &str) -> Vec<String> {
     let lists = [
         (
@@ -205,7 +205,8 @@ fn is_denied(guardrails: &Guardrails, arn: &str) -> bool {
     patterns.any(|pattern| matches_policy(pattern, arn))
 }
 
-/// A name means a policy of AWS's own here: anybody can give a policy of the account such a name.
+/// Returns true if `allowedManagedPolicies` allow the policy. A name allows only AWS managed policies, because anybody can give a policy
+/// of the account such a name.
 fn is_allowed(guardrails: &Guardrails, arn: &str) -> bool {
     let patterns = &guardrails.allowed_managed_policies;
     let is_arn = |pattern: &str| pattern.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("arn:"));
@@ -213,8 +214,8 @@ fn is_allowed(guardrails: &Guardrails, arn: &str) -> bool {
     patterns.is_empty() || patterns.iter().any(matching)
 }
 
-/// Managed policies on a role that the account's guardrails do not let it have. What only denies may stay, and so may what
-/// `ignorePolicies` leaves to somebody else.
+/// Returns the managed policies on a role that the guardrails deny or do not allow. AWS managed policies that only deny stay, and so do
+/// those that match `ignored` (`ignorePolicies`).
 pub fn denied_on(guardrails: &Guardrails, ignored: &[String], observed: &ObservedRole) -> BTreeSet<String> {
     let attached = observed.managed_policies.iter();
     let denied = attached.filter(|arn| is_denied(guardrails, arn) || !is_allowed(guardrails, arn));
@@ -225,7 +226,7 @@ pub fn denied_on(guardrails: &Guardrails, ignored: &[String], observed: &Observe
         .collect()
 }
 
-/// The first principal of a trust policy that is not among the trusted ones. Deny statements let nobody in.
+/// Returns the first principal of an Allow statement that `trusted` does not contain.
 fn untrusted(trusted: &[String], trust: &Document) -> Option<String> {
     let allows = trust.canonical().statements.iter();
     allows
@@ -234,11 +235,11 @@ fn untrusted(trusted: &[String], trust: &Document) -> Option<String> {
 }
 
 fn untrusted_in(trusted: &[String], statement: &Statement) -> Option<String> {
-    let in_organisation = is_in_organisation(trusted, statement);
+    let in_organization = is_in_organization(trusted, statement);
     let named = match statement.principal.as_ref()? {
         Scope::AllBut(_) => return Some("NotPrincipal, which is everybody else".to_owned()),
         Scope::Only(Principals::Everybody) => {
-            let everybody = in_organisation || trusted.iter().any(|pattern| pattern == "*");
+            let everybody = in_organization || trusted.iter().any(|pattern| pattern == "*");
             return (!everybody).then(|| "everybody (\"*\")".to_owned());
         }
         Scope::Only(Principals::Named(kinds)) => kinds,
@@ -249,7 +250,7 @@ fn untrusted_in(trusted: &[String], statement: &Statement) -> Option<String> {
     let mut refused = all.filter(|(kind, name)| {
         let is_aws = *kind == "AWS";
         let is_named = trusted.iter().any(|pattern| is_trusted(pattern, is_aws, name));
-        !(is_named || (is_aws && in_organisation))
+        !(is_named || (is_aws && in_organization))
     });
     refused.next().map(|(kind, name)| format!("{kind} {name}"))
 }
@@ -260,7 +261,7 @@ fn is_account_id(text: &str) -> bool {
 
 fn is_trusted(pattern: &str, is_aws: bool, principal: &str) -> bool {
     if is_account_id(pattern) {
-        // An identity provider of the account lets in people who are not of it: it has to be named.
+        // An identity provider of the account allows people from elsewhere, so the list must name it.
         return is_aws && account_of(principal) == Some(pattern);
     }
     if is_aws && is_account_id(principal) {
@@ -274,7 +275,7 @@ fn is_trusted(pattern: &str, is_aws: bool, principal: &str) -> bool {
     matches(pattern, principal)
 }
 
-/// The account of an AWS principal: an id, or the ARN of a role, a user or a session.
+/// Returns the account of a principal that is an account id or the ARN of a role, a user or a session.
 fn account_of(principal: &str) -> Option<&str> {
     if is_account_id(principal) {
         return Some(principal);
@@ -286,19 +287,20 @@ fn account_of(principal: &str) -> Option<&str> {
     }
 }
 
-/// Whether a condition admits nobody from outside the trusted organisations.
-fn is_in_organisation(trusted: &[String], statement: &Statement) -> bool {
-    let organisations: Vec<&String> = trusted.iter().filter(|entry| entry.starts_with("o-")).collect();
+/// Returns true if a condition allows only callers from the trusted organizations.
+fn is_in_organization(trusted: &[String], statement: &Statement) -> bool {
+    let organizations: Vec<&String> = trusted.iter().filter(|entry| entry.starts_with("o-")).collect();
     ["StringEquals", "StringLike"].iter().any(|operator| {
         let keys = statement.condition.get(&Caseless::from(*operator));
         let values = keys.and_then(|keys| keys.get(&Caseless::from("aws:PrincipalOrgID")));
         values.is_some_and(|values| {
-            !values.is_empty() && values.iter().all(|value| organisations.contains(&value))
+            !values.is_empty() && values.iter().all(|value| organizations.contains(&value))
         })
     })
 }
 
-/// Why a role that is there, and is not ours yet, may not be taken over, if it may not. Without a guardrail none may.
+/// Returns a message if the account does not allow the adoption of an existing role that is not managed yet. Without the guardrail it
+/// allows none.
 pub fn forbids_adoption(
     guardrails: Option<&Guardrails>,
     role: &DesiredRole,
@@ -309,17 +311,17 @@ pub fn forbids_adoption(
     } else {
         Adoption::IfUnowned
     };
-    let most = guardrails.and_then(|g| g.adoption).unwrap_or_default();
-    // What the role does not ask for is refused without us.
-    (needed <= role.adoption && needed > most).then(|| {
+    let allowed = guardrails.and_then(|g| g.adoption).unwrap_or_default();
+    // The check of the ownership refuses an adoption that the role does not ask for.
+    (needed <= role.adoption && needed > allowed).then(|| {
         format!(
-            "role {} is there and not ours, and the account allows adoption: {most:?} at most: choose another roleName, or have the account's owner set spec.guardrails.adoption: {needed:?}",
+            "role {} is there and not ours, and the account allows adoption: {allowed:?} at most: choose another roleName, or have the account's owner set spec.guardrails.adoption: {needed:?}",
             role.name
         )
     })
 }
 
-/// Why a role with this `deletionPolicy` may not be in the account, if it may not.
+/// Returns a message if the account does not allow a role with this `deletionPolicy`.
 pub fn forbids_deletion_policy(
     guardrails: Option<&Guardrails>,
     policy: Option<DeletionPolicy>,
@@ -420,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_is_warned_of_guardrails_that_stop_nobody() {
+    fn guardrails_that_stop_nobody_have_a_warning() {
         for (guardrails, count) in [
             (json!({}), 0),
             (json!({"deniedManagedPolicies": ["Administrator*"]}), 1),
@@ -616,7 +618,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_can_be_required_and_their_keys_bounded() {
+    fn tags_can_be_required_and_their_keys_restricted() {
         let mut s = spec();
         s.tags = [("Team".to_owned(), "platform".to_owned())].into_iter().collect();
         let role = wanted(&s);

@@ -1,4 +1,4 @@
-//! A role that exists, written as the `IamRole` that keeps it so.
+//! Generates an `IamRole` from a role that exists in AWS.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -8,23 +8,27 @@ use rolectl_crds::{GROUP, TAG_PREFIX};
 use super::observed::{ObservedDocument, ObservedRole};
 use super::tags::is_reserved_tag;
 
-/// Why a role cannot be written as an object.
+/// The error for a role that cannot be imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotImported {
-    /// AWS keeps it.
+    /// The role is reserved by AWS.
     #[error("belongs to AWS (path {0})")]
     Reserved(String),
-    /// A document of it cannot be read.
+    /// A document of the role cannot be parsed.
     #[error("{0} cannot be read as a policy document")]
     Unreadable(String),
-    /// Its text would be taken for a variable.
+    /// A text of the role has a `$(`, which would be a variable in a spec.
     #[error("{0} holds $(, which an IamRole takes for a variable")]
     Variable(&'static str),
 }
 
-/// The object, without what is default anyway. It takes the role over if nobody else has.
+/// Returns the `IamRole` for a role, without fields that have their default value. The object takes the role over if the role has no
+/// owner tag.
+///
+/// # Errors
+/// When the role is reserved by AWS, or an `IamRole` cannot express it.
 pub fn import(role: &ObservedRole, account: &str, namespace: &str) -> Result<Value, NotImported> {
-    // Without `..`: a field added to the role must be looked at here.
+    // Without `..`, so that a new field of the role cannot be forgotten here.
     let ObservedRole {
         name,
         arn: _,
@@ -88,7 +92,7 @@ pub fn import(role: &ObservedRole, account: &str, namespace: &str) -> Result<Val
     if !kept.is_empty() {
         put("tags", Value::Object(kept));
     }
-    // One profile is what an object can have; with more of them, none is ours to look after.
+    // An IamRole can have one profile. If the role has more, somebody else continues to manage them.
     if let (Some(profile), 1) = (instance_profiles.first(), instance_profiles.len()) {
         put(
             "instanceProfile",
@@ -100,13 +104,13 @@ pub fn import(role: &ObservedRole, account: &str, namespace: &str) -> Result<Val
         );
     }
     let spec = Value::Object(spec);
-    let where_ = [
+    let texts = [
         ("description", spec.get("description")),
         ("a tag", spec.get("tags")),
         ("a policy document", spec.get("assumeRolePolicy")),
         ("a policy document", spec.get("inlinePolicies")),
     ];
-    let variable = where_
+    let variable = texts
         .into_iter()
         .find(|(_, value)| value.is_some_and(|v| v.to_string().contains("$(")));
     if let Some((what, _)) = variable {
@@ -120,7 +124,7 @@ pub fn import(role: &ObservedRole, account: &str, namespace: &str) -> Result<Val
     }))
 }
 
-/// A name that Kubernetes takes: the role's own where it can be, else made of it and unlike that of any other role.
+/// Returns a valid name of a Kubernetes object: the role's own name if it is valid, or else a name derived from it that is unique.
 fn object_name(role: &str) -> String {
     let fits = |c: char| {
         if c.is_ascii_alphanumeric() || c == '-' || c == '.' {
@@ -134,7 +138,7 @@ fn object_name(role: &str) -> String {
     if name == role {
         return role.to_owned();
     }
-    // IAM's names are unique without case, and what became a dash may collide.
+    // IAM compares names without regard to case, so lower case alone stays unique. Replaced characters may collide.
     let lower = role.to_lowercase();
     if name == lower {
         return lower;
@@ -148,7 +152,7 @@ fn object_name(role: &str) -> String {
     }
 }
 
-/// AWS-managed policies by path and name, all others by ARN.
+/// Returns the reference to a policy in a spec: path and name of an AWS managed policy, the ARN of every other.
 fn reference(arn: &str) -> String {
     let aws = arn.split_once(":iam::aws:policy/").map(|(_, name)| name);
     aws.unwrap_or(arn).to_owned()
@@ -174,7 +178,7 @@ mod tests {
     use crate::policy::cache::DocumentCache;
 
     #[test]
-    fn an_imported_role_is_taken_over_by_its_tag_alone() {
+    fn an_imported_role_is_taken_over_by_a_change_of_its_tags_only() {
         let mut s = spec();
         s.description = "d".into();
         s.max_session_duration = 7200;
@@ -216,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_kubernetes_does_not_take_become_ones_that_it_does_and_stay_apart() {
+    fn a_name_that_kubernetes_refuses_becomes_a_valid_and_unique_one() {
         assert_eq!(object_name("app"), "app");
         assert_eq!(object_name("App"), "app");
         let (a, b) = (object_name("app_one"), object_name("app+one"));
@@ -228,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_as_it_is_is_not_imported() {
+    fn a_role_that_an_object_cannot_express_is_not_imported() {
         let mut role = observed(&wanted(&spec()));
         role.path = "/aws-service-role/ec2.amazonaws.com/".into();
         assert!(matches!(

@@ -1,4 +1,4 @@
-//! What stays on a role although its spec does not list it.
+//! Policies and boundaries that stay on a role although its spec does not list them.
 
 use rolectl_crds::Denies;
 
@@ -8,20 +8,20 @@ use super::managed_policy::{is_same_policy, matches_policy, only_denies};
 use super::observed::{ObservedDocument, ObservedRole};
 use crate::glob::matches;
 
-/// What stays on a role although the spec does not list it. Entries are for people.
+/// The policies and the boundary that stay on a role although the spec does not list them. The entries are texts for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// Policies that only deny, and a permissions boundary: somebody has restricted the role.
+    /// Policies that only deny, and a permissions boundary. Somebody else restricted the role with them.
     pub restrictions: Vec<String>,
-    /// Policies that the account's `ignorePolicies` leave to somebody else.
+    /// Policies that match the account's `ignorePolicies`.
     pub ignored: Vec<String>,
 }
 
-/// What the message of a restricted role begins with.
+/// The beginning of the message about a restricted role.
 pub const RESTRICTED: &str = "restricted from outside by ";
 
 impl Kept {
-    /// One sentence for a status and for a plan. `None` where nothing is kept.
+    /// Returns one sentence for a status and a plan. `None` if nothing stays.
     pub fn message(&self) -> Option<String> {
         let part = |what: &str, entries: &[String]| {
             (!entries.is_empty()).then(|| format!("{what}{}", first_few(entries)))
@@ -35,7 +35,7 @@ impl Kept {
     }
 }
 
-/// The first entries of a list, and how many more there are.
+/// Returns the first entries of a list and the number of the others.
 fn first_few(entries: &[String]) -> String {
     const SHOWN: usize = 3;
     let shown = entries.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
@@ -45,7 +45,7 @@ fn first_few(entries: &[String]) -> String {
     }
 }
 
-/// What of `observed` stays on the role although `desired` does not list it.
+/// Returns what stays on the observed role although `desired` does not list it.
 pub fn what_stays(desired: &DesiredRole, observed: &ObservedRole) -> Kept {
     let mut kept = Kept::default();
     for arn in unlisted_policies(desired, observed) {
@@ -76,6 +76,7 @@ pub fn what_stays(desired: &DesiredRole, observed: &ObservedRole) -> Kept {
     kept
 }
 
+/// Returns the attached managed policies that the spec does not list.
 pub(super) fn unlisted_policies<'a>(
     desired: &'a DesiredRole,
     observed: &'a ObservedRole,
@@ -97,13 +98,13 @@ fn is_ignored_inline(desired: &DesiredRole, name: &str) -> bool {
     patterns.any(|pattern| matches(&pattern.to_lowercase(), &name))
 }
 
-/// Whether an attached policy that the spec does not list stays on the role.
+/// Returns true if an attached policy that the spec does not list stays on the role.
 pub(super) fn keeps_policy(desired: &DesiredRole, arn: &str) -> bool {
     let restricts = desired.exclusive.denies == Denies::Keep && only_denies(arn);
     !desired.exclusive.managed_policies || restricts || is_ignored_policy(desired, arn)
 }
 
-/// Whether an inline policy that the spec does not list stays on the role.
+/// Returns true if an inline policy that the spec does not list stays on the role.
 pub(super) fn keeps_inline(desired: &DesiredRole, name: &str, document: &ObservedDocument) -> bool {
     let restricts = desired.exclusive.denies == Denies::Keep && is_only_deny(document);
     !desired.exclusive.inline_policies || restricts || is_ignored_inline(desired, name)

@@ -1,4 +1,4 @@
-//! References to managed policies: an ARN, or the name of one of AWS's own, with or without its path.
+//! References to managed policies: an ARN, or the name of an AWS managed policy with or without its path.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use crate::glob::matches;
 use crate::spelling::nearest;
 
-/// AWS's own policies: name to `path/name`. Their names are unique.
+/// AWS managed policies, from name to `path/name`. The names are unique.
 static CATALOGUE: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(|| {
     include_str!("aws_managed_policies.txt")
         .lines()
@@ -15,7 +15,7 @@ static CATALOGUE: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(
         .collect()
 });
 
-/// The catalogue by names in lower case.
+/// AWS managed policies, from name in lower case to `path/name`.
 static FOLDED: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
     CATALOGUE
         .iter()
@@ -23,14 +23,15 @@ static FOLDED: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
         .collect()
 });
 
-/// ARN of a managed policy given by ARN, by name, or by path and name. Without an ARN it is AWS's own.
+/// Returns the ARN of a managed policy that is given by ARN, by name, or by path and name. A policy without an ARN is an AWS managed
+/// policy.
 ///
-/// A name that is not in the catalogue may be new: it is taken as it stands.
+/// A name that is not in the catalogue may be new, so it is used without change.
 pub fn policy_arn(reference: &str, partition: &str) -> String {
     arn_as_written(CATALOGUE.get(reference).copied().unwrap_or(reference), partition)
 }
 
-/// The same without the catalogue: a name has no path that it does not show.
+/// Returns the ARN of a managed policy as [`policy_arn`] does, without the catalogue: a name without a path has no path.
 pub fn arn_as_written(reference: &str, partition: &str) -> String {
     if reference.starts_with("arn:") {
         reference.to_owned()
@@ -39,15 +40,15 @@ pub fn arn_as_written(reference: &str, partition: &str) -> String {
     }
 }
 
-/// Whether IAM takes two ARNs for one policy.
+/// Returns true if two ARNs name the same policy. IAM compares ARNs of policies without regard to case.
 pub fn is_same_policy(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other)
 }
 
-/// What is wrong with the ARN of a managed policy in an account of this partition, and what to write instead.
+/// Returns the problem of the ARN of a managed policy in an account of this partition, and what to write instead.
 ///
-/// IAM resolves such an ARN without regard to its case and, as reported, to its partition. Another spelling would pass by
-/// guardrails, and differ from what AWS shows at every sweep.
+/// IAM resolves such an ARN without regard to its case and, as reported, to its partition. Another spelling would bypass guardrails and
+/// differ from what AWS lists at every sweep.
 pub fn arn_problem(arn: &str, partition: &str) -> Option<String> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let [_, of, service, "", owner, resource] = parts[..] else {
@@ -78,8 +79,8 @@ pub fn arn_problem(arn: &str, partition: &str) -> Option<String> {
     (known != name).then(|| format!("AWS has no managed policy {name}: did you mean {spelled}?"))
 }
 
-/// Whether the ARN of a managed policy matches a pattern of a guardrail, without regard to case. A pattern that is no ARN is
-/// compared with the policy's name, with and without its path, whoever owns the policy.
+/// Returns true if the ARN of a managed policy matches a pattern of a guardrail, without regard to case. A pattern that is not an ARN is
+/// compared with the name of the policy, with and without its path, for policies of every owner.
 pub fn matches_policy(pattern: &str, arn: &str) -> bool {
     let (pattern, arn) = (pattern.to_ascii_lowercase(), arn.to_ascii_lowercase());
     let reference = arn.split_once(":policy/").map_or("", |(_, reference)| reference);
@@ -89,7 +90,7 @@ pub fn matches_policy(pattern: &str, arn: &str) -> bool {
         .any(|text| matches(&pattern, text))
 }
 
-/// What is wrong with a pattern for managed policies in an account of this partition.
+/// Returns the problem of a pattern for managed policies that never matches in an account of this partition.
 pub fn pattern_problem(pattern: &str, partition: &str) -> Option<String> {
     let folded = pattern.to_ascii_lowercase();
     let of = folded.strip_prefix("arn:")?.split(':').next().unwrap_or_default();
@@ -98,18 +99,19 @@ pub fn pattern_problem(pattern: &str, partition: &str) -> Option<String> {
     })
 }
 
-/// Whether a managed policy is one of AWS's own.
+/// Returns true if a managed policy is an AWS managed policy.
 pub fn is_aws_owned(arn: &str) -> bool {
     aws_owned_name(arn).is_some()
 }
 
-/// Whether a managed policy is one of AWS's own that only deny: AWS and incident responders attach them to stop a role.
+/// Returns true if a managed policy is an AWS managed policy that only denies (`AWSDenyAll`, `AWSCompromisedKeyQuarantine*`). AWS and
+/// incident responders attach them to stop a role.
 pub fn only_denies(arn: &str) -> bool {
     let name = aws_owned_name(arn).unwrap_or_default().to_ascii_lowercase();
     name == "awsdenyall" || name.starts_with("awscompromisedkeyquarantine")
 }
 
-/// Name of a policy of AWS's own, without its path.
+/// Returns the name of an AWS managed policy without its path. `None` for a policy of another owner.
 fn aws_owned_name(arn: &str) -> Option<&str> {
     let mut parts = arn.splitn(6, ':');
     let is_iam = parts.next() == Some("arn") && parts.next().is_some() && parts.next() == Some("iam");
@@ -118,7 +120,7 @@ fn aws_owned_name(arn: &str) -> Option<&str> {
     (kind == "policy").then(|| name.rsplit('/').next().unwrap_or(name))
 }
 
-/// What the author of an ARN of AWS's own probably meant, where the catalogue has no such policy.
+/// Returns the entry of the catalogue that is most similar to an AWS managed policy that the catalogue does not have.
 pub fn suggestion(arn: &str) -> Option<&'static str> {
     let (_, reference) = arn.split_once(":iam::aws:policy/")?;
     let name = reference.rsplit('/').next().unwrap_or(reference);
@@ -128,7 +130,7 @@ pub fn suggestion(arn: &str) -> Option<&'static str> {
     }
 }
 
-/// All of the catalogue, as `path/name`.
+/// Returns all AWS managed policies as `path/name`.
 pub fn catalogue() -> impl Iterator<Item = &'static str> {
     CATALOGUE.values().copied()
 }
@@ -165,8 +167,8 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_that_iam_would_take_for_another_policy_is_an_error_with_the_right_spelling() {
-        for (arn, partition, says) in [
+    fn an_arn_in_another_spelling_is_an_error_with_the_right_spelling() {
+        for (arn, partition, message) in [
             ("arn:aws:iam::aws:policy/AdministratorAccess", "aws", None),
             ("arn:aws:iam::aws:policy/BrandNew", "aws", None),
             (
@@ -204,9 +206,9 @@ mod tests {
             ("arn:aws:iam", "aws", Some("is not the ARN")),
         ] {
             let problem = arn_problem(arn, partition);
-            let as_expected = match says {
+            let as_expected = match message {
                 None => problem.is_none(),
-                Some(says) => problem.as_ref().is_some_and(|p| p.contains(says)),
+                Some(message) => problem.as_ref().is_some_and(|p| p.contains(message)),
             };
             assert!(as_expected, "{arn}: {problem:?}");
         }
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typing_error_gets_a_suggestion() {
+    fn a_misspelled_name_has_a_suggestion() {
         for (arn, meant) in [
             (
                 "arn:aws:iam::aws:policy/AdministratorAcces",
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_stands_in_the_catalogue_once() {
+    fn every_name_is_in_the_catalogue_once() {
         let lines = include_str!("aws_managed_policies.txt")
             .lines()
             .filter(|l| !l.starts_with('#'));

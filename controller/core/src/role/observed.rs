@@ -1,4 +1,4 @@
-//! A role as AWS has it.
+//! The observed state of a role in AWS.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
@@ -9,18 +9,20 @@ use rolectl_crds::OWNER_TAG;
 
 use crate::policy::Document;
 
-/// A role as AWS has it, joined from `GetAccountAuthorizationDetails` and `ListRoles`.
+/// The observed state of a role in AWS, joined from
+/// [GetAccountAuthorizationDetails](https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountAuthorizationDetails.html) and
+/// [ListRoles](https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListRoles.html).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ObservedRole {
-    /// Name.
+    /// Name of the role.
     pub name: String,
-    /// ARN.
+    /// ARN of the role.
     pub arn: String,
-    /// Unique id (`AROA...`): another one means another role of the same name.
+    /// Unique id (`AROA...`). A role that was deleted and created again has another one.
     pub role_id: String,
-    /// Path.
+    /// IAM path, such as `/`.
     pub path: String,
-    /// Description, empty when there is none.
+    /// Description. Empty if the role has none.
     pub description: String,
     /// Longest session in seconds.
     pub max_session_duration: i32,
@@ -32,28 +34,28 @@ pub struct ObservedRole {
     pub inline_policies: BTreeMap<String, ObservedDocument>,
     /// ARN of the permissions boundary.
     pub permissions_boundary: Option<String>,
-    /// Tags.
+    /// Tags, including those of AWS (`aws:`).
     pub tags: BTreeMap<String, String>,
-    /// Instance profiles that hold the role.
+    /// Names of the instance profiles that contain the role.
     pub instance_profiles: BTreeSet<String>,
 }
 
-/// A document from AWS. One that we cannot read differs from every document that anybody could want.
+/// A policy document from AWS. One that cannot be parsed differs from every desired document.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ObservedDocument {
-    /// Read.
+    /// The parsed document.
     Parsed(Document),
-    /// Not read; the text as AWS gave it.
+    /// The text of a document that cannot be parsed, as AWS returned it.
     Unreadable(String),
 }
 
 impl ObservedDocument {
-    /// Reads a document that AWS returned (already URL-decoded).
+    /// Parses a document that AWS returned. It may be URL-encoded.
     pub fn read(text: &str) -> Self {
         Document::parse(text).map_or_else(|_| Self::Unreadable(text.to_owned()), Self::Parsed)
     }
 
-    /// Characters that AWS counts against a quota.
+    /// Returns the number of characters that AWS counts against a quota. White space does not count.
     pub fn size(&self) -> usize {
         match self {
             Self::Parsed(document) => document.size(),
@@ -61,7 +63,7 @@ impl ObservedDocument {
         }
     }
 
-    /// The document, where it could be read.
+    /// Returns the document. `None` if it cannot be parsed.
     pub const fn parsed(&self) -> Option<&Document> {
         match self {
             Self::Parsed(document) => Some(document),
@@ -69,13 +71,13 @@ impl ObservedDocument {
         }
     }
 
-    /// Whether this is the document that is wanted.
+    /// Returns true if this document equals the desired one.
     pub fn is(&self, wanted: &Document) -> bool {
         matches!(self, Self::Parsed(document) if document == wanted)
     }
 }
 
-/// As AWS gave it; reading it again gives the same.
+/// Writes the text. Deserializing it returns the same document.
 impl Serialize for ObservedDocument {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(match self {
@@ -91,11 +93,11 @@ impl<'de> Deserialize<'de> for ObservedDocument {
     }
 }
 
-/// A role in as little memory as it can be kept in: one piece of text, and what is asked for often. Documents as trees
-/// take ten times as much, and all roles of all accounts are kept.
+/// A role in a compact form: one text, and the values that are used often. Parsed documents need about ten times as much memory, and
+/// the controller keeps all roles of all accounts.
 #[derive(Clone, Debug)]
 pub struct PackedRole {
-    /// [`ObservedRole::fingerprint`].
+    /// The result of [`ObservedRole::fingerprint`].
     pub fingerprint: u64,
     /// Value of the owner tag.
     pub owner: Option<Box<str>>,
@@ -103,23 +105,23 @@ pub struct PackedRole {
 }
 
 impl PackedRole {
-    /// Packs a role.
+    /// Returns a role in the compact form.
     pub fn new(role: &ObservedRole) -> Self {
         Self {
             fingerprint: role.fingerprint(),
             owner: role.tags.get(OWNER_TAG).map(|tag| tag.as_str().into()),
-            // Maps with text keys cannot fail to become JSON.
+            // A map with text keys always becomes JSON.
             text: serde_json::to_string(role).unwrap_or_default().into(),
         }
     }
 
-    /// The role.
+    /// Returns the role. `None` if the text cannot be parsed, which is a defect.
     pub fn unpack(&self) -> Option<ObservedRole> {
         serde_json::from_str(&self.text).ok()
     }
 }
 
-/// Equal by meaning, as roles are.
+/// Two packed roles are equal if their fingerprints are.
 impl PartialEq for PackedRole {
     fn eq(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
@@ -127,23 +129,23 @@ impl PartialEq for PackedRole {
 }
 
 impl ObservedRole {
-    /// Whether AWS keeps this role for itself. Such roles cannot be changed, and are never touched.
+    /// Returns true if the role is reserved by AWS, so that nobody else can change it.
     pub fn is_reserved(&self) -> bool {
         is_reserved_path(&self.path)
     }
 
-    /// Characters of all inline policies, as AWS counts them against a quota.
+    /// Returns the number of characters of all inline policies that AWS counts against `RolePolicySizeQuota`.
     pub fn inline_size(&self) -> usize {
         self.inline_policies.values().map(ObservedDocument::size).sum()
     }
 
-    /// A number that stays the same while the role means the same. Stable within one process only.
+    /// Returns a hash that is the same for equal roles. It is stable within one process only.
     pub fn fingerprint(&self) -> u64 {
         BuildHasherDefault::<DefaultHasher>::default().hash_one(self)
     }
 }
 
-/// Paths that AWS keeps for service-linked roles and for those of IAM Identity Center.
+/// Returns true for the paths of service-linked roles and of roles of IAM Identity Center, which AWS reserves.
 pub fn is_reserved_path(path: &str) -> bool {
     path.starts_with("/aws-service-role/") || path.starts_with("/aws-reserved/")
 }

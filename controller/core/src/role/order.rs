@@ -1,15 +1,15 @@
 //! The order in which the changes to a role are made.
 //!
-//! The invariant: after every prefix of a plan, each pair of somebody who may assume the role and something that the role may
-//! do is granted by the role as it was, or by the role as it will be. So a principal that leaves never gets a new permission,
-//! a principal that comes never gets an old one, and no Deny is missing while what it denies is allowed. If a call fails, the
-//! calls after it are not made, and the role stays in such a state.
+//! The invariant: after every prefix of a plan, each pair of a caller who may assume the role and a permission of the role is granted
+//! by the role before the plan, or by the role after it. So a principal that is removed never gets a new permission, a principal that
+//! is added never gets an old one, and no Deny is missing while what it denies is allowed. If a call fails, the calls after it are
+//! not made, and the role stays in such a state.
 //!
-//! The documents of managed policies are not read. Each counts as something that only allows, except for the policies of AWS
-//! that only deny. Policies of customers may deny, too: they are attached before those of AWS, and detached after them.
-//! Boundaries are not read either: the one that the spec names is put first, and counts as no wider than the one before it.
-//! Where two policies each allow what the other denies, or the trust policy changes in a way that shares nobody with the one
-//! before it, no order of the bare changes has the invariant. Then the role trusts nobody for the time of the changes.
+//! The documents of managed policies are not read. Each counts as one that only allows, except for the AWS managed policies that only
+//! deny. Customer managed policies may deny, too, so they are attached before and detached after AWS managed policies. Boundaries are not read
+//! either: the boundary in the spec is put first, and counts as no wider than the one before it. If two policies each allow what the
+//! other denies, or the new trust policy has no caller in common with the old one, no order of the changes has the invariant. The
+//! role then trusts nobody until the changes are made.
 
 use std::collections::VecDeque;
 
@@ -21,17 +21,17 @@ use super::managed_policy::{is_aws_owned, only_denies};
 use super::observed::{ObservedDocument, ObservedRole};
 use crate::policy::Document;
 
-/// Whether a role was ours before its changes.
+/// The ownership of a role before its changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It is ours, or does not exist: who uses it is not interrupted where that can be avoided, so policies are attached
-    /// before others are detached.
+    /// The role is managed, or does not exist. Its users are not interrupted if that can be avoided, so policies are attached before
+    /// others are detached.
     Ours,
-    /// It is taken over: what it has is removed before anything is added, and the trust policy is widened last.
+    /// The role is taken over. Unlisted policies are removed before others are added, and the trust policy is widened last.
     Adopted,
 }
 
-/// The phases of a plan, in order. See rule 2 of the design.
+/// The phases of a plan, in their order: changes that narrow come first, changes that widen come last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     First,
@@ -47,32 +47,33 @@ enum Phase {
     Last,
 }
 
-/// The changes in an order that has the invariant of this module. `None` where there is none: the changes must not be made then.
+/// Returns the changes in an order that has the invariant of this module. `None` if there is no such order. The changes must not be
+/// made then.
 pub fn arrange(
     changes: Vec<Change>,
     observed: Option<&ObservedRole>,
     claim: Claim,
     quotas: Option<&Quotas>,
 ) -> Option<Vec<Change>> {
-    // One call leads from the old state to the new one, and there is none between them.
+    // A single call has no state between the old and the new one.
     if changes.len() < 2 {
         return Some(changes);
     }
     let order = Order::new(changes, observed, claim, quotas);
     order
-        .run(order.steps.clone(), Rigour::Strict)
+        .run(order.steps.clone(), Phases::Strict)
         .or_else(|| order.through_common_trust())
         .or_else(|| order.freely())
         .or_else(|| order.while_closed())
 }
 
-/// The changes that are left, with those first that make room for one that AWS refused for a quota that is unknown here.
+/// Returns the remaining changes after AWS refused one for a quota, with those first that make room for it.
 ///
-/// `None` where that is no help, or might not be enough: a policy is not deleted for a successor that AWS refuses, too. AWS has
-/// accepted the role as it is, so it accepts one that is no larger.
+/// `None` if that does not help or may not be enough, because a policy must not be deleted for a successor that AWS refuses, too. AWS
+/// accepted the current role, so it accepts one that is not larger.
 pub fn with_room_first(
     refused: &Change,
-    left: &VecDeque<Change>,
+    remaining: &VecDeque<Change>,
     role: &ObservedRole,
 ) -> Option<Vec<Change>> {
     let makes_room = |change: &&Change| match (refused, change) {
@@ -82,7 +83,7 @@ pub fn with_room_first(
         }
         _ => false,
     };
-    let (first, others): (Vec<&Change>, Vec<&Change>) = left.iter().partition(makes_room);
+    let (first, others): (Vec<&Change>, Vec<&Change>) = remaining.iter().partition(makes_room);
     if first.is_empty() {
         return None;
     }
@@ -94,13 +95,13 @@ pub fn with_room_first(
     is_no_larger.then(|| order.into_iter().chain(others.into_iter().cloned()).collect())
 }
 
-/// How closely the phases are followed.
+/// How strictly an order follows the phases.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Rigour {
+enum Phases {
     /// The trust policy is widened only after all policies are in place.
     Strict,
-    /// The trust policy may change as soon as that grants nothing new, and an inline policy may be deleted before its successor
-    /// is put.
+    /// The trust policy may change as soon as that keeps the invariant, and an inline policy may be deleted before its successor is
+    /// put.
     Free,
 }
 
@@ -108,13 +109,16 @@ type Step = (Phase, Change);
 
 struct Order<'a> {
     observed: Option<&'a ObservedRole>,
-    /// The role once everything is done.
+    /// The role after all changes.
     goal: Option<ObservedRole>,
     claim: Claim,
-    /// By phase. Within a phase the order is that of the spec's lists.
+    /// The changes, sorted by phase. Within a phase they have the order of the lists in the spec.
     steps: Vec<Step>,
+    /// `AttachedPoliciesPerRoleQuota`.
     attached: usize,
+    /// `RolePolicySizeQuota`, in characters.
     inline: usize,
+    /// `AssumeRolePolicySizeQuota`, in characters.
     trust: usize,
 }
 
@@ -146,8 +150,9 @@ impl<'a> Order<'a> {
         }
     }
 
-    /// Always the first change that leaves a role with the invariant and fits the quotas. `None` where there is none.
-    fn run(&self, mut waiting: Vec<Step>, rigour: Rigour) -> Option<Vec<Change>> {
+    /// Returns an order of the steps: at each point the first step that keeps the invariant and fits the quotas. `None` if there is no
+    /// such step.
+    fn run(&self, mut waiting: Vec<Step>, phases: Phases) -> Option<Vec<Change>> {
         let (old, new) = (Access::of(self.observed), Access::of(self.goal.as_ref()));
         let covered = |role: &Option<ObservedRole>| Access::of(role.as_ref()).is_covered(&old, &new);
         let mut role = self.observed.cloned();
@@ -156,7 +161,7 @@ impl<'a> Order<'a> {
             let in_place = waiting.iter().all(|(phase, _)| *phase >= Phase::Widen);
             let found = waiting.iter().enumerate().find_map(|(at, (phase, change))| {
                 let opens = *phase == Phase::Widen && matches!(change, Change::UpdateTrustPolicy(..));
-                if rigour == Rigour::Strict && opens && !in_place {
+                if phases == Phases::Strict && opens && !in_place {
                     return None;
                 }
                 let after = simulate(role.clone(), change);
@@ -168,10 +173,10 @@ impl<'a> Order<'a> {
                 role = after;
                 continue;
             }
-            if rigour == Rigour::Strict {
+            if phases == Phases::Strict {
                 return None;
             }
-            // An inline policy that is deleted first makes way for its successor.
+            // The deletion of an inline policy makes room for its successor.
             let (delete, after) = waiting.iter().find_map(|(_, change)| {
                 let Change::PutInlinePolicy(name, ..) = change else {
                     return None;
@@ -188,7 +193,7 @@ impl<'a> Order<'a> {
         Some(order)
     }
 
-    /// Whether AWS takes the change in this state of the role.
+    /// Returns true if the change does not exceed a quota in this state of the role.
     fn fits(&self, before: Option<&ObservedRole>, after: Option<&ObservedRole>, change: &Change) -> bool {
         let (Some(before), Some(after)) = (before, after) else {
             return true;
@@ -200,7 +205,8 @@ impl<'a> Order<'a> {
         }
     }
 
-    /// At first a trust policy with what the old and the new one have in common, at last the new one.
+    /// Returns an order in which the role first has a trust policy with the common part of the old and the new one, and the new one at
+    /// the end.
     fn through_common_trust(&self) -> Option<Vec<Change>> {
         let wanted = self.steps.iter().find_map(|(_, change)| match change {
             Change::UpdateTrustPolicy(document, _) => Some(document),
@@ -210,15 +216,15 @@ impl<'a> Order<'a> {
         self.through(interim)
     }
 
-    /// The trust policy changes between what takes away and what adds.
+    /// Returns an order in which the trust policy may change before all policies are in place. Not for a role that is taken over.
     fn freely(&self) -> Option<Vec<Change>> {
         if self.claim == Claim::Adopted {
             return None;
         }
-        self.run(self.steps.clone(), Rigour::Free)
+        self.run(self.steps.clone(), Phases::Free)
     }
 
-    /// The role trusts nobody until all policies are in place.
+    /// Returns an order in which the role trusts nobody until all policies are in place.
     fn while_closed(&self) -> Option<Vec<Change>> {
         let closed = closed()?;
         if self.observed.is_some() {
@@ -236,7 +242,7 @@ impl<'a> Order<'a> {
         self.run_with_interim_trust(order)
     }
 
-    /// The changes with `interim` as the trust policy for their time.
+    /// Returns an order in which the role has `interim` as its trust policy until all policies are in place.
     fn through(&self, interim: Document) -> Option<Vec<Change>> {
         if interim.size() > self.trust {
             return None;
@@ -255,10 +261,11 @@ impl<'a> Order<'a> {
         self.run_with_interim_trust(steps)
     }
 
-    /// The role keeps its policies while they change. Where the quota has no room for that, one goes before its successor comes.
+    /// Returns an order of steps that include an interim trust policy. An inline policy is deleted before its successor is put only if the
+    /// quota has no room for both.
     fn run_with_interim_trust(&self, steps: Vec<Step>) -> Option<Vec<Change>> {
-        self.run(steps.clone(), Rigour::Strict)
-            .or_else(|| self.run(steps, Rigour::Free))
+        self.run(steps.clone(), Phases::Strict)
+            .or_else(|| self.run(steps, Phases::Free))
     }
 }
 
@@ -389,7 +396,7 @@ mod tests {
     const PRINCIPALS: u8 = 3;
     const ACTIONS: u8 = 4;
 
-    /// What IAM decides: evaluated from the documents, without anything of `access.rs`.
+    /// Returns what IAM allows, evaluated from the documents without the code in `access.rs`.
     fn grants(role: Option<&ObservedRole>) -> BTreeSet<(u8, bool, u8)> {
         let mut grants = BTreeSet::new();
         let Some(role) = role else { return grants };
@@ -485,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_without_a_safe_order_are_refused_and_say_how_to_go_on() {
+    fn changes_without_a_safe_order_are_refused_with_a_message_what_to_do() {
         let policy = |allow, deny| {
             let line = |deny, on| Line {
                 deny,
@@ -508,7 +515,7 @@ mod tests {
         };
         let desired = role("111111111112", (1, 2), (2, 1));
         let observed = made(&role("111111111111", (0, 1), (1, 0)));
-        // A quota that leaves no room for a trust policy which lets nobody in. AWS's smallest is 2048.
+        // A quota without room for the trust policy that allows nobody. The smallest quota of AWS is 2048.
         let size = desired.trust.as_ref().unwrap().size();
         let planned = |assume_role_policy_size: usize| {
             let assume_role_policy_size = u32::try_from(assume_role_policy_size).unwrap();
@@ -541,7 +548,7 @@ mod tests {
         ) {
             let desired = role(&new);
             let mut observed = made(&role(&old));
-            // Room for the larger of both states, and for nothing beside it.
+            // The quota has room for the larger of the two states and no more.
             let wanted: usize = desired.inline_policies.values().map(Document::size).sum();
             let inline = u32::try_from(wanted.max(observed.inline_size())).unwrap();
             if !ours {
@@ -552,7 +559,7 @@ mod tests {
             let quotas = Quotas { attached_policies_per_role: attached, role_policy_size, ..Quotas::default() };
             let known = Known { quotas: Some(quotas), ..Known::default() };
             let plan = match plan(&desired, observed.as_ref(), &known) {
-                // What stays on the role beside the spec's policies has no room.
+                // The quota has no room for the policies that stay on the role.
                 Err(refusal) if tight && refusal.reason == Reason::QuotaExceeded => return Ok(()),
                 plan => plan.unwrap(),
             };
@@ -573,7 +580,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_called_narrower_lets_nobody_in_who_was_not(
+        fn a_narrower_trust_policy_allows_nobody_new(
             old in prop::collection::vec(line(PRINCIPALS), 1..4),
             new in prop::collection::vec(line(PRINCIPALS), 1..4),
         ) {
@@ -635,7 +642,7 @@ mod tests {
                 ours,
                 vec!["+M1", "-M0", "~ trust policy"],
             ),
-            // Who is in both keeps working; who leaves gets nothing new, who comes gets nothing old.
+            // A principal in both states keeps its access. A removed one gets nothing new, an added one nothing old.
             (
                 with(&[0, 1], &["M0"]),
                 with(&[0, 2], &["M1"]),
@@ -678,7 +685,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deny_is_there_before_and_as_long_as_what_it_bounds() {
+    fn a_deny_is_put_before_and_removed_after_what_it_restricts() {
         let deny = Line {
             deny: true,
             ..allow(&[3])
@@ -702,7 +709,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_not_deleted_for_one_that_might_not_fit() {
+    fn a_policy_is_not_deleted_for_a_successor_that_may_exceed_the_quota() {
         let document = |size: usize| {
             let text =
                 json!({"Statement": {"Effect": "Allow", "Action": "s3:Get", "Resource": "x".repeat(size)}});

@@ -1,4 +1,4 @@
-//! Whom a role in AWS belongs to, and whether it may be touched.
+//! The owner of a role in AWS, and the check whether the role may be changed.
 
 use rolectl_crds::{Adoption, Ensure, OWNER_TAG, Quotas, Reason};
 
@@ -6,21 +6,21 @@ use super::desired::DesiredRole;
 use super::observed::ObservedRole;
 use super::refusal::Refusal;
 
-/// What this process saw of a role beside its present state, and of its account. Nothing of it comes from a status,
-/// which others can write.
+/// What this process saw of a role earlier, and the quotas of its account. Nothing of it comes from a status, because others can write
+/// a status.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known<'a> {
-    /// The unique id of the role, if this process itself saw our owner tag on it before somebody removed the tag.
+    /// The unique id of the role, if this process saw our owner tag on it before somebody removed the tag.
     pub role_id: Option<&'a str>,
-    /// Instance profiles that may have been made for the role, beside those that a tag on it names. Each is checked
-    /// for our owner tag before it is deleted.
+    /// Instance profiles that rolectl may have made for the role, in addition to those that a tag on the role names. Each is deleted
+    /// only if it carries our owner tag.
     pub instance_profiles: &'a [String],
-    /// The account's quotas. A quota of 0 is not known.
+    /// The IAM quotas of the account. A quota of 0 was not read.
     pub quotas: Option<Quotas>,
 }
 
-/// Whether a role is ours: by its owner tag, or, where somebody removed the tag, by the unique id that this process saw
-/// with the tag.
+/// Returns true if a role belongs to this owner: by its owner tag, or, if somebody removed the tag, by the unique id that this process
+/// saw with the tag.
 pub fn is_ours(observed: &ObservedRole, owner: &str, known_role_id: Option<&str>) -> bool {
     match observed.tags.get(OWNER_TAG) {
         Some(tag) => tag == owner,
@@ -28,8 +28,10 @@ pub fn is_ours(observed: &ObservedRole, owner: &str, known_role_id: Option<&str>
     }
 }
 
-/// Returns an error where the role must not be touched: it belongs to AWS or to somebody else, or IAM could not make it what
-/// is wanted.
+/// Checks that the role may be changed.
+///
+/// # Errors
+/// When the role belongs to AWS or to another owner, or IAM cannot change it into the desired role.
 pub fn check_ownership(
     desired: &DesiredRole,
     observed: &ObservedRole,

@@ -1,5 +1,4 @@
-//! From what should be and what is to the changes between them. What `rolectl plan` shows and what the
-//! controller does come from here, and from nowhere else.
+//! The changes from the observed to the desired state of a role, for the controller and for `rolectl plan`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,25 +21,28 @@ use super::tags::{is_ignored, is_reserved_tag, same_key};
 /// The changes that one role needs in one account, in the order in which they are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The changes.
+    /// The changes, in the order in which they are made.
     pub changes: Vec<Change>,
-    /// What is left on the role although the spec does not list it.
+    /// The policies and the boundary that stay on the role although the spec does not list them.
     pub kept: Kept,
 }
 
 impl Plan {
-    /// Whether there is nothing to do.
+    /// Returns true if the plan has no changes.
     pub const fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
-    /// Whether the plan makes the role.
+    /// Returns true if the plan creates the role.
     pub fn creates(&self) -> bool {
         matches!(self.changes.first(), Some(Change::CreateRole(_)))
     }
 }
 
-/// What brings `observed` to `desired`.
+/// Returns the changes from the observed state of a role to the desired one. `None` is a role that does not exist.
+///
+/// # Errors
+/// When the role must not be changed, would exceed a quota, or there is no safe order of the changes.
 pub fn plan(
     desired: &DesiredRole,
     observed: Option<&ObservedRole>,
@@ -75,16 +77,16 @@ pub fn plan(
     let recorded = ours.map(recorded_profiles).unwrap_or_default();
     let old: BTreeSet<&String> = known.instance_profiles.iter().chain(&recorded).collect();
     let old = old.into_iter().filter(|name| Some(*name) != kept);
-    let gone_already = |name: &String| {
+    let is_removed = |name: &String| {
         changes
             .iter()
             .any(|c| matches!(c, Change::RemoveInstanceProfile(n, _) if n == name))
     };
     let old: Vec<Change> = old
-        .filter(|name| !gone_already(name))
+        .filter(|name| !is_removed(name))
         .map(|name| Change::RemoveInstanceProfile(name.clone(), desired.owner.clone()))
         .collect();
-    // A role can only go once no profile holds it.
+    // IAM deletes a role only if no instance profile contains it.
     let at = changes
         .iter()
         .position(|c| *c == Change::DeleteRole)
@@ -94,14 +96,15 @@ pub fn plan(
         .filter(|_| desired.ensure == Ensure::Present)
         .map(|observed| what_stays(desired, observed))
         .unwrap_or_default();
-    // Last: until then the tag names the profiles that are still to be removed.
+    // This change is last, because until then the tag names the profiles that must be removed.
     if desired.ensure == Ensure::Present {
         changes.extend(observed.and_then(|observed| profile_record(desired, observed).1));
     }
     Ok(Plan { changes, kept })
 }
 
-/// What ends our care for `observed`: nothing at all when it is not ours.
+/// Returns the changes after which the observed role is no longer managed: it is deleted, or it stays without our tags. The plan is empty
+/// if the role does not belong to `owner`.
 pub fn plan_removal(
     observed: Option<&ObservedRole>,
     owner: &str,
@@ -110,7 +113,7 @@ pub fn plan_removal(
 ) -> Plan {
     let profiles = known.instance_profiles.iter().cloned();
     let Some(observed) = observed else {
-        // The role went without us; its profiles did not.
+        // Somebody else deleted the role. Its instance profiles may still exist.
         let change = |name| match policy {
             DeletionPolicy::Delete => Change::RemoveInstanceProfile(name, owner.to_owned()),
             DeletionPolicy::Retain => Change::ReleaseInstanceProfile(name, owner.to_owned()),
@@ -136,7 +139,7 @@ pub fn plan_removal(
             removal(&with_all, owner)
         }
         DeletionPolicy::Retain => {
-            // The role's tag last: while it is there, we are asked again.
+            // The owner tag of the role is removed last, so that a failed attempt is repeated.
             let mut changes: Vec<Change> = all
                 .into_iter()
                 .map(|name| Change::ReleaseInstanceProfile(name, owner.to_owned()))
@@ -176,14 +179,14 @@ fn creation(desired: &DesiredRole) -> Vec<Change> {
     changes
 }
 
-/// The changes that the role needs, in the order that [`super::order`] gives them.
+/// Returns the changes to an existing role, in the order that [`super::order`] determines.
 fn difference(
     desired: &DesiredRole,
     observed: &ObservedRole,
     claim: Claim,
     quotas: Option<&Quotas>,
 ) -> Result<Vec<Change>, Refusal> {
-    // Without `..`: a field added to the role must be looked at here.
+    // Without `..`, so that a new field of the role cannot be forgotten here.
     let DesiredRole {
         name: _,
         path: _,
@@ -212,7 +215,7 @@ fn difference(
     }
     let mut first = vec![];
     if let Some(tag) = tag {
-        // Full with tags that go: they make room.
+        // If the role has no room for new tags, unlisted ones are removed first.
         let counted = observed.tags.keys().filter(|key| !is_reserved_tag(key)).count();
         let new = tag.keys().filter(|key| !observed.tags.contains_key(*key)).count();
         if counted + new > TAGS_PER_ROLE {
@@ -220,10 +223,10 @@ fn difference(
         }
         first.push(Change::Tag(tag));
     }
-    let there = observed.permissions_boundary.as_ref();
+    let current = observed.permissions_boundary.as_ref();
     if let Some(boundary) = permissions_boundary
         .as_ref()
-        .filter(|b| !there.is_some_and(|there| is_same_policy(there, b)))
+        .filter(|b| !current.is_some_and(|current| is_same_policy(current, b)))
     {
         changes.push(Change::PutBoundary(boundary.clone()));
     }
@@ -253,7 +256,7 @@ fn difference(
     }
     changes.extend(managed_policy_changes(desired, observed));
     changes.extend(inline_policy_changes(desired, observed));
-    if permissions_boundary.is_none() && there.is_some() && exclusive.boundary {
+    if permissions_boundary.is_none() && current.is_some() && exclusive.boundary {
         changes.push(Change::DeleteBoundary);
     }
     changes.extend(untag.map(Change::Untag));
@@ -267,7 +270,10 @@ fn difference(
     Ok(first)
 }
 
-/// The changes in the order in which they are made, or why there is no such order.
+/// Returns the changes in the order in which they are made.
+///
+/// # Errors
+/// When there is no safe order.
 fn ordered(
     changes: Vec<Change>,
     observed: Option<&ObservedRole>,
@@ -280,12 +286,12 @@ fn ordered(
     })
 }
 
-/// Tags to set, and keys to remove.
+/// Returns the tags to set and the keys to remove.
 fn tag_changes(
     desired: &DesiredRole,
     observed: &ObservedRole,
 ) -> (Option<BTreeMap<String, String>>, Option<BTreeSet<String>>) {
-    // IAM takes keys of roles that differ in case only for one key.
+    // IAM treats keys of a role that differ only in case as one key.
     let there = |key: &str| observed.tags.iter().find(|(k, _)| same_key(k, key));
     let mut set: BTreeMap<String, String> = desired
         .tags
@@ -310,9 +316,9 @@ fn tag_changes(
     )
 }
 
-/// Policies to attach, and policies to detach.
+/// Returns the managed policies to attach and to detach.
 fn managed_policy_changes(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Change> {
-    // IAM resolves ARNs without regard to case: another spelling of an attached policy is that policy.
+    // IAM resolves ARNs without regard to case, so another spelling names the same policy.
     let missing = desired.managed_policies.iter().filter(|arn| {
         let mut attached = observed.managed_policies.iter();
         !attached.any(|there| is_same_policy(there, arn))
@@ -322,7 +328,7 @@ fn managed_policy_changes(desired: &DesiredRole, observed: &ObservedRole) -> Vec
     attach.chain(extra.cloned().map(Change::DetachPolicy)).collect()
 }
 
-/// Policies to put, and policies to delete.
+/// Returns the inline policies to put and to delete.
 fn inline_policy_changes(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Change> {
     let mut changes = vec![];
     for (name, document) in &desired.inline_policies {
@@ -404,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_is_not_ours_is_never_touched_unless_adoption_says_so() {
+    fn a_role_without_our_owner_tag_is_changed_only_if_adoption_allows_it() {
         let desired = wanted(&spec());
         let mut foreign = made(&desired);
         foreign.tags.insert(OWNER_TAG.into(), "c/other/app".into());
@@ -424,7 +430,7 @@ mod tests {
                     adoption,
                     ..desired.clone()
                 };
-                // Absent takes nothing over in order to delete it.
+                // ensure: Absent does not take a role over to delete it.
                 let owned = role.tags.contains_key(OWNER_TAG);
                 let absent = if owned {
                     Reason::OwnedByOther
@@ -459,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_whose_owner_tag_was_removed_is_ours_by_its_id_and_a_namesake_is_not() {
+    fn a_role_whose_owner_tag_was_removed_is_recognized_by_its_unique_id() {
         let desired = wanted(&spec());
         let mut untagged = made(&desired);
         untagged.tags.remove(OWNER_TAG);
@@ -506,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn each_hand_made_change_is_mended_by_its_own_call() {
+    fn each_kind_of_drift_is_corrected_by_its_own_call() {
         let mut s = spec();
         s.managed_policies = vec!["A".into()];
         s.inline_policies = [(
@@ -573,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn retain_takes_only_our_owner_tag_off() {
+    fn retain_removes_only_our_tags() {
         let desired = wanted(&spec());
         let left = plan_removal(
             Some(&made(&desired)),
@@ -603,7 +609,7 @@ mod tests {
     }
 
     #[test]
-    fn attach_comes_before_detach_and_at_the_quota_only_as_much_goes_first_as_must() {
+    fn policies_are_attached_before_others_are_detached_as_far_as_the_quota_allows() {
         let old = made(&wanted(&full_of(3)));
         let mut s = full_of(0);
         s.managed_policies = vec!["A".into(), "B".into(), "P00".into()];
@@ -628,7 +634,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_would_pass_a_quota_is_refused_before_anything_is_written() {
+    fn a_role_that_would_exceed_a_quota_is_refused_before_a_write() {
         let says = |s: &IamRoleSpec, observed: Option<&ObservedRole>| {
             let refusal = plan(&wanted(s), observed, &quotas(3)).unwrap_err();
             assert_eq!(refusal.reason, Reason::QuotaExceeded);
@@ -666,7 +672,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_somebody_else_looks_after_stay_unless_they_are_listed() {
+    fn tags_that_somebody_else_manages_stay() {
         let s = spec();
         let mut observed = made(&wanted(&s));
         observed.tags.insert("org:cost-centre".into(), "1".into());
@@ -678,7 +684,7 @@ mod tests {
         assert_eq!(lines(&s), ["- tags orgless"]);
     }
 
-    /// A role with everything on it that incident response and an organisation put there.
+    /// Returns a role with policies and a boundary from incident response and from an organization.
     fn restricted(desired: &DesiredRole) -> ObservedRole {
         let deny = r#"{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}"#;
         let mut observed = made(desired);
@@ -706,7 +712,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restriction_from_outside_stays_until_the_spec_says_otherwise() {
+    fn a_restriction_from_outside_stays_unless_the_spec_removes_it() {
         let mut s = spec();
         let lines = |s: &IamRoleSpec| {
             let desired = wanted(s);
@@ -744,7 +750,7 @@ mod tests {
         ] {
             assert!(changes.contains(&change.to_owned()), "{changes:?}");
         }
-        // Another boundary that the spec names is put, and takes the place of this one.
+        // A boundary in the spec replaces this one.
         s.exclusive.boundary = false;
         s.permissions_boundary = Some("PowerUserAccess".into());
         assert!(
@@ -755,7 +761,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_on_a_role_counts_against_its_quotas_and_goes_with_the_role() {
+    fn policies_that_stay_count_against_the_quotas_and_are_deleted_with_the_role() {
         let mut s = full_of(0);
         s.managed_policies = vec!["A".into()];
         let desired = wanted(&s);
@@ -769,7 +775,7 @@ mod tests {
         );
         let lines: Vec<String> = gone.changes.iter().map(ToString::to_string).collect();
         let at = |line: &str| lines.iter().position(|l| l.contains(line)).unwrap();
-        // What denies last, so that a call that fails does not free a role that was stopped.
+        // Policies that deny are removed last, so that a failed call does not enable a role that was stopped.
         for denies in ["aws:policy/AWSDenyAll", "AWSRevokeOlderSessions"] {
             for allows in [
                 "ReadOnlyAccess",
@@ -784,7 +790,7 @@ mod tests {
     }
 
     #[test]
-    fn another_spelling_of_an_attached_policy_is_that_policy() {
+    fn another_spelling_of_an_attached_policy_is_the_same_policy() {
         let mut s = spec();
         s.managed_policies = vec!["arn:aws:iam::222222222222:policy/Mine".into()];
         s.permissions_boundary = Some("arn:aws:iam::222222222222:policy/Bound".into());
@@ -800,7 +806,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_was_taken_over_is_marked_so_until_it_is_retained() {
+    fn a_role_that_was_taken_over_has_a_tag_until_it_is_retained() {
         let mut s = spec();
         s.adoption = Adoption::IfUnowned;
         let desired = wanted(&s);
@@ -825,7 +831,7 @@ mod tests {
     }
 
     #[test]
-    fn tag_keys_that_differ_in_case_only_are_one() {
+    fn tag_keys_that_differ_only_in_case_are_equal() {
         let mut s = spec();
         s.tags = [("team".to_owned(), "a".to_owned())].into_iter().collect();
         let mut observed = made(&wanted(&s));
@@ -841,7 +847,7 @@ mod tests {
     }
 
     #[test]
-    fn an_adopted_role_is_bounded_before_it_is_opened() {
+    fn an_adopted_role_gets_its_boundary_before_its_trust_policy() {
         let mut s = spec();
         s.permissions_boundary = Some("B".into());
         s.adoption = Adoption::IfUnowned;
@@ -857,7 +863,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_full_of_tags_loses_the_old_ones_before_it_gets_the_new() {
+    fn unlisted_tags_are_removed_first_if_the_role_has_no_room_for_new_ones() {
         let mut s = spec();
         s.tags = (0..49).map(|n| (format!("old{n}"), String::new())).collect();
         let observed = made(&wanted(&s));
@@ -868,7 +874,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_profile_is_made_renamed_and_removed() {
+    fn an_instance_profile_is_created_renamed_and_removed() {
         let with = |name: Option<&str>| {
             let mut s = spec();
             s.instance_profile = name.map(|n| rolectl_crds::InstanceProfile { name: Some(n.into()) });
@@ -951,7 +957,7 @@ mod tests {
     }
 
     #[test]
-    fn carrying_out_every_prefix_of_a_plan_forgets_no_instance_profile() {
+    fn no_instance_profile_is_forgotten_after_any_prefix_of_a_plan() {
         let with = |name: Option<&str>| {
             let mut s = spec();
             s.instance_profile = name.map(|n| rolectl_crds::InstanceProfile { name: Some(n.into()) });
@@ -976,7 +982,7 @@ mod tests {
     }
 
     #[test]
-    fn an_adopted_role_brings_no_record_of_instance_profiles_with_it() {
+    fn the_instance_profiles_that_an_adopted_role_records_are_not_removed() {
         let desired = DesiredRole {
             adoption: Adoption::Always,
             ..wanted(&spec())
@@ -1023,7 +1029,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn carrying_out_a_plan_leaves_nothing_to_plan(
+        fn a_role_has_an_empty_plan_after_its_plan_is_applied(
             want in prop::collection::btree_set("[a-e]", 0..4),
             have in prop::collection::btree_set("[a-e]", 0..4),
             exclusive in any::<bool>(),

@@ -1,16 +1,17 @@
-//! The tag on a role that names the instance profiles that were made for it.
+//! The tag on a role that records the instance profiles that rolectl made for it.
 
 use rolectl_crds::PROFILE_TAG;
 
 use super::observed::ObservedRole;
 
-/// The value of the tag on a role that names its instance profiles. A tag value takes no comma, a name takes no colon.
+/// Returns the value of the tag that records these instance profiles: names, separated by spaces. A comma in a name becomes a colon,
+/// because a tag cannot have a comma and a name cannot have a colon.
 pub fn profile_tag<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| name.replace(',', ":")).collect();
     names.join(" ")
 }
 
-/// The instance profiles that a tag on the role says were made for it.
+/// Returns the instance profiles that the tag on the role records.
 pub fn recorded_profiles(observed: &ObservedRole) -> Vec<String> {
     let tag = observed.tags.get(PROFILE_TAG).map_or("", String::as_str);
     tag.split(' ')

@@ -1,4 +1,4 @@
-//! Whether a role fits the quotas of its account.
+//! The check of a role against the IAM quotas of its account.
 
 use rolectl_crds::{PROFILE_TAG, Quotas, Reason, TAG_PREFIX};
 
@@ -9,17 +9,21 @@ use super::refusal::Refusal;
 use super::tags::{is_ignored, is_reserved_tag};
 use crate::policy::Document;
 
-/// Tags that a role may have. Fixed by AWS; its own `aws:` tags are not counted.
+/// Number of tags that IAM allows on a role, see
+/// [IAM quotas](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html). Tags of AWS (`aws:`) do not count.
 pub const TAGS_PER_ROLE: usize = 50;
 
-/// Whether the role as it will be fits the account's quotas, so that nothing is begun that cannot be ended.
+/// Checks that the role after the changes does not exceed a quota, so that no change is made for a plan that cannot be completed.
+///
+/// # Errors
+/// When the role would exceed a quota.
 pub fn check_quotas(
     desired: &DesiredRole,
     observed: Option<&ObservedRole>,
     quotas: Option<&Quotas>,
 ) -> Result<(), Refusal> {
-    let exceeded = |quota: &str, limit: usize, wish: usize, unit: &str, cure: &str| {
-        let message = format!("{quota} of the account is {limit} {unit}, the role wants {wish}: {cure}");
+    let exceeded = |quota: &str, limit: usize, count: usize, unit: &str, cure: &str| {
+        let message = format!("{quota} of the account is {limit} {unit}, the role wants {count}: {cure}");
         Err(Refusal::new(Reason::QuotaExceeded, message))
     };
     let exclusive = desired.exclusive;

@@ -1,19 +1,19 @@
-//! Why nothing may be done to a role.
+//! The reason why a role must not be changed.
 
 use rolectl_crds::Reason;
 
-/// Why nothing may be done to a role.
+/// The reason why a role must not be changed, for its status.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// Reason for the status.
+    /// The reason in the condition.
     pub reason: Reason,
-    /// What stands in the way, and what to do about it.
+    /// The cause, and what a user can do about it.
     pub message: String,
 }
 
 impl Refusal {
-    /// A refusal.
+    /// Returns a refusal.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,

@@ -5,8 +5,8 @@ use super::change::Change;
 use super::managed_policy::{is_aws_owned, only_denies};
 use super::observed::ObservedRole;
 
-/// Everything on a role, and the role itself, in an order that IAM accepts. What denies goes after what it may deny, so that a
-/// role that was restricted stays so if a call fails.
+/// Returns the changes that remove everything from a role and delete it, in an order that IAM accepts. Policies that deny are removed
+/// after those that allow, so that a restricted role stays restricted if a call fails.
 pub fn removal(observed: &ObservedRole, owner: &str) -> Vec<Change> {
     let inline = observed.inline_policies.iter().map(|(name, document)| {
         let rank = match (is_only_deny(document), may_deny(document)) {
@@ -27,7 +27,7 @@ pub fn removal(observed: &ObservedRole, owner: &str) -> Vec<Change> {
         (2, change)
     });
     let mut changes: Vec<(u8, Change)> = inline.chain(managed).chain(profiles).collect();
-    // Stable: otherwise as listed.
+    // The sort is stable.
     changes.sort_by_key(|(rank, _)| *rank);
     changes
         .into_iter()

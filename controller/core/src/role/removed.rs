@@ -1,4 +1,4 @@
-//! What changes took away from a role, in full, so that an incident can be read from the log later.
+//! A log line with everything that changes removed from a role, for the investigation of incidents.
 
 use serde_json::{Map, Value, json};
 
@@ -6,10 +6,10 @@ use super::change::Change;
 use super::observed::{ObservedDocument, ObservedRole};
 use crate::bounded;
 
-/// Bytes of one log line.
+/// Length of one log line, in bytes.
 const LINE: usize = 16 * 1024;
 
-/// What `done` removed from or replaced in the role, as JSON of at most 16 KiB. `None` when nothing was.
+/// Returns what the changes in `done` removed from the role or replaced, as JSON of at most 16 KiB. `None` if they removed nothing.
 pub fn removed(before: &ObservedRole, done: &[Change]) -> Option<String> {
     let mut all = Map::new();
     let mut add = |field: &str, name: &str, value: Value| {
@@ -65,7 +65,7 @@ mod tests {
     use crate::fixtures::{observed, spec, wanted};
 
     #[test]
-    fn what_is_taken_from_a_role_is_told_in_full_and_within_bounds() {
+    fn the_log_line_has_everything_that_was_removed_within_its_limit() {
         let mut before = observed(&wanted(&spec()));
         let document =
             r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;

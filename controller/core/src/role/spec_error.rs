@@ -1,4 +1,4 @@
-//! What is wrong with a spec, beside its documents.
+//! The errors of a spec, except for those of its documents.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,13 +10,13 @@ use crate::bounded;
 use crate::glob::matches;
 use crate::policy::MAX_BYTES;
 
-/// A spec that cannot become a role, with the field at fault.
+/// The error for a spec that is invalid in an account.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("spec.{field}: {problem}")]
 pub struct SpecError {
     /// Path of the field below `spec`.
     pub field: String,
-    /// What is wrong, and what to write instead.
+    /// The problem and what to write instead.
     pub problem: String,
 }
 
@@ -28,13 +28,13 @@ impl SpecError {
         }
     }
 
-    /// The reason that a status gives for it.
+    /// Returns the reason for the status of the role.
     pub const fn reason(&self) -> Reason {
         Reason::InvalidSpec
     }
 }
 
-/// The first character that IAM refuses in a role's description, by the pattern of
+/// Returns the first character that IAM refuses in a role's description, by the pattern of
 /// [CreateRole](https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html):
 /// `[\u0009\u000A\u000D\u0020-\u007E\u00A1-\u00FF]*`.
 pub fn outside_description(text: &str) -> Option<char> {
@@ -42,9 +42,9 @@ pub fn outside_description(text: &str) -> Option<char> {
         .find(|c| !matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{a1}'..='\u{ff}'))
 }
 
-/// The first character that IAM refuses in a tag's key or value, by the pattern of
-/// [Tag](https://docs.aws.amazon.com/IAM/latest/APIReference/API_Tag.html): `[\p{L}\p{Z}\p{N}_.:/=+\-@]*`. Some
-/// combining marks that IAM refuses count as letters here.
+/// Returns the first character that IAM refuses in a tag's key or value, by the pattern of
+/// [Tag](https://docs.aws.amazon.com/IAM/latest/APIReference/API_Tag.html): `[\p{L}\p{Z}\p{N}_.:/=+\-@]*`.
+/// Some combining marks that IAM refuses count as letters here.
 pub fn outside_tag(text: &str) -> Option<char> {
     let allowed =
         |c: char| c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c);
@@ -74,12 +74,12 @@ pub(super) fn check_characters(tags: &BTreeMap<String, String>, description: &st
     })
 }
 
-/// A character for people, also where it cannot be seen.
+/// Returns the name of a character for messages, with its code point because it may be invisible.
 fn named(c: char) -> String {
     format!("the character {:?} (U+{:04X})", c, u32::from(c))
 }
 
-/// Inline policies share one quota, so many small ones are refused as one large one is: before they are parsed.
+/// Checks the size of all inline policies together, which share one quota, before they are parsed.
 pub(super) fn check_inline_size<'p>(policies: impl Iterator<Item = &'p PolicyJson>) -> Result<(), SpecError> {
     let bytes: usize = policies.map(PolicyJson::text_len).sum();
     if bytes <= MAX_BYTES {
@@ -91,7 +91,7 @@ pub(super) fn check_inline_size<'p>(policies: impl Iterator<Item = &'p PolicyJso
     Err(SpecError::new("inlinePolicies", problem))
 }
 
-/// Tag keys as they are once their variables are filled in: the schema has seen them only before that.
+/// Checks the tag keys after their variables are replaced. The schema checked them only before that.
 pub(super) fn check_tag_keys(tags: &[(String, String)], ignored: &[String]) -> Result<(), SpecError> {
     for (n, (key, _)) in tags.iter().enumerate() {
         let folded = key.to_lowercase();

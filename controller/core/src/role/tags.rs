@@ -1,13 +1,14 @@
-//! Keys of tags: which are one, which are AWS's own, and which somebody else manages.
+//! The keys of tags: those that are equal in IAM, those that AWS reserves, and those that somebody else manages.
 
 use crate::glob::matches;
 
-/// Whether AWS keeps the tag for itself.
+/// Returns true if AWS reserves the key, which begins with `aws:`.
 pub(super) fn is_reserved_tag(key: &str) -> bool {
     key.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("aws:"))
 }
 
-/// Whether two keys of a role's tags are one, [as IAM has it](https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html).
+/// Returns true if two keys are equal on a role. IAM
+/// [compares the keys of a role without regard to case](https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html).
 pub fn same_key(one: &str, other: &str) -> bool {
     one == other || one.to_lowercase() == other.to_lowercase()
 }
