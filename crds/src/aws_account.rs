@@ -1,4 +1,4 @@
-//! `AwsAccount`: a target account, how to reach it, and who may use it for what.
+//! The kind `AwsAccount`: a target account, the role to assume in it, and the namespaces that may use it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::iam_role::{Adoption, DeletionPolicy, deletion_policies};
 use crate::partition::{PARTITION_PATTERN, REGION_PATTERN};
 use crate::schema;
 
-/// One AWS account.
+/// The spec of an `AwsAccount`: one AWS account in which rolectl manages roles.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "iam.rolectl.dev",
@@ -54,57 +54,57 @@ use crate::schema;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AwsAccountSpec {
-    /// The account's id, 12 digits. Immutable. No write is made before AWS has confirmed it.
+    /// The AWS account id, 12 digits. Immutable. The controller makes no write before AWS confirms the id.
     #[schemars(length(equal = 12), regex(pattern = r"^\d{12}$"))]
     pub account_id: String,
-    /// AWS partition: `aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`, `aws-iso`, `aws-iso-b`, `aws-iso-e` or `aws-iso-f`. Immutable.
+    /// The AWS partition: `aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`, `aws-iso`, `aws-iso-b`, `aws-iso-e` or `aws-iso-f`. Immutable.
     #[serde(default = "default_partition")]
     #[schemars(length(max = 32), regex(pattern = PARTITION_PATTERN))]
     pub partition: String,
-    /// Region of the STS endpoint at which the account's role is assumed, as `eu-central-1`. It must be a region of `partition`.
+    /// Region of the STS endpoint at which the account's role is assumed, such as `eu-central-1`. It must be a region of `partition`.
     /// Default: that of the `MfaSession`, then `AWS_REGION`, then the partition's default region. IAM has one endpoint for each
     /// partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = REGION_PATTERN))]
     pub region: Option<String>,
-    /// Name of the `MfaSession` that opens this account.
+    /// Name of the `MfaSession` whose credentials the controller uses for this account.
     #[serde(default = "default_session")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_NAME))]
     pub session_ref: String,
-    /// The role to assume in the account. Absent: the session's own account, used directly.
+    /// The role to assume in the account. If absent, the controller uses the session's credentials without assuming a role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assume_role: Option<AssumeRole>,
     /// Namespaces whose `IamRole`s may use this account. Default: none.
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
-    /// Limits on the roles that may be made here.
+    /// Limits on the roles in this account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guardrails: Option<Guardrails>,
-    /// Tag keys on roles that somebody else looks after, such as an organisation's. Patterns as in `guardrails`. Such a
-    /// tag is neither set nor removed; an `IamRole` that lists one is refused.
+    /// Tag keys on roles that somebody else manages, such as those of an organization. Patterns as in `guardrails`. Such a
+    /// tag is neither set nor removed. An `IamRole` that lists one is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub ignore_tags: Vec<String>,
-    /// Managed policies (ARNs) and inline policies (names) on roles that somebody else looks after. Patterns as in `guardrails`;
-    /// one without `arn:` is compared with the names of both. Such a policy is never removed from a role.
+    /// Managed policies (ARNs) and inline policies (names) on roles that somebody else manages. Patterns as in `guardrails`.
+    /// A pattern without `arn:` is compared with the names of both. Such a policy is never removed from a role.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "policy_patterns")]
     pub ignore_policies: Vec<String>,
-    /// How often the account is swept for drift, as `5m` or `1h30m`.
+    /// The interval between two checks of all roles in the account for drift, such as `5m` or `1h30m`.
     #[serde(default = "default_drift_interval")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')")
         .message("driftInterval is between 10s and 24h"))]
     #[schemars(schema_with = "duration")]
     pub drift_interval: Duration,
-    /// AWS calls per second in this account.
+    /// The largest number of AWS calls per second in this account.
     #[serde(default = "default_requests_per_second")]
     #[schemars(range(min = 1, max = 1000))]
     pub requests_per_second: u32,
-    /// AWS calls that may be made at once after a pause.
+    /// The largest number of AWS calls in one burst after a pause.
     #[serde(default = "default_burst")]
     #[schemars(range(min = 1, max = 1000))]
     pub burst: u32,
-    /// While true no call is made in this account.
+    /// If true, the controller makes no call in this account.
     #[serde(default)]
     pub suspend: bool,
 }
@@ -125,7 +125,7 @@ const fn default_burst() -> u32 {
     20
 }
 
-/// A duration in the notation of Kubernetes (`30s`, `5m`, `1h30m`), with a bound that keeps CEL's cost low.
+/// Returns the schema of a duration such as `30s`, `5m` or `1h30m`, with a length limit that keeps the cost of CEL rules low.
 pub(crate) fn duration(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"type": "string", "maxLength": 32, "pattern": r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"})
 }
@@ -151,7 +151,7 @@ fn adoptions(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 impl AwsAccountSpec {
-    /// ARN of the role to assume. Empty where the account is used directly.
+    /// Returns the ARN of the role to assume. Empty if the session's credentials are used without assuming a role.
     pub fn assumed_role_arn(&self) -> String {
         match self.assume_role.as_ref().map(|role| (&role.arn, &role.name)) {
             None => String::new(),
@@ -173,7 +173,7 @@ impl AwsAccountSpec {
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AssumeRole {
-    /// Name of the role in the account, with its path if it has one.
+    /// Name of the role in the account, with its path if it has one, such as `ops/rolectl`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 576), regex(pattern = r"^[\w+=,.@-]+(/[\w+=,.@-]+)*$"))]
     pub name: Option<String>,
@@ -181,20 +181,21 @@ pub struct AssumeRole {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 20, max = 2048))]
     pub arn: Option<String>,
-    /// External id that the role's trust policy asks for.
+    /// External id that the role's trust policy requires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 1224), regex(pattern = r"^[\w+=,.@:/-]+$"))]
     pub external_id: Option<String>,
-    /// Length of one assumed session in seconds. AWS caps role chaining at one hour.
+    /// Duration of one assumed session in seconds. AWS limits role chaining to one hour.
     #[serde(default = "default_assume_duration")]
     #[schemars(range(min = 900, max = 3600))]
     pub duration_seconds: i32,
-    /// Set the operator's user name as `SourceIdentity`, for `CloudTrail`. The role's trust policy must allow `sts:SetSourceIdentity`.
+    /// If true, the operator's user name is set as `SourceIdentity`, which `CloudTrail` records. The role's trust policy must allow
+    /// `sts:SetSourceIdentity`.
     #[serde(default)]
     pub source_identity: bool,
-    /// Write each `IamRole`'s changes on a session of its own, named `rolectl-<namespace>-<name>`, so that `CloudTrail`
-    /// names the object behind every write. Costs one `AssumeRole` for each role that changes. Otherwise all is done
-    /// on one session, `rolectl-<controller's namespace>-<account>`.
+    /// If true, the changes of each `IamRole` use a session of their own with the name `rolectl-<namespace>-<name>`, so that
+    /// `CloudTrail` names the object of every write. This needs one `AssumeRole` call for each role that changes. If false, all calls
+    /// use one session with the name `rolectl-<controller's namespace>-<account>`.
     #[serde(default)]
     pub session_per_role: bool,
 }
@@ -203,7 +204,7 @@ const fn default_assume_duration() -> i32 {
     3600
 }
 
-/// Which namespaces may use an account.
+/// The namespaces that may use an account.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(
     validation = Rule::new("(self.from == 'Names') == (has(self.names) && size(self.names) > 0)")
@@ -212,7 +213,7 @@ const fn default_assume_duration() -> i32 {
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AllowedNamespaces {
-    /// Where the answer comes from.
+    /// How the namespaces are selected.
     #[serde(default)]
     pub from: NamespacesFrom,
     /// Names of namespaces, with `from: Names`.
@@ -224,7 +225,7 @@ pub struct AllowedNamespaces {
     pub selector: Option<LabelSelector>,
 }
 
-/// How `allowedNamespaces` is decided.
+/// How `allowedNamespaces` selects namespaces.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NamespacesFrom {
     /// No namespace.
@@ -238,8 +239,8 @@ pub enum NamespacesFrom {
     Names,
 }
 
-/// Limits on roles in an account. Patterns are IAM's own: `*` is any run of characters, `?` is one. Patterns for policies and tag
-/// keys ignore case, as IAM does.
+/// Limits on roles in an account. Patterns are those of IAM: `*` is any number of characters, `?` is one character. Patterns for
+/// policies and tag keys ignore case, as IAM does.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Guardrails {
@@ -251,46 +252,46 @@ pub struct Guardrails {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub path_pattern: Option<String>,
-    /// Every role must carry one of these permissions boundaries (names or ARNs).
+    /// Permissions boundaries, names or ARNs. Every role must have one of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::policy_refs")]
     pub require_permissions_boundary: Vec<String>,
-    /// Managed policies that no role may carry: patterns of ARNs, or of names (with or without path) of policies of any owner. One
-    /// that is attached to a role of ours is detached, whoever attached it. Without `requirePermissionsBoundary` and with
-    /// inline policies allowed this is no wall: an inline policy can grant the same.
+    /// Managed policies that no role may have: patterns of ARNs, or of names (with or without path) of policies of any owner. A denied
+    /// policy on a managed role is detached, even if somebody else attached it. Without `requirePermissionsBoundary` and with
+    /// inline policies allowed this does not restrict permissions, because an inline policy can grant the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 2048)), extend("x-kubernetes-list-type" = "set"))]
     pub denied_managed_policies: Vec<String>,
-    /// The only managed policies that a role may carry: patterns of ARNs, or of names (with or without path) of AWS's own
-    /// policies. A policy of the account is allowed by its ARN only. Default: all.
+    /// The only managed policies that a role may have: patterns of ARNs, or of names (with or without path) of AWS managed
+    /// policies. Customer managed policies are allowed by ARN only. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 2048)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_managed_policies: Vec<String>,
-    /// Whether roles may have inline policies. Default: `Allow`.
+    /// `Forbid` refuses roles with inline policies. Default: `Allow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "inline_choices")]
     pub inline_policies: Option<InlinePolicies>,
-    /// Most roles that rolectl may manage in the account.
+    /// The largest number of roles that rolectl may manage in the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10000))]
     pub max_roles: Option<u32>,
-    /// The most that `adoption` can do in this account: with `Never` no role is taken over that is not ours yet. Default: `Never`.
+    /// The widest value of `adoption` that is allowed in this account. With `Never`, no existing role is taken over. Default: `Never`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "adoptions")]
     pub adoption: Option<Adoption>,
-    /// The only `deletionPolicy` that roles may have here. `Delete`: no role is left behind, where `maxRoles` would not count it.
-    /// `Retain`: no role is deleted. Default: either.
+    /// The only `deletionPolicy` that roles may have in this account. With `Delete`, no role stays that `maxRoles` does not count. With
+    /// `Retain`, no role is deleted. Default: either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "deletion_policies")]
     pub deletion_policy: Option<DeletionPolicy>,
     /// The only principals that trust policies may name: account ids (the account with all its roles and users), patterns of ARNs
-    /// of roles, users and identity providers, patterns of service names (`*.amazonaws.com`), and ids of organisations
-    /// (`o-...`), which allow statements with a condition that `aws:PrincipalOrgID` equals that id. An identity provider has to be
-    /// named, and `*` allows everybody. Default: all.
+    /// of roles, users and identity providers, patterns of service names (`*.amazonaws.com`), and ids of organizations
+    /// (`o-...`), which allow statements with a condition that `aws:PrincipalOrgID` equals that id. An identity provider must be
+    /// listed itself, and `*` allows everybody. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 2048)), extend("x-kubernetes-list-type" = "set"))]
     pub trusted_principals: Vec<String>,
-    /// Tags that every role must have: keys, with a pattern of the value (`*` for any).
+    /// Tags that every role must have: the key, and a pattern for the value (`*` for any value).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "required_tags")]
     pub required_tags: BTreeMap<String, String>,
@@ -300,41 +301,41 @@ pub struct Guardrails {
     pub allowed_tag_keys: Vec<String>,
 }
 
-/// Whether roles may have inline policies.
+/// The choice whether roles may have inline policies.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InlinePolicies {
-    /// They may.
+    /// Roles may have inline policies.
     #[default]
     Allow,
-    /// They may not.
+    /// Roles with inline policies are refused.
     Forbid,
 }
 
-/// What is known of the account.
+/// The observed state of the account.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct AwsAccountStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, and while they hold `Reconciling` or `Stalled` (kstatus).
+    /// The conditions `Ready`, `Reconciling` and `Stalled` (kstatus). The last two are present only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
-    /// Name of the cluster with which owner tags of roles begin that are managed here.
+    /// Name of the cluster, with which the owner tags of managed roles begin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
     /// When the last sweep ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sweep_time: Option<Time>,
-    /// How long it took, in milliseconds.
+    /// Duration of the last sweep in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sweep_duration_ms: Option<u64>,
     /// Roles in the account at the last sweep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<RoleCounts>,
-    /// Owners (`cluster/namespace/name`) of roles that have no `IamRole`, as after a finalizer was removed by force. At most 20;
-    /// `roles.orphaned` counts all of them.
+    /// Owners (`cluster/namespace/name`) of roles that have no `IamRole`, for example after somebody removed a finalizer manually. At
+    /// most 20. `roles.orphaned` counts all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orphans: Vec<String>,
     /// Quotas that AWS reports for this account.
@@ -342,21 +343,21 @@ pub struct AwsAccountStatus {
     pub quotas: Option<Quotas>,
 }
 
-/// Roles of an account, counted at the last sweep and again soon after each change that rolectl makes.
+/// Numbers of roles in an account. They are updated after each sweep and after each change that rolectl makes.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleCounts {
-    /// Roles that carry our owner tag.
+    /// Roles with an owner tag of this cluster.
     pub managed: u32,
-    /// All other roles, service-linked ones included. They are never touched.
+    /// All other roles, including service-linked ones. rolectl does not change them.
     pub unmanaged: u32,
     /// Managed roles that differ from their spec: those with `drift: Report`, and those whose drift is about to be corrected.
     pub drifted: u32,
-    /// Managed roles that have no `IamRole`. They are never touched.
+    /// Managed roles that have no `IamRole`. rolectl does not change them.
     #[serde(default)]
     pub orphaned: u32,
-    /// Managed roles that break a guardrail, or whose namespace is no longer allowed. They stay as they are: to revoke the access
-    /// that a role gives, delete the role.
+    /// Managed roles that break a guardrail, or whose namespace is no longer allowed. rolectl does not change them.
+    /// To revoke the access that a role grants, delete the role.
     #[serde(default)]
     pub violating: u32,
 }

@@ -1,4 +1,4 @@
-//! `IamRole`: one IAM role, the same in every account that it names.
+//! The kind `IamRole`: one IAM role, in every account that it selects.
 
 use std::collections::HashSet;
 
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{PolicyJson, Reason, schema};
 
-/// What a role is to be, in each account of `accounts`.
+/// The desired state of a role in each account of `accounts`.
 ///
 /// The variables `$(account.id)`, `$(account.name)`, `$(account.labels.KEY)`, `$(session.accountId)` and
-/// `$(aws.partition)` are filled in for each account, in every string of documents, ARNs, tags and the
-/// description. An unknown one is an error. `${...}` is left to IAM.
+/// `$(aws.partition)` are replaced for each account, in every string of documents, ARNs, tags and the
+/// description. An unknown variable is an error. `${...}` is a variable of IAM and is not replaced.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "iam.rolectl.dev",
@@ -45,7 +45,7 @@ use crate::{PolicyJson, Reason, schema};
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IamRoleSpec {
-    /// Name of the role in AWS. Default: the object's own name. Immutable.
+    /// Name of the role in AWS. Default: the name of the object. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = schema::IAM_NAME))]
     pub role_name: Option<String>,
@@ -53,24 +53,24 @@ pub struct IamRoleSpec {
     #[serde(default = "default_path")]
     #[schemars(length(min = 1, max = 512), regex(pattern = schema::IAM_PATH))]
     pub path: String,
-    /// The accounts that have the role.
+    /// The accounts in which the role exists.
     pub accounts: AccountSelection,
-    /// `Absent` removes the role wherever it is ours.
+    /// `Absent` deletes the role in every account in which it carries the owner tag of this object.
     #[serde(default)]
     pub ensure: Ensure,
     /// Description of the role, up to 1000 characters.
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub description: String,
-    /// Longest session that the role gives, in seconds.
+    /// The longest duration of a session of the role, in seconds.
     #[serde(default = "default_max_session_duration")]
     #[schemars(range(min = 3600, max = 43200))]
     pub max_session_duration: i32,
-    /// Trust policy: who may assume the role. A policy document, keys as AWS writes them.
+    /// The trust policy, which determines who may assume the role. A policy document with the keys that AWS uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::policy_document")]
     pub assume_role_policy: Option<PolicyJson>,
-    /// Managed policies: AWS-managed ones by name or path/name, any by ARN.
+    /// Managed policies: an AWS managed policy by name, by path/name or by ARN, a customer managed policy by ARN.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::policy_refs")]
     pub managed_policies: Vec<String>,
@@ -78,32 +78,32 @@ pub struct IamRoleSpec {
     #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
     #[schemars(schema_with = "schema::policy_documents")]
     pub inline_policies: LiteMap<String, PolicyJson>,
-    /// Managed policy that bounds what the role can ever do, by name or ARN.
+    /// The managed policy that limits the permissions of the role, by name or ARN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = schema::POLICY_REF))]
     pub permissions_boundary: Option<String>,
-    /// Tags on the role, beside the owner tag that rolectl keeps.
+    /// Tags on the role, in addition to the owner tag that rolectl sets.
     #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
     #[schemars(schema_with = "schema::tags")]
     pub tags: LiteMap<String, String>,
-    /// Instance profile that holds the role, for EC2.
+    /// The instance profile that contains the role, for EC2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_profile: Option<InstanceProfile>,
-    /// Whether what is not listed here is removed in AWS.
+    /// Which lists are exclusive: rolectl removes what an exclusive list does not contain.
     #[serde(default)]
     pub exclusive: Exclusive,
-    /// What to do with a role of this name that exists already and is not ours.
+    /// What to do if a role of this name already exists and does not carry the owner tag of this object.
     #[serde(default)]
     pub adoption: Adoption,
-    /// What happens to the role in AWS when this object is deleted, or when an account leaves `accounts`. Default: `Delete` for a
-    /// role that rolectl made, `Retain` for one that it took over.
+    /// What happens to the role in AWS when this object is deleted, or when `accounts` no longer selects an account. Default: `Delete`
+    /// for a role that rolectl created, `Retain` for one that it took over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "deletion_policies")]
     pub deletion_policy: Option<DeletionPolicy>,
-    /// Whether a difference is mended or only shown. `Report` never writes, not even when this object is deleted.
+    /// `Correct` corrects drift, `Report` only shows it. `Report` never writes, not even when this object is deleted.
     #[serde(default)]
     pub drift: DriftPolicy,
-    /// While true nothing is read or written for this role. A deletion waits, too.
+    /// If true, rolectl reads and writes nothing for this role. A deletion waits, too.
     #[serde(default)]
     pub suspend: bool,
 }
@@ -116,7 +116,7 @@ const fn default_max_session_duration() -> i32 {
     3600
 }
 
-/// Accounts by name, by label, or both.
+/// The selection of accounts by name, by label, or both.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(
     validation = Rule::new("(has(self.names) && size(self.names) > 0) || has(self.selector)")
@@ -133,7 +133,7 @@ pub struct AccountSelection {
     pub selector: Option<LabelSelector>,
 }
 
-/// Whether the role is to exist.
+/// The choice whether the role exists.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ensure {
     /// The role exists as declared.
@@ -143,7 +143,7 @@ pub enum Ensure {
     Absent,
 }
 
-/// Instance profile of the role.
+/// The instance profile of the role.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InstanceProfile {
@@ -153,24 +153,25 @@ pub struct InstanceProfile {
     pub name: Option<String>,
 }
 
-/// Whether a list is the whole truth (true) or only what must be there (false).
+/// Which lists of the spec are exclusive. rolectl removes what an exclusive list (true) does not contain, and only adds what another
+/// list (false) contains.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Exclusive {
-    /// Detach managed policies that are not listed.
+    /// If true, managed policies that are not listed are detached.
     #[serde(default = "yes")]
     pub managed_policies: bool,
-    /// Delete inline policies that are not listed.
+    /// If true, inline policies that are not listed are deleted.
     #[serde(default = "yes")]
     pub inline_policies: bool,
-    /// Remove tags that are not listed. Reserved `aws:` tags and the account's `ignoreTags` stay.
+    /// If true, tags that are not listed are removed. Reserved `aws:` tags and the account's `ignoreTags` stay.
     #[serde(default = "yes")]
     pub tags: bool,
-    /// What to do with policies that are not listed and only deny: inline policies that hold nothing but Deny statements, and
-    /// AWS's `AWSDenyAll` and `AWSCompromisedKeyQuarantine*`. Incident response puts them on a role, so they stay by default.
+    /// What to do with policies that are not listed and only deny: inline policies with only Deny statements, and the AWS managed
+    /// policies `AWSDenyAll` and `AWSCompromisedKeyQuarantine*`. Incident response adds them to a role, so they stay by default.
     #[serde(default)]
     pub denies: Denies,
-    /// Remove a permissions boundary where `permissionsBoundary` is absent. By default it stays, because it restricts the role.
+    /// If true, a permissions boundary is removed if `permissionsBoundary` is absent. By default it stays, because it restricts the role.
     #[serde(default)]
     pub boundary: bool,
 }
@@ -185,7 +186,7 @@ pub enum Denies {
     Remove,
 }
 
-/// A choice that may be absent, without the `null` that the derive would allow.
+/// Returns the schema of an optional `deletionPolicy` without the `null` that the derive would allow.
 pub(crate) fn deletion_policies(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"type": "string", "enum": ["Delete", "Retain"]})
 }
@@ -206,62 +207,63 @@ impl Default for Exclusive {
     }
 }
 
-/// What to do with a role that exists already.
+/// What to do with a role that already exists.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Adoption {
-    /// Leave it alone.
+    /// rolectl does not change the role.
     #[default]
     Never,
-    /// Take it when it carries no owner tag.
+    /// rolectl takes the role over if it carries no owner tag.
     IfUnowned,
-    /// Take it, even from another owner.
+    /// rolectl takes the role over, even from another owner.
     Always,
 }
 
-/// What happens to the role in AWS at the end.
+/// What happens to the role in AWS when its object is deleted.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeletionPolicy {
-    /// Delete it.
+    /// The role is deleted.
     #[default]
     Delete,
-    /// Leave it, without our owner tag.
+    /// The role stays, without the owner tag.
     Retain,
 }
 
-/// What to do about drift.
+/// The response to drift.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DriftPolicy {
-    /// Mend it.
+    /// rolectl corrects drift.
     #[default]
     Correct,
-    /// Never write; show the difference in the status.
+    /// rolectl never writes and shows the difference in the status.
     Report,
 }
 
-/// What is known of the role.
+/// The observed state of the role.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct IamRoleStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, and while they hold `Reconciling` or `Stalled` (kstatus).
+    /// The conditions `Ready`, `Reconciling` and `Stalled` (kstatus). The last two are present only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
-    /// Accounts in sync out of all, as `2/2`. Where `accounts` has no room for all of them: `975/980 in sync, 60 shown`.
+    /// Number of accounts in sync and of all accounts, such as `2/2`. If `accounts` does not show all of them:
+    /// `975/980 in sync, 60 shown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// How many accounts there are, and in which state.
+    /// Numbers of accounts by state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<AccountCounts>,
-    /// The role in each account, by the account's name. At most 32 KiB: those that are not in sync first.
-    // Whole, though it could be a map: who owns which field of a thousand entries is most of what a write would cost the API
-    // server, and replicas look after their entries by the resource version.
+    /// The state of the role in each account, by account name. At most 32 KiB. Accounts that are not in sync have entries first.
+    // Atomic, although it could be a map: the field ownership of a thousand entries would be most of the cost of a write, and
+    // replicas use the resource version to avoid conflicts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub accounts: Vec<AccountStatus>,
-    /// The accounts for which `accounts` has no room, grouped by state.
+    /// The accounts that `accounts` does not show, grouped by state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub more_accounts: Vec<AccountGroup>,
@@ -269,7 +271,7 @@ pub struct IamRoleStatus {
 
 impl IamRoleStatus {
     /// Adds an entry to `accounts` for each account of `more_accounts`, so that a reader finds all accounts in one list.
-    /// [`Self::collapse`] takes them out again.
+    /// [`Self::collapse`] removes them.
     pub fn expand(&mut self) {
         let groups = self.more_accounts.iter();
         let entries = groups.flat_map(|group| group.names.iter().map(|name| group.entry(name)));
@@ -277,7 +279,7 @@ impl IamRoleStatus {
         self.accounts.sort_by(|a, b| a.name.cmp(&b.name));
     }
 
-    /// The status as it was before [`Self::expand`].
+    /// Returns the status without the entries that [`Self::expand`] added.
     #[must_use]
     pub fn collapse(&self) -> Self {
         let hidden: HashSet<&str> = self
@@ -298,15 +300,15 @@ impl IamRoleStatus {
     }
 }
 
-/// Accounts of a role, counted.
+/// Numbers of accounts of a role.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountCounts {
-    /// Accounts that `spec.accounts` selects, and those that still have the role.
+    /// Accounts that `spec.accounts` selects or that still have the role.
     pub total: u32,
-    /// Accounts in which the role is as the spec declares it.
+    /// Accounts in which the role matches the spec.
     pub in_sync: u32,
-    /// Accounts that the selector matches and that do not allow the role's namespace. They have no entry.
+    /// Accounts that the selector matches and that do not allow the role's namespace. They have no entry in `accounts`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub not_allowed: u32,
 }
@@ -323,7 +325,7 @@ const fn is_zero(count: &u32) -> bool {
 pub struct AccountGroup {
     /// State of the role in these accounts.
     pub state: Reason,
-    /// The generation of the spec that the state is about.
+    /// The generation of the spec that the state describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The last generation of the spec that was applied in full.
@@ -344,34 +346,34 @@ impl AccountGroup {
     }
 }
 
-/// The role in one account.
+/// The state of the role in one account.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountStatus {
     /// Name of the `AwsAccount`.
     pub name: String,
-    /// Its AWS account id, once known.
+    /// AWS account id of the `AwsAccount`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
-    /// How the role stands in this account.
+    /// The state of the role in this account.
     pub state: Reason,
-    /// ARN of the role, while it exists and is ours.
+    /// ARN of the role, while it exists and carries the owner tag of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    /// Unique id of the role (AROA...). A report: who owns a role is decided by its owner tag in AWS.
+    /// Unique id of the role (AROA...). It is informational: the owner tag in AWS determines the owner of a role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_id: Option<String>,
-    /// Instance profiles of the role here. A report: the tag `iam.rolectl.dev/instance-profile` on the role in AWS names
-    /// the profiles that were made for it.
+    /// Instance profiles of the role in this account. They are informational: the tag `iam.rolectl.dev/instance-profile` on the role in
+    /// AWS records the profiles that rolectl created for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instance_profiles: Vec<String>,
-    /// What happened and what to do next, where the state alone does not say it.
+    /// What happened and what to do next, if the state alone does not explain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The first few changes that are wanted but not made.
+    /// The first changes that are pending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
-    /// The generation of the spec that this entry speaks of.
+    /// The generation of the spec that this entry describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The last generation of the spec that was applied in full.
@@ -380,7 +382,7 @@ pub struct AccountStatus {
 }
 
 impl AccountStatus {
-    /// An entry of which nothing else is known.
+    /// Returns an entry with a state and no details.
     pub const fn new(name: String, state: Reason) -> Self {
         Self {
             name,

@@ -1,10 +1,10 @@
-//! The Kubernetes API of rolectl: the three kinds, their validation and their status, and nothing else.
+//! The Kubernetes API of rolectl: three kinds, their validation and their status.
 //!
 //! The schemas that an API server enforces are generated from these types into `crds/yaml/`
-//! (`cargo crds`); a test fails when the two differ. Every rule that the schema can express
-//! (lengths, patterns, CEL) stands here, so that a mistake is refused at `kubectl apply`.
+//! (`cargo crds`); a test fails when the two differ. The schemas have every rule that they can express
+//! (lengths, patterns, CEL), so that the API server refuses a mistake at `kubectl apply`.
 
-// Each printer column has a `type_` of its own.
+// Each printer column has its own `type_`.
 #![allow(clippy::duplicated_attributes)]
 
 mod aws_account;
@@ -31,27 +31,27 @@ pub use reason::{ConditionType, Reason};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
-/// API group of all kinds.
+/// The API group of all kinds.
 pub const GROUP: &str = "iam.rolectl.dev";
-/// Finalizer on every object of ours that has something to clean up.
+/// The finalizer on objects that need a cleanup before they are deleted.
 pub const FINALIZER: &str = "iam.rolectl.dev/finalizer";
-/// Tag on every role in AWS that is ours. Its value names the cluster, the namespace and the `IamRole`.
+/// The tag on every managed role in AWS. Its value is `cluster/namespace/name` of the `IamRole`.
 pub const OWNER_TAG: &str = "iam.rolectl.dev/owner";
-/// Tag on a role in AWS that rolectl took over. Such a role is retained at the end unless its spec says otherwise.
+/// The tag on a role in AWS that rolectl took over. Such a role is retained unless its spec has `deletionPolicy: Delete`.
 pub const ADOPTED_TAG: &str = "iam.rolectl.dev/adopted";
-/// What the keys of rolectl's own tags begin with.
+/// The prefix of the keys of rolectl's own tags.
 pub const TAG_PREFIX: &str = "iam.rolectl.dev/";
-/// Tag on a role in AWS that names the instance profiles that rolectl made for it.
+/// The tag on a role in AWS that records the instance profiles that rolectl created for it.
 pub const PROFILE_TAG: &str = "iam.rolectl.dev/instance-profile";
-/// Annotation that asks for a fresh look at AWS, whatever its value.
+/// The annotation that requests a reconciliation with a new sweep. Each change of its value is a new request.
 pub const RECONCILE_ANNOTATION: &str = "iam.rolectl.dev/reconcile";
-/// Annotation on an `AwsAccount` that names `IamRole`s whose deletion no longer waits for the account: a JSON list of objects with
+/// The annotation on an `AwsAccount` that names `IamRole`s whose deletion no longer waits for the account: a JSON list of objects with
 /// `namespace`, `name` and `uid`. `rolectl forget` writes it.
 pub const FORGET_ANNOTATION: &str = "iam.rolectl.dev/forget";
-/// Type of the Secret that holds a session.
+/// The type of the Secret that stores a session.
 pub const SESSION_SECRET_TYPE: &str = "iam.rolectl.dev/mfa-session";
 
-/// The three definitions, in the order of their use.
+/// Returns the three definitions, in the order in which users need them.
 pub fn definitions() -> [CustomResourceDefinition; 3] {
     [MfaSession::crd(), AwsAccount::crd(), IamRole::crd()].map(|crd| {
         let mut value = serde_json::to_value(&crd).unwrap_or_default();
@@ -60,7 +60,7 @@ pub fn definitions() -> [CustomResourceDefinition; 3] {
     })
 }
 
-/// One definition as the YAML that `crds/yaml/` holds.
+/// Returns one definition as the YAML in `crds/yaml/`.
 ///
 /// # Errors
 /// When the definition cannot be written as YAML, which is a defect of this crate.

@@ -1,4 +1,4 @@
-//! `MfaSession`: the one credential, and the person who lends it.
+//! The kind `MfaSession`: the session whose credentials the controller uses, and who may unlock it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::partition::{Partition, PartitionError, REGION_PATTERN};
 use crate::reason::{intern, name_schema};
 use crate::{aws_account::duration, schema};
 
-/// A session that an operator's MFA code unlocks, for all accounts that refer to it.
+/// The spec of an `MfaSession`: a session that an operator unlocks with an MFA code, for all accounts that refer to it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "iam.rolectl.dev",
@@ -45,19 +45,19 @@ pub struct MfaSessionSpec {
     /// The main account, in which the operator has a user with MFA. 12 digits.
     #[schemars(length(equal = 12), regex(pattern = r"^\d{12}$"))]
     pub account_id: String,
-    /// The only user who may unlock. Absent: any user of `accountId`.
+    /// ARN of the only user who may unlock the session. Default: any user of `accountId`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 20, max = 2048))]
     pub user_arn: Option<String>,
-    /// A role that the user may assume under MFA: the session is this role's, for AwsAccounts without `assumeRole`. It lasts 1 hour, or
-    /// longer by `rolectl unlock --duration` as far as the role allows. Absent: the session is the user's.
+    /// ARN of a role that the user assumes with MFA. The session is then one of this role, for AwsAccounts without `assumeRole`. It lasts
+    /// 1 hour, or longer with `rolectl unlock --duration` if the role allows it. Default: the session is one of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 20, max = 2048),
         regex(pattern = r"^arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+$")
     )]
     pub role_arn: Option<String>,
-    /// Region of the STS endpoint that the session is bought and used at, as `eu-central-1` or `cn-north-1`. It also names the AWS
+    /// Region of the STS endpoint that creates the session, such as `eu-central-1` or `cn-north-1`. It also determines the AWS
     /// partition of `accountId`. Default: `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's region if it is in the partition of
     /// the user's key, then the partition's default region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,11 +67,11 @@ pub struct MfaSessionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 9, max = 256), regex(pattern = r"^[\w+=/:,.@-]+$"))]
     pub mfa_serial: Option<String>,
-    /// Length of the session in seconds, 15 minutes to 36 hours.
+    /// Duration of the session in seconds, from 900 (15 minutes) to 129600 (36 hours).
     #[serde(default = "default_duration_seconds")]
     #[schemars(range(min = 900, max = 129_600))]
     pub duration_seconds: i32,
-    /// How long before its end the session is called `Expiring`.
+    /// How long before its end the session has the phase `Expiring`.
     #[serde(default = "default_expiry_warning")]
     #[x_kube(validation = Rule::new("duration(self) <= duration('36h')").message("expiryWarning is at most 36h"))]
     #[schemars(schema_with = "duration")]
@@ -90,7 +90,7 @@ fn default_expiry_warning() -> Duration {
 }
 
 impl MfaSessionSpec {
-    /// The spec of a session of any user of the account.
+    /// Returns the spec of a session that any user of the account may unlock.
     pub fn of_account(account_id: &str) -> Self {
         Self {
             account_id: account_id.to_owned(),
@@ -106,10 +106,10 @@ impl MfaSessionSpec {
 }
 
 impl MfaSessionSpec {
-    /// The partition that the spec names: by its region, `userArn` or `roleArn`. `None` where it names none.
+    /// Returns the partition of the spec's region, `userArn` or `roleArn`. `None` if the spec has none of them.
     ///
     /// # Errors
-    /// When one of them names an unknown partition, or they name different ones.
+    /// When a partition is unknown, or the fields name different partitions.
     pub fn partition(&self) -> Result<Option<&'static Partition>, PartitionError> {
         let arns = [self.user_arn.as_deref(), self.role_arn.as_deref()];
         let of_arn = arns
@@ -127,7 +127,7 @@ impl MfaSessionSpec {
 }
 
 impl MfaSession {
-    /// Name of the Secret that holds the session.
+    /// Returns the name of the Secret that stores the session.
     pub fn secret_name(&self) -> String {
         let name = self.metadata.name.as_deref().unwrap_or_default();
         self.spec
@@ -137,19 +137,19 @@ impl MfaSession {
     }
 }
 
-/// Where a session is in its life.
+/// The phase of a session.
 ///
 /// The set is open: a status that a newer version wrote is read, and written back as it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// No usable session: `rolectl unlock` opens one.
+    /// There is no usable session. `rolectl unlock` creates one.
     #[default]
     Locked,
-    /// Open.
+    /// The session is usable.
     Unlocked,
-    /// Open, and within `expiryWarning` of its end.
+    /// The session is usable and ends within `expiryWarning`.
     Expiring,
-    /// Ended: `rolectl unlock` opens a new one.
+    /// The session has ended. `rolectl unlock` creates a new one.
     Expired,
     /// A phase that this version does not define.
     Other(&'static str),
@@ -159,7 +159,7 @@ impl Phase {
     /// Every phase that this version defines.
     pub const ALL: &'static [Self] = &[Self::Locked, Self::Unlocked, Self::Expiring, Self::Expired];
 
-    /// The phase as it is written in a status.
+    /// Returns the phase as a status has it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Locked => "Locked",
@@ -205,29 +205,29 @@ impl JsonSchema for Phase {
     }
 }
 
-/// What is known of the session. Nothing here is secret.
+/// The observed state of the session, without secrets.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MfaSessionStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Where the session is in its life: `Locked`, `Unlocked`, `Expiring` or `Expired`. A newer version may write another phase.
+    /// The phase of the session: `Locked`, `Unlocked`, `Expiring` or `Expired`. A newer version may write another phase.
     #[serde(default)]
     pub phase: Phase,
     /// When the session ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
-    /// ARN of the user whose session this is, as AWS names it.
+    /// ARN of the user of the session, as AWS returns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unlocked_by: Option<String>,
-    /// When the controller took the session up.
+    /// When the controller first used the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unlocked_at: Option<Time>,
-    /// Version of the controller that looks after the session.
+    /// Version of the controller that wrote this status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller_version: Option<String>,
-    /// `Ready` (kstatus).
+    /// The condition `Ready` (kstatus).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

@@ -8,19 +8,19 @@ use std::fmt;
 /// One AWS partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partition {
-    /// Its name, the second part of an ARN.
+    /// Name of the partition, the second part of an ARN.
     pub name: &'static str,
-    /// The region that IAM requests are signed for, and STS requests where no region is configured.
+    /// The region for which requests to IAM are signed, and requests to STS if no region is configured.
     pub region: &'static str,
-    /// What the names of its regions begin with. Empty for `aws`, whose regions have many prefixes.
+    /// The prefix of the names of its regions. Empty for `aws`, whose regions have many prefixes.
     pub region_prefix: &'static str,
     /// Host of the IAM endpoint.
     pub iam_host: &'static str,
-    /// DNS suffix of its services: STS is at `sts.REGION.SUFFIX`.
+    /// DNS suffix of its services. The STS endpoint is `sts.REGION.SUFFIX`.
     pub dns_suffix: &'static str,
 }
 
-/// Every partition that requests can be sent to. The SDK's own endpoint rules must agree, which a test checks.
+/// Every partition that rolectl can call. A test compares them with the endpoint rules of the SDK.
 pub const PARTITIONS: &[Partition] = &[
     Partition {
         name: "aws",
@@ -85,24 +85,24 @@ pub(crate) const PARTITION_PATTERN: &str = "^aws(-cn|-us-gov|-eusc|-iso|-iso-b|-
 /// Pattern of a region's name.
 pub(crate) const REGION_PATTERN: &str = "^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}$";
 
-/// Why a request cannot be sent anywhere.
+/// The error for a partition or a region for which there is no endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartitionError {
-    /// No such partition is in the table.
+    /// [`PARTITIONS`] has no such partition.
     Unknown {
-        /// The name.
+        /// The unknown name.
         partition: String,
     },
-    /// The region is in no partition of the table.
+    /// The region is in no partition of [`PARTITIONS`].
     UnknownRegion {
         /// The region.
         region: String,
     },
-    /// The region is in another partition.
+    /// The region is in another partition than the configured one.
     OtherPartition {
         /// The region.
         region: String,
-        /// The partition that was asked for.
+        /// The configured partition.
         partition: &'static str,
     },
 }
@@ -137,7 +137,7 @@ impl fmt::Display for PartitionError {
 impl std::error::Error for PartitionError {}
 
 impl Partition {
-    /// The partition of this name.
+    /// Returns the partition of this name.
     pub fn named(name: &str) -> Result<&'static Self, PartitionError> {
         PARTITIONS
             .iter()
@@ -147,7 +147,7 @@ impl Partition {
             })
     }
 
-    /// The partition that a region is in.
+    /// Returns the partition of a region.
     pub fn of_region(region: &str) -> Result<&'static Self, PartitionError> {
         PARTITIONS
             .iter()
@@ -191,7 +191,7 @@ impl Partition {
     }
 }
 
-/// Bounds text from outside for a message.
+/// Returns a text from outside in a bounded length, for a message.
 fn shown(text: &str) -> String {
     text.chars().take(64).collect()
 }

@@ -1,27 +1,27 @@
-//! A policy document as its author wrote it, in as little memory as it can be kept in.
+//! A policy document in a spec, in a compact form.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-/// JSON kept as its text. As a tree of values the same document takes ten times the memory, and a controller keeps
-/// those of all roles.
+/// A JSON value that is stored as text. A tree of values needs about ten times as much memory, and the controller keeps the documents
+/// of all roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyJson(Box<str>);
 
 impl PolicyJson {
-    /// Length of the text in bytes, so that a size limit can be checked before the text is parsed.
+    /// Returns the length of the text in bytes, so that a size limit can be checked before the text is parsed.
     pub fn text_len(&self) -> usize {
         self.0.len()
     }
 
-    /// The text: JSON without white space, and with characters escaped only where JSON requires it.
+    /// Returns the text: JSON without white space, in which only characters are escaped that JSON requires.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The tree of values.
+    /// Returns the document as a tree of values.
     pub fn to_value(&self) -> Value {
-        // It was made from one.
+        // The text was written from a value, so it parses.
         serde_json::from_str(&self.0).unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! Condition types and reasons, each written once.
+//! The types and the reasons of conditions.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,16 +12,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// `Ready` is always present; `Reconciling` and `Stalled` only while `True`, and never both (kstatus).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConditionType {
-    /// The object is as its spec wants it.
+    /// The object matches its spec.
     Ready,
-    /// Work goes on, or a retry is coming.
+    /// The controller is working on the object or will retry.
     Reconciling,
     /// Nothing more happens until a user acts.
     Stalled,
 }
 
 impl ConditionType {
-    /// The name that stands in `conditions[].type`.
+    /// Returns the name for `conditions[].type`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "Ready",
@@ -33,13 +33,13 @@ impl ConditionType {
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident => $cure:literal,)+) => {
-        /// Why a condition stands as it does: `conditions[].reason`, and the state of one account in a role's status.
+        /// The reason of a condition (`conditions[].reason`), and the state of a role in one account.
         ///
         /// The set is open: a status that a newer version wrote is read, and what is copied from it is written as it was.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
             $($(#[doc = $doc])+ $name,)+
-            /// A reason that this version does not define, as it stands in the status.
+            /// A reason that this version does not define, as the status has it.
             Other(&'static str),
         }
 
@@ -47,12 +47,12 @@ macro_rules! reasons {
             /// Every reason that this version defines, for tables and tests.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// The reason as it is written in a condition.
+            /// Returns the reason as a condition has it.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)+ Self::Other(name) => name }
             }
 
-            /// What the reason means.
+            /// Returns the meaning of the reason, one sentence.
             pub const fn meaning(self) -> &'static str {
                 match self {
                     $(Self::$name => concat!($($doc),+).trim_ascii_start(),)+
@@ -60,7 +60,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// What a person does about it.
+            /// Returns what a person can do about it.
             pub const fn cure(self) -> &'static str {
                 match self {
                     $(Self::$name => $cure,)+
@@ -123,7 +123,7 @@ reasons! {
 }
 
 impl Reason {
-    /// The reason of this name, in any case.
+    /// Returns the reason of this name, without regard to case.
     pub fn named(name: &str) -> Option<Self> {
         let found = Self::ALL
             .iter()
@@ -131,7 +131,7 @@ impl Reason {
         found.copied()
     }
 
-    /// Whether only a user can bring this to an end (`Stalled`).
+    /// Returns true if a user must act (`Stalled`).
     pub const fn is_stalled(self) -> bool {
         matches!(
             self,
@@ -149,7 +149,7 @@ impl Reason {
         )
     }
 
-    /// Whether a retry comes by itself (`Reconciling`).
+    /// Returns true if the controller retries without help (`Reconciling`).
     pub const fn is_reconciling(self) -> bool {
         matches!(
             self,
@@ -163,16 +163,16 @@ impl Reason {
     }
 }
 
-/// Names of reasons and phases that this version does not define, each kept once while the process runs.
+/// Names of reasons and phases that this version does not define. Each is stored once until the process ends.
 static OTHERS: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
-/// How many of them are kept. Others write statuses, so there is a bound.
+/// Number of names that are stored. It is limited because others can write a status.
 const MOST_OTHERS: usize = 32;
-/// Bytes that the name of a reason may have.
+/// Length of the longest name of a reason, in bytes.
 const LONGEST: usize = 64;
-/// What stands for a name that is no reason or phase, or for one too many.
+/// The replacement of a name that is not valid or exceeds the limit.
 const UNREADABLE: &str = "Unknown";
 
-/// A name that lives as long as the process, or [`UNREADABLE`].
+/// Returns a stored copy of the name, or [`UNREADABLE`].
 pub(crate) fn intern(name: &str) -> &'static str {
     let fits = name.len() <= LONGEST
         && name.starts_with(|c: char| c.is_ascii_uppercase())
@@ -219,7 +219,7 @@ impl JsonSchema for Reason {
     }
 }
 
-/// Schema of a name from an open set.
+/// Returns the schema of a name from an open set.
 pub(crate) fn name_schema() -> Schema {
     json_schema!({"type": "string", "maxLength": LONGEST, "pattern": "^[A-Z][A-Za-z0-9]*$"})
 }
@@ -246,7 +246,7 @@ mod tests {
             let text = serde_json::to_string(reason).unwrap();
             assert_eq!(serde_json::from_str::<Reason>(&text).unwrap(), *reason);
         }
-        // What is kept of names that others write has a bound.
+        // The number of stored names is limited.
         let read = |name: &str| serde_json::from_value::<Reason>(name.into()).unwrap();
         for name in ["", "lower", "With Space", &"X".repeat(65)] {
             assert_eq!(read(name), Reason::Other(UNREADABLE), "{name}");

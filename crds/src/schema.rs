@@ -1,36 +1,37 @@
-//! Pieces of schema that the derive cannot express.
+//! The parts of the schemas that the derive cannot express.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-/// A name that IAM takes for a role, a policy or an instance profile.
+/// Pattern of a name of a role, a policy or an instance profile in IAM.
 pub const IAM_NAME: &str = r"^[\w+=,.@-]+$";
-/// An IAM path: `/`, or segments between slashes.
+/// Pattern of an IAM path: `/`, or segments between slashes.
 pub const IAM_PATH: &str = r"^/([!-~]+/)?$";
-/// A managed policy: a name, a path and name, or an ARN (which may hold `$(...)` variables).
+/// Pattern of a reference to a managed policy: a name, a path and name, or an ARN, which may have `$(...)` variables.
 pub const POLICY_REF: &str = r"^(arn:\S+:policy/\S+|[\w+=,.@-]+(/[\w+=,.@-]+)*)$";
-/// A name of a Kubernetes object.
+/// Pattern of the name of a Kubernetes object.
 pub const DNS_NAME: &str = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 
-/// Most characters of one string of a document, twice what IAM takes in a document: beyond its own quotas the controller says which.
+/// Length of the longest string in a document, in characters. It is twice the length of a document in IAM, so that for most documents
+/// beyond a quota the controller reports which quota they exceed.
 const TEXT: u32 = 20_480;
-/// Most statements of a document. IAM has room for fewer.
+/// Number of statements that a document may have. IAM allows fewer.
 const STATEMENTS: u32 = 400;
-/// Most strings of one list.
+/// Number of strings that one list may have.
 const STRINGS: u32 = 1_000;
-/// Most keys of an operator, and operators of a condition.
+/// Number of operators that a condition may have, and of keys that an operator may have.
 const KEYS: u32 = 64;
 
-/// A policy document in IAM's JSON grammar. Unknown elements are kept, so that they can be refused by name: an element that
-/// the API server drops, such as a misspelled `Condition`, could widen a policy.
+/// Returns the schema of a policy document in IAM's JSON grammar. Unknown elements are preserved, so that the controller can refuse them
+/// by name: an element that the API server drops, such as a misspelled `Condition`, could widen a policy.
 ///
-/// IAM takes one statement in place of a list, and a string in place of a list of strings. A structural schema has no type
-/// for this choice, so such a node has no type, and its limits do what the type would: `maxProperties: 0` refuses objects,
+/// IAM accepts one statement in place of a list, and a string in place of a list of strings. A structural schema has no type
+/// for this choice, so such a node has no type, and its limits replace the type: `maxProperties: 0` refuses objects,
 /// `maxItems: 0` lists, and `maxLength: 0` strings.
 ///
-/// Every node inside a statement is nullable. The API server silently drops a null from a node that is not, and a condition
-/// without its key widens a policy; a null that arrives is refused by the controller.
+/// Every node inside a statement is nullable. The API server silently drops a null from a node that is not nullable, and a condition
+/// without its key widens a policy. The controller refuses a null.
 pub fn policy_document(_: &mut SchemaGenerator) -> Schema {
     let statement = json!({
         "Sid": {"type": "string", "maxLength": TEXT, "nullable": true},
@@ -80,7 +81,7 @@ pub fn policy_document(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A string or a list of strings. Numbers and booleans pass, so that they can be refused by name.
+/// Returns the schema of a string or a list of strings. Numbers and booleans are valid, so that the controller can refuse them by name.
 fn strings() -> Value {
     json!({
         "x-kubernetes-preserve-unknown-fields": true,
@@ -98,7 +99,7 @@ fn strings() -> Value {
     })
 }
 
-/// `*`, or principals by their kind.
+/// Returns the schema of `*` or of principals by kind.
 fn principals() -> Value {
     json!({
         "x-kubernetes-preserve-unknown-fields": true,
@@ -110,7 +111,7 @@ fn principals() -> Value {
     })
 }
 
-/// Inline policies by name.
+/// Returns the schema of inline policies by name.
 pub fn policy_documents(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
@@ -123,7 +124,7 @@ pub fn policy_documents(generator: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Tags that a user may set. One of IAM's 50 is the owner's.
+/// Returns the schema of the tags in a spec. IAM allows 50 tags on a role, and one of them is the owner tag.
 pub fn tags(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
@@ -146,7 +147,7 @@ pub fn tags(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Conditions as a list keyed by type, so that server-side apply merges them by entry.
+/// Returns the schema of conditions: a list with `type` as its key, so that server-side apply merges the entries.
 pub fn conditions(generator: &mut SchemaGenerator) -> Schema {
     let item = generator.subschema_for::<Condition>();
     json_schema!({
@@ -157,8 +158,8 @@ pub fn conditions(generator: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Replaces the formats of unsigned numbers, which Kubernetes does not have: the API server warns everybody of them who
-/// installs the definitions. The minimum of 0 stays.
+/// Replaces the formats of unsigned numbers, which Kubernetes does not have and about which the API server prints a warning when the
+/// definitions are installed. The minimum of 0 stays.
 pub fn without_unsigned_formats(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -176,7 +177,7 @@ pub fn without_unsigned_formats(value: &mut Value) {
     }
 }
 
-/// Names, each once.
+/// Returns the schema of a list of unique names.
 pub fn name_set(max_items: u32, max_length: u32, pattern: &str) -> Schema {
     json_schema!({
         "type": "array",
@@ -186,12 +187,12 @@ pub fn name_set(max_items: u32, max_length: u32, pattern: &str) -> Schema {
     })
 }
 
-/// Managed policies.
+/// Returns the schema of a list of references to managed policies.
 pub fn policy_refs(_: &mut SchemaGenerator) -> Schema {
     name_set(50, 2048, POLICY_REF)
 }
 
-/// Names of Kubernetes objects.
+/// Returns the schema of a list of names of Kubernetes objects.
 pub fn object_names(_: &mut SchemaGenerator) -> Schema {
     name_set(1000, 253, DNS_NAME)
 }

@@ -918,7 +918,7 @@ fn lint_finds_what_a_permissions_policy_must_not_contain() {
     }
 }
 
-/// What a generated statement says: sets of names, out of which any way to write it can be made.
+/// The content of a generated statement: sets of names, from which every notation of it can be written.
 #[derive(Clone, Debug, PartialEq)]
 struct Said {
     sid: Option<String>,

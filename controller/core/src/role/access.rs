@@ -273,7 +273,7 @@ impl Rule<'_> {
         }
     }
 
-    /// Whether no request is matched by both rules.
+    /// Returns true if no request matches both rules.
     fn is_disjoint(&self, other: &Rule<'_>) -> bool {
         let (Self::Statement(_, one), Rule::Statement(_, other)) = (self, other) else {
             return false;

@@ -595,7 +595,7 @@ mod tests {
         }
     }
 
-    /// Who comes first, as `admit` says: `None` where the applicant may go on.
+    /// Returns the message of `admit` about the object with precedence. `None` if the applicant has it.
     fn first(
         mine: &Applicant<'_>,
         rivals: &[Applicant<'_>],

@@ -49,7 +49,7 @@ impl Entry {
         }
     }
 
-    /// Returns an entry that says nothing about the role until the next sweep.
+    /// Returns an entry without information about the role until the next sweep.
     pub(super) const fn invalidated(at: Instant) -> Self {
         Self {
             role: None,
