@@ -2,15 +2,14 @@
 //!
 //! ```text
 //! IamRole ----.
-//! AwsAccount -+ watch -> resolve -> desired -.
-//! MfaSession -'  (IO)               (pure)    +-> plan -> apply -> status -> patch
-//! Secret -- session -> credentials -> sweep -> observed   (pure)  (IO)     (pure)    (IO)
-//!           (STS, cached)           (2 calls a page)
+//! AwsAccount -+-> reconcile -> assignments -> actors (rolectl_aws) -> reports -> status, events, metrics
+//! MfaSession -'                                 sweep -> propose -> carry out
+//! Secret ------------> sessions ----------------^ (IO)   (pure)     (IO)
 //! ```
 //!
 //! - [`rolectl_core`]: pure. What a role should be, what it is, and the changes between them.
-//! - [`rolectl_aws`]: AWS. Sessions, accounts, sweeps, applying plans.
-//! - [`reconcile`]: the only home of kube's runtime. One module a kind.
+//! - [`rolectl_aws`]: AWS. Sessions, and an actor for each account that reads and writes it.
+//! - [`reconcile`]: the only home of kube's runtime. A folder or module for each kind.
 //! - [`rolectl_kube`]: objects of the API server, each parsed alone.
 //! - [`reference`]: the pages of `docs/reference`, made from the code. Pure.
 //! - [`args`], [`health`], [`metrics`], [`telemetry`]: the edges of the `rolectl-controller` process.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
-use crate::once::{Goal, Inventory, Proposal};
+use crate::once::{Inventory, Proposal};
 use anstream::{AutoStream, ColorChoice, eprintln};
 use clap::Args;
 use futures::StreamExt as _;
@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 use rolectl_aws::account::{Account, AccountEnvironment, AccountError};
+use rolectl_aws::actor::report::Goal;
 use rolectl_aws::api::Aws;
 use rolectl_aws::error::Class;
 use rolectl_aws::lease_term::LeaseTerm;
@@ -782,7 +783,7 @@ impl Fleet {
         progress.step(&account.name_any());
         match looked {
             Ok(live) => {
-                let mut proposals = self.inventory.propose(goal, &account, &live);
+                let mut proposals = self.inventory.propose(goal, &account, session, &live);
                 proposals.retain(|p| self.meant.takes(&p.role));
                 Seen {
                     account,

@@ -1,32 +1,33 @@
-//! Does once what the controller does for ever: reads the accounts, plans every role in each, carries the plans out.
+//! Does once what the controller does continuously: reads the accounts, proposes the changes of every role in each, makes them.
 //!
-//! What is to be done is decided by the same functions as in the controller; only where objects come from and where the
-//! outcome goes differ.
+//! What is to be done is decided by the controller's own code ([`rolectl_aws::actor::propose`]), and done by it
+//! ([`rolectl_aws::actor::carry_out`]). Only the source of the objects differs.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
-use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, MfaSession, Reason};
-use std::time::Instant;
-
-use rolectl_aws::account::{Account, AccountEnvironment, AccountError, Writer};
-use rolectl_aws::apply::{Applied, apply, verify};
+use rolectl_aws::account::{Account, AccountEnvironment, AccountError};
+use rolectl_aws::actor::carry_out;
+use rolectl_aws::actor::directory::{Admits, Directory};
+use rolectl_aws::actor::propose::{Case, Proposal as Proposed, Proposed as Changes, SessionView};
+use rolectl_aws::actor::report::Goal;
+use rolectl_aws::apply::Applied;
 use rolectl_aws::clock::now;
 use rolectl_aws::error::{AwsFailure, Class};
 use rolectl_aws::session::OpenSession;
 use rolectl_aws::sweep::{quotas, sweep};
-use rolectl_core::names::{full_name, name_in_aws, owner};
+use rolectl_core::names::{RoleKey, full_name, name_in_aws, owner};
 use rolectl_core::policy::cache::DocumentCache;
-use rolectl_core::role::admission::{
-    AccountCase, Admission, Applicant, check_access, deletion_policy, forbids_removal, works_through,
-};
-use rolectl_core::role::ownership::is_ours;
-use rolectl_core::role::{Change, Known, ObservedRole, Plan, Refusal, plan_removal};
-use rolectl_core::selection::targets;
-use rolectl_core::selection::{admits, selector_error};
+use rolectl_core::role::admission::works_through;
+use rolectl_core::role::{ObservedRole, Plan, Refusal};
+use rolectl_core::selection::{admits, may_admit, selector_error, targets};
+use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, MfaSession, Reason};
 
 /// The objects to go by.
 #[derive(Clone, Debug, Default)]
@@ -43,15 +44,6 @@ pub struct Inventory {
     pub cluster: String,
     /// Documents of the roles, each parsed once for all accounts.
     pub documents: Arc<DocumentCache>,
-}
-
-/// What is to become of the roles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goal {
-    /// They are as their specs have them.
-    Ensure,
-    /// Our care for them ends, as when their objects are deleted.
-    Remove,
 }
 
 /// What is to be done about one role in one account.
@@ -72,7 +64,7 @@ pub struct Proposal {
     pub observed: Option<(ObservedRole, Instant)>,
     /// `drift: Report`: the changes are shown and never made.
     pub only_shown: bool,
-    /// Whether what AWS has is ours already.
+    /// The role in AWS is ours already.
     is_ours: bool,
 }
 
@@ -144,141 +136,172 @@ impl Inventory {
     }
 
     /// What is to be done about each role that names the account, in order.
-    pub fn propose(&self, goal: Goal, account: &AwsAccount, live: &Account) -> Vec<Proposal> {
+    pub fn propose(
+        &self,
+        goal: Goal,
+        account: &AwsAccount,
+        session: &Arc<OpenSession>,
+        live: &Account,
+    ) -> Vec<Proposal> {
         let mut roles: Vec<&IamRole> = self.roles.iter().filter(|role| targets(role, account)).collect();
         roles.sort_by_key(|role| full_name(role));
+        let session = SessionView::Open(session.clone());
         roles
             .into_iter()
-            .map(|role| self.propose_one(goal, role, account, live))
+            .map(|role| {
+                let case = Case {
+                    directory: self,
+                    role,
+                    account,
+                    live,
+                    session: &session,
+                    failure: None,
+                };
+                Self::propose_one(goal, &case)
+            })
             .collect()
     }
 
-    fn propose_one(&self, goal: Goal, role: &IamRole, account: &AwsAccount, live: &Account) -> Proposal {
-        let found = live.snapshot.lock().lookup(name_in_aws(role));
-        let known = found.known();
-        let observed = known.clone().flatten();
-        let verdict = if known.is_none() {
-            let message = "made or deleted while the account was read: try again";
-            Err(Refusal::new(Reason::Progressing, message))
-        } else {
-            self.verdict(goal, role, account, live, observed.as_ref().map(|(role, _)| role))
-        };
-        let (verdict, refusal) = match verdict {
-            Ok((plan, refusal)) => (Ok(plan), refusal),
-            Err(refusal) => (Err(refusal), None),
-        };
-        let owner = self.owner(role);
-        Proposal {
+    fn propose_one(goal: Goal, case: &Case<'_>) -> Proposal {
+        let Case { role, account, .. } = *case;
+        let only_shown = role.spec.drift == DriftPolicy::Report;
+        let mut proposal = Proposal {
             role_name: name_in_aws(role).to_owned(),
             account: account.name_any(),
-            only_shown: role.spec.drift == DriftPolicy::Report,
-            is_ours: observed
-                .as_ref()
-                .is_some_and(|(seen, _)| is_ours(seen, &owner, None)),
+            only_shown,
+            is_ours: false,
             role: role.clone(),
-            verdict,
-            refusal,
-            observed,
+            verdict: Ok(Plan::default()),
+            refusal: None,
+            observed: None,
+        };
+        if let Err(refusal) = check_role(role) {
+            proposal.verdict = Err(refusal);
+            return proposal;
         }
+        match case.propose(goal).0 {
+            Proposed::Gone => {}
+            Proposed::InSync { observed, kept } => {
+                proposal.observed = observed.map(|role| (role, now()));
+                proposal.verdict = Ok(Plan {
+                    kept,
+                    ..Plan::default()
+                });
+            }
+            Proposed::Waits(message) => {
+                proposal.verdict = Err(Refusal::new(Reason::Progressing, message));
+            }
+            Proposed::Unread => {
+                let message = "made or deleted while the account was read: try again";
+                proposal.verdict = Err(Refusal::new(Reason::Progressing, message));
+            }
+            Proposed::Refused(refused) => proposal.verdict = Err(refused.refusal),
+            Proposed::Differs(changes) | Proposed::Change(changes) => {
+                let Changes {
+                    name: _,
+                    plan,
+                    observed,
+                    seen,
+                    is_ours,
+                    refusal,
+                } = *changes;
+                proposal.verdict = Ok(plan);
+                proposal.observed = observed.map(|role| (role, seen));
+                proposal.is_ours = is_ours;
+                proposal.refusal = refusal;
+            }
+        }
+        proposal
+    }
+}
+
+/// A role that the controller would leave exactly as it is, wherever it is.
+fn check_role(role: &IamRole) -> Result<(), Refusal> {
+    if role.spec.suspend {
+        return Err(Refusal::new(Reason::Suspended, "the role is suspended"));
+    }
+    selector_error(role).map_or(Ok(()), |problem| {
+        let message = format!("spec.accounts.selector: {problem}");
+        Err(Refusal::new(Reason::InvalidSpec, message))
+    })
+}
+
+/// Files do not change while a command runs, and nobody can delete an object of a file.
+impl Directory for Inventory {
+    fn role(&self, key: &RoleKey) -> Option<Arc<IamRole>> {
+        let found = self.roles.iter().find(|role| RoleKey::of(role) == *key);
+        found.cloned().map(Arc::new)
     }
 
-    fn owner(&self, role: &IamRole) -> String {
-        owner(
-            &self.cluster,
-            &role.namespace().unwrap_or_default(),
-            &role.name_any(),
-        )
+    fn account(&self, name: &str) -> Option<Arc<AwsAccount>> {
+        let found = self.accounts.iter().find(|account| account.name_any() == name);
+        found.cloned().map(Arc::new)
     }
 
-    /// A role that wants to be in an account. Nothing is known of it beside what AWS shows: anybody can write a status into a file.
-    fn applicant<'a>(&self, role: &'a IamRole, account: &AwsAccount) -> Applicant<'a> {
-        let namespace = role.namespace().unwrap_or_default();
+    fn session(&self, name: &str) -> Option<Arc<MfaSession>> {
+        let found = self.sessions.iter().find(|session| session.name_any() == name);
+        found.cloned().map(Arc::new)
+    }
+
+    fn namesakes(&self, role_name: &str) -> Vec<Arc<IamRole>> {
+        let is_namesake = |role: &&IamRole| name_in_aws(role).eq_ignore_ascii_case(role_name);
+        self.roles
+            .iter()
+            .filter(is_namesake)
+            .cloned()
+            .map(Arc::new)
+            .collect()
+    }
+
+    fn is_wanted(&self, role_name: &str) -> bool {
+        self.roles
+            .iter()
+            .any(|role| name_in_aws(role).eq_ignore_ascii_case(role_name))
+    }
+
+    fn owner_of(&self, role: &IamRole) -> String {
+        let namespace = role.metadata.namespace.as_deref().unwrap_or_default();
+        owner(&self.cluster, namespace, &role.name_any())
+    }
+
+    fn admits(&self, account: &AwsAccount, namespace: &str) -> Admits {
         let mut namespaces = self.namespaces.iter();
-        let labels = namespaces.find(|other| other.name_any() == namespace);
-        Applicant {
-            role,
-            owner: self.owner(role),
-            is_admitted: admits(account, &namespace, labels.map(Namespace::labels)),
-            role_id: None,
+        let found = namespaces.find(|other| other.metadata.name.as_deref() == Some(namespace));
+        if may_admit(account, namespace) && admits(account, namespace, found.map(Namespace::labels)) {
+            Admits::Yes
+        } else {
+            Admits::No
         }
     }
 
-    /// The plan, and with it the refusal of the spec where the plan only enforces a guardrail.
-    fn verdict(
-        &self,
-        goal: Goal,
-        role: &IamRole,
-        account: &AwsAccount,
-        live: &Account,
-        observed: Option<&ObservedRole>,
-    ) -> Result<(Plan, Option<Refusal>), Refusal> {
-        let refuse = |reason, message: String| Err(Refusal::new(reason, message));
-        let owner = self.owner(role);
-        if role.spec.suspend {
-            return refuse(Reason::Suspended, "the role is suspended".to_owned());
-        }
-        if let Some(problem) = selector_error(role) {
-            return refuse(Reason::InvalidSpec, format!("spec.accounts.selector: {problem}"));
-        }
-        let through = works_through(
+    fn works_through(&self, account: &AwsAccount) -> BTreeSet<String> {
+        works_through(
             account,
             &self.accounts,
             self.sessions.iter().map(|session| &session.spec),
-        );
-        let case = AccountCase {
-            object: account,
-            session: self.session_of(account).map(|session| &session.spec),
-            works_through: &through,
-            quotas: live.quotas(),
-            documents: &self.documents,
-        };
-        let applicant = self.applicant(role, account);
-        if goal == Goal::Remove {
-            if account.spec.suspend {
-                return refuse(Reason::Suspended, "the account is suspended".to_owned());
-            }
-            let profile = role.spec.instance_profile.as_ref();
-            let profile = profile.map(|p| p.name.clone().unwrap_or_else(|| name_in_aws(role).to_owned()));
-            let profiles: Vec<String> = profile.filter(|_| observed.is_none()).into_iter().collect();
-            let known = Known {
-                instance_profiles: &profiles,
-                ..case.known(&applicant)
-            };
-            let policy = deletion_policy(role, account, observed)?;
-            let plan = plan_removal(observed, &owner, &known, policy);
-            if plan.changes.contains(&Change::DeleteRole)
-                && let Some(message) = forbids_removal(&through, name_in_aws(role))
-            {
-                return refuse(Reason::GuardrailViolated, message);
-            }
-            return Ok((plan, None));
-        }
-        check_access(account, &applicant)?;
-        let desired = match case.desired(&applicant) {
-            Ok(desired) => desired,
-            Err(refusal) => {
-                return match case.enforce(&applicant, &refusal, observed) {
-                    Some(plan) => Ok((plan, Some(refusal))),
-                    None => Err(refusal),
-                };
-            }
-        };
-        let is_namesake = |other: &&IamRole| {
-            full_name(other) != full_name(role)
-                && name_in_aws(other).eq_ignore_ascii_case(name_in_aws(role))
-                && targets(other, account)
-        };
-        let namesakes = self.roles.iter().filter(is_namesake);
-        let rivals: Vec<Applicant<'_>> = namesakes.map(|other| self.applicant(other, account)).collect();
-        match case.admit(&applicant, &desired, &rivals, observed) {
-            Admission::Admitted(plan) => Ok((plan, None)),
-            Admission::Yields(refusal) | Admission::Refused(refusal) => Err(refusal),
-        }
+        )
+    }
+
+    fn documents(&self) -> &DocumentCache {
+        &self.documents
+    }
+
+    fn confirm_admission<'a>(
+        &'a self,
+        account: &'a AwsAccount,
+        namespace: &'a str,
+    ) -> BoxFuture<'a, Result<bool, String>> {
+        let is_admitted = self.admits(account, namespace) == Admits::Yes;
+        std::future::ready(Ok(is_admitted)).boxed()
+    }
+
+    fn protect<'a>(&'a self, _role: &'a IamRole) -> BoxFuture<'a, Result<(), String>> {
+        std::future::ready(Ok(())).boxed()
     }
 }
 
 /// Makes the changes of one proposal.
-pub async fn carry_out(
+pub async fn make(
     live: &Arc<Account>,
     session: &OpenSession,
     proposal: &Proposal,
@@ -295,18 +318,18 @@ pub async fn carry_out(
             message: full.to_string(),
             class: Class::Quota,
         })?;
-    let (namespace, name) = (
-        proposal.role.namespace().unwrap_or_default(),
-        proposal.role.name_any(),
-    );
-    let iam = live
-        .iam(session, Timestamp::now(), Some((&namespace, &name)))
-        .await?;
+    let changes = Changes {
+        name: observed.map_or(&proposal.role_name, |role| &role.name).clone(),
+        plan: plan.clone(),
+        observed: observed.cloned(),
+        seen: proposal.observed.as_ref().map_or_else(now, |(_, seen)| *seen),
+        is_ours: proposal.is_ours,
+        refusal: None,
+    };
+    let key = RoleKey::of(&proposal.role);
     // The files that this run was given do not change while it runs.
-    let writer = Writer::new(live, &|| Ok(()));
-    if let Some((role, seen)) = &proposal.observed
-        && !verify(&writer, &*iam, role, *seen).await?
-    {
+    let applied = carry_out::carry_out(live, session, &key, changes, &|| Ok(())).await?;
+    if applied.done.is_empty() && applied.failed.is_none() {
         return Err(AccountError::Aws(AwsFailure {
             operation: "GetRole",
             code: None,
@@ -314,10 +337,5 @@ pub async fn carry_out(
             class: Class::Conflict,
         }));
     }
-    let observed = proposal.observed.as_ref().map(|(role, _)| role.clone());
-    let name = observed
-        .as_ref()
-        .map_or(&proposal.role_name, |role| &role.name)
-        .clone();
-    Ok(apply(&writer, &*iam, &name, plan.clone(), observed).await)
+    Ok(applied)
 }

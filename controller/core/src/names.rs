@@ -1,8 +1,45 @@
 //! The names of an `IamRole` in AWS and in Kubernetes, and the value of its owner tag.
 
+use std::fmt;
+use std::sync::Arc;
+
 use sha2::{Digest as _, Sha256};
 
 use rolectl_crds::{IamRole, IamRoleSpec};
+
+/// Namespace and name of an `IamRole`. A clone is cheap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoleKey {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+}
+
+impl RoleKey {
+    /// The key of the object with this namespace and name.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// The key of an object.
+    pub fn of(role: &IamRole) -> Self {
+        let metadata = &role.metadata;
+        Self::new(
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default(),
+        )
+    }
+}
+
+impl fmt::Display for RoleKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
 
 /// Returns the name of the role in AWS: `spec.roleName`, or else the name of the object.
 pub fn role_name<'a>(spec: &'a IamRoleSpec, object_name: &'a str) -> &'a str {

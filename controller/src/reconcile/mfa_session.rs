@@ -19,7 +19,8 @@ use parking_lot::Mutex;
 use rolectl_crds::{MfaSession, MfaSessionStatus, Phase, Reason, SESSION_SECRET_TYPE};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::context::{Context, Others};
+use super::api_writes::Others;
+use super::context::Context;
 use super::resume::resume;
 use super::{Error, Shared, error_chain, events};
 use rolectl_aws::api::Sts;
@@ -386,7 +387,10 @@ fn take_up(name: &str, standing: &Standing, context: &Context) -> bool {
         Some(open) => context.stores.accounts.state().iter().any(|account| {
             account.spec.session_ref == name
                 && context.serves(account)
-                && context.progress(&account.name_any(), |p| p.session) != Some(open.number)
+                && context
+                    .actors
+                    .get(&account.name_any())
+                    .is_none_or(|actor| actor.report().session != Some(open.number))
         }),
         None => context.sessions.lock(name, standing.message.clone()),
     }

@@ -1,20 +1,32 @@
-//! The only home of kube's runtime: one module a kind, each a list of named steps.
+//! The only home of kube's runtime: watches, and a controller for each kind.
 //!
-//! `MfaSession` opens and closes sessions, `AwsAccount` sweeps, `IamRole` plans and applies. They wake one
-//! another through [`Context`]'s queues: a session wakes its accounts, an account wakes those of its roles
-//! that are not as they were left. A role in sync costs nothing, not even a queue entry.
+//! ```text
+//! Secret ------> mfa_session -> sessions (rolectl_aws)
+//! MfaSession --'      | wakes
+//! AwsAccount --> account ----> actors (rolectl_aws): one for each account
+//! IamRole -----> role: assign ---^   | reports
+//!                role: status <------'
+//! ```
+//!
+//! The caches are filled by [`store`], and the actors read them through [`directory`].
 
-mod aws_account;
+mod account;
+mod actors;
+mod api_writes;
 mod context;
+mod directory;
 mod events;
-mod iam_role;
+mod gauges;
 mod mfa_session;
 mod namespaces;
+mod pauses;
 mod resume;
+mod role;
 mod role_names;
 mod shards;
 mod store;
 mod unreadable;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -191,7 +203,7 @@ pub async fn run(
     let mourner = context.clone();
     tokio::spawn(async move {
         while let Some((name, key, uid, leftover)) = roles_gone.recv().await {
-            iam_role::gone(&mourner, &name, &key, uid.as_deref(), leftover);
+            role::gone(&mourner, &name, &key, uid.as_deref(), leftover);
         }
     });
 
@@ -213,7 +225,7 @@ pub async fn run(
     let changed = predicates::generation
         .combine(predicates::finalizers)
         .combine(predicates::annotations)
-        .combine(iam_role::removals);
+        .combine(role::removals);
     let account_changed = predicates::generation
         .combine(predicates::finalizers)
         .combine(predicates::annotations)
@@ -239,7 +251,7 @@ pub async fn run(
     .reconcile_on(queue(account_wakes))
     .graceful_shutdown_on(shutdown.clone().cancelled_owned())
     .run(
-        |account: Arc<AwsAccount>, context| measured(account, context, aws_account::reconcile),
+        |account: Arc<AwsAccount>, context| measured(account, context, account::reconcile),
         |object, error, context| retry(&*object, error, &context),
         context.clone(),
     );
@@ -249,7 +261,7 @@ pub async fn run(
             .reconcile_on(queue(role_wakes))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(
-                |role: Arc<IamRole>, context| measured(role, context, iam_role::reconcile),
+                |role: Arc<IamRole>, context| measured(role, context, role::reconcile),
                 |object, error, context| retry(&*object, error, &context),
                 context.clone(),
             );
@@ -280,7 +292,7 @@ fn watch_roles(
     };
     store::watched(
         api,
-        iam_role::shrink,
+        role::shrink,
         readiness,
         move |event: &Event<IamRole>, cache, unreadable| {
             // A new list tells nothing of how an object went: only the event of a deletion carries its last state.
@@ -289,7 +301,7 @@ fn watch_roles(
                 _ => None,
             };
             let uid = deleted.and_then(kube::ResourceExt::uid);
-            let leftover = deleted.filter(|role| iam_role::went_without_finalizer(role));
+            let leftover = deleted.filter(|role| role::went_without_finalizer(role));
             for (name, key) in names.follow(event, cache) {
                 let namespace = key.namespace.as_deref().unwrap_or_default();
                 // In no cache, but not deleted.
@@ -370,6 +382,7 @@ async fn until_the_end(
             futures::future::join_all(others).await;
         }
     }
+    context.actors.ended().await;
     // Nothing is under way any more: others may go on at once.
     drained.cancel();
     let _ = coordination.await;
@@ -420,7 +433,7 @@ where
 {
     context.waiting.leave(&ObjectRef::from_obj(&*object));
     let began = tokio::time::Instant::now();
-    let kind = context::static_kind(&K::kind(&()));
+    let kind = waiting::static_kind(&K::kind(&()));
     let meta = object.meta();
     let name = meta.name.as_deref().unwrap_or_default();
     let span = spans::reconcile(kind, meta.namespace.as_deref(), name);
@@ -447,8 +460,8 @@ fn queue<T: Send + 'static>(
 }
 
 fn retry<K: kube::Resource<DynamicType = ()>>(object: &K, error: &Error, context: &Context) -> Action {
-    let wait = context::backoff(context.api_failed(object), API_RETRY);
-    let (kind, name) = (context::static_kind(&K::kind(&())), object.meta().name.as_deref());
+    let wait = pauses::backoff(context.api_failed(object), API_RETRY);
+    let (kind, name) = (waiting::static_kind(&K::kind(&())), object.meta().name.as_deref());
     tracing::warn!(kind, name, error = %error_chain(error), ?wait, "reconcile failed, trying again");
     Action::requeue(wait)
 }

@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
-use super::context::static_kind;
 use super::error_chain;
+use super::waiting::static_kind;
 use crate::health::Readiness;
 use rolectl_kube::objects::{self, Lines, Listing, Read, Unreadable};
 

@@ -14,7 +14,9 @@ use rolectl_crds::Reason;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::context::{Context, apply_status, backoff};
+use super::api_writes::apply_status;
+use super::context::Context;
+use super::pauses::backoff;
 use super::store::UnreadableObjects;
 use super::{Shared, error_chain, events, mfa_session};
 use rolectl_core::conditions::{Truth, Verdict, conditions};

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::once::{Goal, Proposal, carry_out};
+use crate::once::{Proposal, make};
 use anstream::{print, println};
 use clap::Args;
 use futures::StreamExt as _;
 use rolectl_aws::account::Account;
+use rolectl_aws::actor::report::Goal;
 use rolectl_aws::session::OpenSession;
 use rolectl_core::names::full_name;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +75,7 @@ struct Settings {
 
 impl Apply {
     pub async fn run(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
-        Box::pin(self.all.run(flags, Goal::Ensure)).await
+        Box::pin(self.all.run(flags, Goal::Keep)).await
     }
 }
 
@@ -115,7 +116,7 @@ impl Settings {
             return Ok(ExitCode::from(u8::from(fails)));
         }
         let question = match goal {
-            Goal::Ensure => "Make these changes?",
+            Goal::Keep => "Make these changes?",
             Goal::Remove => "Remove these roles?",
         };
         if !self.yes && !agreed(question)? {
@@ -204,7 +205,7 @@ fn jobs(fleet: &Fleet, seen: Vec<Seen>) -> Vec<Job> {
 
 async fn work(job: Job, paint: Paint) -> bool {
     let name = format!("{}: role {}", job.account, full_name(&job.proposal.role));
-    let (failure, made) = match carry_out(&job.live, &job.session, &job.proposal).await {
+    let (failure, made) = match make(&job.live, &job.session, &job.proposal).await {
         Err(error) => (Some(error.to_string()), 0),
         Ok(applied) => {
             let failed = applied

@@ -1,9 +1,9 @@
 //! `rolectl get` and `rolectl describe`
 
-use crate::once::Goal;
 use anstream::{eprintln, println};
 use clap::{Args, ValueEnum};
 use kube::{Api, Client, ResourceExt};
+use rolectl_aws::actor::report::Goal;
 use rolectl_crds::{AccountStatus, AwsAccount, IamRole, Reason};
 use serde::Serialize;
 
@@ -313,7 +313,7 @@ impl Describe {
             let fleet = FleetFlags::of_role(&role, self.cluster_name, self.code)
                 .fleet(flags, Purpose::Show)
                 .await?;
-            let seen = fleet.look(Goal::Ensure).await;
+            let seen = fleet.look(Goal::Keep).await;
             fleet.tell_left_out();
             let overview = Overview::of(&seen);
             println!(

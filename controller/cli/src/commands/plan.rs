@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use crate::once::Goal;
 use anstream::{print, println};
 use clap::Args;
+use rolectl_aws::actor::report::Goal;
 
 use crate::cluster;
 use crate::failure::Failure;
@@ -48,7 +48,7 @@ impl Plan {
 
     async fn look(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
         let fleet = self.fleet.fleet(flags, Purpose::Show).await?;
-        let seen = fleet.look(Goal::Ensure).await;
+        let seen = fleet.look(Goal::Keep).await;
         fleet.tell_left_out();
         let overview = Overview::of(&seen);
         match self.output {

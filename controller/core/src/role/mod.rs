@@ -6,6 +6,7 @@
 //! admission -> change, desired, guardrails, observed, ownership, plan, refusal
 //! plan -> change, desired, instance_profiles, kept, managed_policy, observed, order, ownership, profile_tag, quotas, refusal, removal, tags
 //! instance_profiles -> change, desired, observed, profile_tag
+//! narrowing -> access, change, observed
 //! order -> access, change, managed_policy, observed
 //! quotas -> desired, kept, observed, refusal, tags
 //! removal -> access, change, managed_policy, observed
@@ -21,6 +22,7 @@
 //! spec_error -> tags
 //! managed_policy
 //! observed
+//! permit
 //! refusal
 //! tags
 //! ```
@@ -34,9 +36,11 @@ pub mod import;
 pub mod instance_profiles;
 pub mod kept;
 pub mod managed_policy;
+pub mod narrowing;
 pub mod observed;
 pub mod order;
 pub mod ownership;
+pub mod permit;
 pub mod plan;
 pub mod profile_tag;
 pub mod quotas;

@@ -1,0 +1,278 @@
+//! How a call is made: in its turn, as long as this process may call there, and while what it is based on is true.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::{Account, AccountError};
+use crate::api::Answer;
+use crate::bucket::{Bucket, Priority};
+use crate::error::{AwsFailure, Class};
+use crate::lease_term::ANSWER_TIMEOUT;
+use crate::spans;
+
+/// Asked before every call that changes something: `Err` says why the change may not be made any more.
+pub type Permit<'a> = &'a (dyn Fn() -> Result<(), String> + Send + Sync);
+
+/// How often a call that waits for its turn asks whether it still may be made. A change that was forbidden, or that a newer spec
+/// replaces, leaves the queue within this time, and with it ends the pass over all accounts of the role. It is asked once more right
+/// before the call.
+const PERMIT_CHECK: Duration = Duration::from_millis(250);
+
+/// An account, for changes that need a [`Permit`].
+#[derive(Clone, Copy)]
+pub struct Writer<'a> {
+    account: &'a Account,
+    permit: Permit<'a>,
+    priority: Priority,
+}
+
+impl<'a> Writer<'a> {
+    /// Changes in `account` while `permit` allows them.
+    pub const fn new(account: &'a Account, permit: Permit<'a>, priority: Priority) -> Self {
+        Self {
+            account,
+            permit,
+            priority,
+        }
+    }
+
+    /// Why no new call may begin.
+    pub fn must_stop(&self) -> Option<AccountError> {
+        self.account.scope(Some(self.permit)).must_stop()
+    }
+
+    /// Makes one IAM call in its turn, if it is still permitted then.
+    pub fn call<'c, T>(
+        &'c self,
+        operation: &'static str,
+        call: impl Future<Output = Answer<T>> + Send + 'c,
+    ) -> BoxFuture<'c, Answer<T>>
+    where
+        T: Send + 'c,
+    {
+        self.account
+            .call_with(Some(self.permit), self.priority, operation, call)
+    }
+}
+
+impl std::ops::Deref for Writer<'_> {
+    type Target = Account;
+
+    fn deref(&self) -> &Account {
+        self.account
+    }
+}
+
+impl Account {
+    /// How this account's own calls are made.
+    fn scope<'a>(&'a self, permit: Option<Permit<'a>>) -> CallScope<'a> {
+        CallScope {
+            account: self,
+            permit,
+            bucket: &self.bucket,
+            ended: self.session_ended.lock().clone(),
+        }
+    }
+
+    /// Makes one IAM call in its turn. Boxed: the futures of the SDK are large, and thousands of them may wait.
+    pub fn call<'a, T>(
+        &'a self,
+        operation: &'static str,
+        call: impl Future<Output = Answer<T>> + Send + 'a,
+    ) -> BoxFuture<'a, Answer<T>>
+    where
+        T: Send + 'a,
+    {
+        self.call_at(Priority::Change, operation, call)
+    }
+
+    /// The same, and a sweep's call gives way to others.
+    pub fn call_at<'a, T>(
+        &'a self,
+        priority: Priority,
+        operation: &'static str,
+        call: impl Future<Output = Answer<T>> + Send + 'a,
+    ) -> BoxFuture<'a, Answer<T>>
+    where
+        T: Send + 'a,
+    {
+        self.call_with(None, priority, operation, call)
+    }
+
+    fn call_with<'a, T>(
+        &'a self,
+        permit: Option<Permit<'a>>,
+        priority: Priority,
+        operation: &'static str,
+        call: impl Future<Output = Answer<T>> + Send + 'a,
+    ) -> BoxFuture<'a, Answer<T>>
+    where
+        T: Send + 'a,
+    {
+        let call = Box::pin(call);
+        Box::pin(async move {
+            match self.scope(permit).call(priority, operation, call).await {
+                Ok(value) => Ok(value),
+                Err(AccountError::Aws(failure)) => Err(failure),
+                Err(other) => Err(AwsFailure::not_made(operation, &other)),
+            }
+        })
+    }
+}
+
+/// How a call is made: in whose turn, and as long as what lasts.
+pub(super) struct CallScope<'a> {
+    pub(super) account: &'a Account,
+    pub(super) permit: Option<Permit<'a>>,
+    pub(super) bucket: &'a Bucket,
+    pub(super) ended: CancellationToken,
+}
+
+impl CallScope<'_> {
+    fn must_stop(&self) -> Option<AccountError> {
+        let process = &self.account.environment;
+        if process.shutdown.is_cancelled() {
+            Some(AccountError::Shutdown)
+        } else if !self.account.is_held() {
+            Some(AccountError::NotHeld)
+        } else if self.ended.is_cancelled() {
+            Some(AccountError::SessionEnded)
+        } else {
+            self.permit?().err().map(AccountError::Withdrawn)
+        }
+    }
+
+    /// Returns once the permit is withdrawn.
+    async fn withdrawn(&self) -> String {
+        let Some(permit) = self.permit else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(PERMIT_CHECK).await;
+            if let Err(why) = permit() {
+                return why;
+            }
+        }
+    }
+
+    /// Waits for a turn, calls, and lets the bucket learn from the answer. A shutdown, a lock or a withdrawn permit ends the
+    /// wait, never the call.
+    pub(super) async fn call<T>(
+        &self,
+        priority: Priority,
+        operation: &'static str,
+        call: impl Future<Output = Answer<T>>,
+    ) -> Result<T, AccountError> {
+        let environment = &self.account.environment;
+        let turn = async {
+            self.bucket.turn(priority).await;
+            // Never closed. In turn, so that no account is kept waiting by another's many roles for ever.
+            environment.in_flight.acquire().await
+        };
+        let _place = tokio::select! {
+            biased;
+            () = environment.shutdown.cancelled() => return Err(AccountError::Shutdown),
+            () = self.ended.cancelled() => return Err(AccountError::SessionEnded),
+            why = self.withdrawn() => return Err(AccountError::Withdrawn(why)),
+            place = turn => place,
+        };
+        let began = Instant::now();
+        // After the wait, which may have been long.
+        if let Some(stop) = self.must_stop() {
+            return Err(stop);
+        }
+        tracing::debug!(operation, "calling AWS");
+        let span = spans::aws_call(operation, &self.account.name, &self.account.spec.account_id);
+        let call = call.instrument(span.clone());
+        let result = match priority {
+            // Whatever a sweep reads, and however late, changes nothing.
+            Priority::Sweep => Ok(call.await),
+            Priority::Narrowing | Priority::Change => tokio::time::timeout(ANSWER_TIMEOUT, call).await,
+        };
+        let result = match result {
+            Ok(Ok(value)) => {
+                self.bucket.succeeded();
+                Ok(value)
+            }
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(AwsFailure {
+                operation,
+                code: None,
+                message: format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()),
+                class: Class::Transient,
+            }),
+        };
+        let outcome = result
+            .as_ref()
+            .map_or_else(|failure| failure.class.as_str(), |_| "ok");
+        if result.is_err() {
+            spans::failed(&span, Some(outcome));
+        }
+        environment.observer.called(
+            &self.account.name,
+            operation,
+            outcome,
+            began.elapsed().as_secs_f64(),
+        );
+        if matches!(&result, Err(failure) if failure.class == Class::Throttled) {
+            self.bucket.throttled(began);
+        }
+        result.map_err(AccountError::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use rolectl_crds::Reason;
+
+    use super::super::fixtures::account;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_is_forbidden_while_it_waits_for_its_turn_is_never_made() {
+        // The second call has its turn after 1000 s.
+        let account = account(1, 1);
+        account.bucket.turn(Priority::Change).await;
+        for _ in 0..1000 {
+            account.bucket.waste();
+        }
+        let (allowed, made) = (AtomicBool::new(true), AtomicBool::new(false));
+        let permit = || {
+            if allowed.load(Ordering::Relaxed) {
+                Ok(())
+            } else {
+                Err("AwsAccount dev is suspended".to_owned())
+            }
+        };
+        let writer = Writer::new(&account, &permit, Priority::Change);
+        assert_eq!(writer.must_stop(), None);
+        let call = async {
+            made.store(true, Ordering::Relaxed);
+            Ok(())
+        };
+        let (result, ()) = tokio::join!(writer.call("GetRole", call), async {
+            allowed.store(false, Ordering::Relaxed);
+        });
+        let failure = result.unwrap_err();
+        assert_eq!(
+            (failure.class, failure.reason(), failure.to_string().as_str()),
+            (
+                Class::NotMade,
+                Reason::Progressing,
+                "GetRole: not called, because AwsAccount dev is suspended"
+            )
+        );
+        assert!(!made.load(Ordering::Relaxed));
+        assert_eq!(
+            writer.must_stop(),
+            Some(AccountError::Withdrawn("AwsAccount dev is suspended".to_owned()))
+        );
+    }
+}

@@ -1,0 +1,201 @@
+//! One target account: assumed on a session, called at its own rate, and known by its snapshot.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use rolectl_core::snapshot::Snapshot;
+use rolectl_crds::{AwsAccountSpec, PartitionError, Reason};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Aws, CallObserver};
+use crate::bucket::Bucket;
+use crate::error::AwsFailure;
+use crate::lease_term::LeaseTerm;
+
+mod call;
+mod credentials;
+mod quotas;
+
+pub use call::{Permit, Writer};
+#[cfg(test)]
+pub(crate) use credentials::SessionBound;
+use credentials::Slot;
+pub use credentials::session_name;
+use quotas::KnownQuotas;
+pub use quotas::Reservation;
+
+/// One target account.
+#[derive(Debug)]
+pub struct Account {
+    /// Name of the `AwsAccount`.
+    pub name: String,
+    /// Its spec when this was made. Another spec is another [`Account`].
+    pub spec: AwsAccountSpec,
+    /// Its roles.
+    pub snapshot: Mutex<Snapshot>,
+    /// Its quotas, once AWS has told them.
+    quotas: Mutex<Option<KnownQuotas>>,
+    bucket: Bucket,
+    /// By role session name. A lock of its own each, so that a hundred waiting roles cost one `AssumeRole`.
+    assumed: Mutex<HashMap<String, Arc<Slot>>>,
+    environment: AccountEnvironment,
+    /// Number of the lease term in which this was made. What was seen in another term may be out of date.
+    term: Option<u64>,
+    /// Of the session that the account works on.
+    session_ended: Mutex<CancellationToken>,
+    /// The strictest `maxRoles` of all objects that describe the account.
+    role_limit: Mutex<Option<u32>>,
+    /// Another controller looks after the account from now on.
+    retired: AtomicBool,
+}
+
+/// What an account has from the process that it lives in.
+#[derive(Clone, Debug)]
+pub struct AccountEnvironment {
+    /// Makes clients.
+    pub aws: Arc<dyn Aws>,
+    /// Cancelled when the process goes down.
+    pub shutdown: CancellationToken,
+    /// Whether this process may call here.
+    pub lease_term: LeaseTerm,
+    /// As many calls as may be under way at a time, in all accounts together.
+    pub in_flight: Arc<Semaphore>,
+    /// Counts the calls.
+    pub observer: Arc<dyn CallObserver>,
+    /// Namespace of the controller, which role session names begin with.
+    pub namespace: String,
+    /// What the owner tags of this cluster begin with.
+    pub owner_prefix: String,
+}
+
+/// Why an account cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccountError {
+    /// A call failed.
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+    /// The credentials lead to another account.
+    #[error(
+        "the credentials are for account {actual}, spec.accountId is {expected}: correct accountId or assumeRole. Nothing was written"
+    )]
+    Mismatch {
+        /// What AWS says.
+        actual: String,
+        /// What the object says.
+        expected: String,
+    },
+    /// Nothing in the account can be called: its partition or region is unknown, or not the session's.
+    #[error("{0}. No request was made")]
+    Place(String),
+    /// AWS does not take the session any more.
+    #[error("AWS does not accept the session any more ({0}): run `rolectl unlock`")]
+    SessionRefused(AwsFailure),
+    /// The process is going down.
+    #[error("interrupted by shutdown; goes on at the next start")]
+    Shutdown,
+    /// Another process looks after the account now, or may by now.
+    #[error("another replica looks after the account now")]
+    NotHeld,
+    /// The session was locked or replaced, or is over.
+    #[error("the session was locked, was replaced or has ended; work continues on the next session")]
+    SessionEnded,
+    /// What the call was based on has changed since. The call was not made.
+    #[error("not called, because {0}")]
+    Withdrawn(String),
+}
+
+impl From<PartitionError> for AccountError {
+    fn from(error: PartitionError) -> Self {
+        Self::Place(error.to_string())
+    }
+}
+
+impl AccountError {
+    /// The reason that a status gives for it.
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Aws(failure) => failure.reason(),
+            Self::Mismatch { .. } | Self::Place(_) => Reason::AccountMismatch,
+            Self::SessionRefused(_) => Reason::SessionLocked,
+            Self::Shutdown | Self::NotHeld | Self::SessionEnded | Self::Withdrawn(_) => Reason::Progressing,
+        }
+    }
+}
+
+impl Account {
+    /// An account that was not called yet.
+    pub fn new(name: &str, spec: AwsAccountSpec, environment: AccountEnvironment) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.to_owned(),
+            bucket: Bucket::new(spec.requests_per_second, spec.burst),
+            snapshot: Mutex::new(Snapshot::new(&environment.owner_prefix)),
+            quotas: Mutex::default(),
+            assumed: Mutex::default(),
+            term: environment.lease_term.term(),
+            spec,
+            environment,
+            session_ended: Mutex::default(),
+            role_limit: Mutex::default(),
+            retired: AtomicBool::new(false),
+        })
+    }
+
+    /// It is not ours any more: no new call begins.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Sets the most roles that any object which describes the account lets rolectl manage there.
+    pub fn limit_roles(&self, most: Option<u32>) {
+        *self.role_limit.lock() = most;
+    }
+
+    /// The limit that [`Self::limit_roles`] has set.
+    pub fn role_limit(&self) -> Option<u32> {
+        *self.role_limit.lock()
+    }
+
+    /// Whether it is ours to call, without a break since this was made.
+    pub fn is_held(&self) -> bool {
+        let retired = self.retired.load(Ordering::Relaxed);
+        !retired && self.term.is_some() && self.environment.lease_term.term() == self.term
+    }
+
+    /// What the owner tags of this cluster begin with.
+    pub fn owner_prefix(&self) -> &str {
+        &self.environment.owner_prefix
+    }
+
+    /// Calls per second at present, and how many could be made at once.
+    pub fn bucket_level(&self) -> (f64, f64) {
+        self.bucket.level()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixtures {
+    use aws_config::SdkConfig;
+
+    use super::*;
+    use crate::sdk::SdkAws;
+
+    pub fn account(requests_per_second: u32, burst: u32) -> Arc<Account> {
+        let spec = serde_json::json!({"accountId": "222222222222", "requestsPerSecond": requests_per_second, "burst": burst});
+        Account::new("dev", serde_json::from_value(spec).unwrap(), environment())
+    }
+
+    pub fn environment() -> AccountEnvironment {
+        AccountEnvironment {
+            aws: SdkAws::new(SdkConfig::builder().build()),
+            shutdown: CancellationToken::new(),
+            lease_term: LeaseTerm::forever(),
+            in_flight: Arc::new(Semaphore::new(10)),
+            observer: Arc::new(()),
+            namespace: "rolectl-system".to_owned(),
+            owner_prefix: "c/".to_owned(),
+        }
+    }
+}

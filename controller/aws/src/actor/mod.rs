@@ -1,0 +1,588 @@
+//! One actor for each account. It is the only one that reads or writes that account, and it knows nothing of Kubernetes.
+//!
+//! ```text
+//! Inbox (roles to look after, sweeps) -> Actor -> Visit: propose (pure) -> apply
+//! Directory (the objects as they are) ---^  |
+//!                                           '-> Reporter: RoleReport, AccountReport
+//! ```
+//!
+//! An actor is a task with a mailbox ([`inbox`]). It owns the credentials, the rate and the snapshot of its account
+//! ([`crate::account`]), the state of the account ([`account_state`]) and the state of each role in it ([`role_state`]). A visit
+//! ([`visit`]) looks at one role: [`propose`] decides what is to be done, and the plan is carried out. A slow account delays nobody
+//! but itself.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, OptionFuture};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
+use parking_lot::{Mutex, RwLock};
+use rolectl_core::names::{RoleKey, name_in_aws};
+use rolectl_crds::{AwsAccount, Reason};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::account::{Account, AccountEnvironment};
+use crate::session::Sessions;
+
+pub mod account_state;
+pub mod carry_out;
+pub mod directory;
+pub mod inbox;
+pub mod pause;
+pub mod propose;
+pub mod report;
+pub mod role_state;
+mod sweeping;
+mod visit;
+
+use account_state::{AccountState, Sweeps};
+use directory::{Directory, Reporter};
+use inbox::Inbox;
+use propose::SessionView;
+use report::{AccountReport, Assignment, RoleReport, SweepReport};
+use role_state::{RoleState, Slot};
+use sweeping::{Swept, sweep_once};
+use visit::{Visit, Visited, is_out_of_patience};
+
+/// How many roles of an account are worked on at a time. Each takes some ten kilobytes meanwhile.
+const VISITS_AT_ONCE: usize = 32;
+/// A sweep that is due within this time is waited for: no other is asked for.
+const SOON: Duration = Duration::from_secs(10);
+/// How often a session that was not looked at yet is asked for.
+const PENDING: Duration = Duration::from_secs(2);
+
+/// What all actors of a process share.
+#[derive(Clone)]
+pub struct ActorContext {
+    /// The objects.
+    pub directory: Arc<dyn Directory>,
+    /// Who is reported to.
+    pub reporter: Arc<dyn Reporter>,
+    /// The sessions.
+    pub sessions: Arc<Sessions>,
+    /// How long a principal that AWS does not know may be one that was just made.
+    pub principal_patience: Duration,
+}
+
+/// The other end of an actor: its mailbox, and what it has found.
+pub struct ActorHandle {
+    /// Name of the `AwsAccount`.
+    pub name: String,
+    /// Tells this actor from an earlier one of the same account, which knew other roles.
+    pub instance: u64,
+    /// The mailbox.
+    pub inbox: Inbox,
+    account: RwLock<Arc<Account>>,
+    report: Mutex<AccountReport>,
+    stop: CancellationToken,
+}
+
+impl ActorHandle {
+    /// The account in AWS, with its snapshot.
+    pub fn account(&self) -> Arc<Account> {
+        self.account.read().clone()
+    }
+
+    /// What the actor reported last about the account.
+    pub fn report(&self) -> AccountReport {
+        self.report.lock().clone()
+    }
+
+    /// The actor looks after this role from now on.
+    pub fn assign(&self, key: RoleKey, assignment: Assignment) {
+        self.inbox.send(|messages| {
+            messages.roles.insert(key, Some(assignment));
+        });
+    }
+
+    /// The actor no longer looks after this role. Nothing is done to it.
+    pub fn release(&self, key: RoleKey) {
+        self.inbox.send(|messages| {
+            messages.roles.insert(key, None);
+        });
+    }
+
+    /// The account's object or its session may have changed.
+    pub fn wake(&self) {
+        self.inbox.send(|_| {});
+    }
+
+    /// Asks for a sweep soon.
+    pub fn want_sweep(&self) {
+        self.inbox.send(|messages| messages.wants_sweep = true);
+    }
+
+    /// Asks for a sweep on behalf of a user.
+    pub fn request_sweep(&self) {
+        self.inbox.send(|messages| messages.is_sweep_requested = true);
+    }
+
+    /// Ends the actor. No new call begins; calls under way come to their end.
+    pub fn stop(&self) {
+        self.account().retire();
+        self.stop.cancel();
+    }
+}
+
+impl Drop for ActorHandle {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Starts the actor of an account. `environment` is what the account has from this process. The future is the actor: it ends some time
+/// after [`ActorHandle::stop`] or the shutdown of the process, when no call is under way any more.
+pub fn start(
+    object: Arc<AwsAccount>,
+    environment: AccountEnvironment,
+    context: ActorContext,
+) -> (Arc<ActorHandle>, impl Future<Output = ()> + Send + use<>) {
+    static INSTANCES: AtomicU64 = AtomicU64::new(1);
+    let name = object.metadata.name.clone().unwrap_or_default();
+    let live = Account::new(&name, object.spec.clone(), environment.clone());
+    let stop = environment.shutdown.child_token();
+    let handle = Arc::new(ActorHandle {
+        name,
+        instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
+        inbox: Inbox::default(),
+        account: RwLock::new(live.clone()),
+        report: Mutex::new(AccountReport {
+            reason: Reason::Progressing,
+            message: "reading the account's roles".to_owned(),
+            sweep: None,
+            failures: 0,
+            session: None,
+            is_failing: false,
+        }),
+        stop,
+    });
+    let actor = Actor {
+        seen: None,
+        handle: handle.clone(),
+        object,
+        live,
+        environment,
+        context,
+        sweeps: Sweeps::default(),
+        roles: HashMap::new(),
+        queue: BTreeSet::new(),
+        timers: BTreeSet::new(),
+        places: 0,
+        sweep_number: 0,
+    };
+    (handle, actor.run())
+}
+
+/// How urgent a visit is. What somebody has just changed goes before what a sweep has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    Changed,
+    Found,
+}
+
+/// What the roles depend on beside their own objects: the generation and the labels of the account, and the account and role of
+/// its session.
+type Inputs = (
+    Option<i64>,
+    Option<std::collections::BTreeMap<String, String>>,
+    Option<(String, Option<String>)>,
+);
+
+struct Actor {
+    handle: Arc<ActorHandle>,
+    object: Arc<AwsAccount>,
+    live: Arc<Account>,
+    environment: AccountEnvironment,
+    context: ActorContext,
+    sweeps: Sweeps,
+    roles: HashMap<RoleKey, Slot>,
+    /// Roles to visit, the most urgent first.
+    queue: BTreeSet<(Urgency, u64, RoleKey)>,
+    /// When roles are visited again, if nothing happens before.
+    timers: BTreeSet<(Instant, RoleKey)>,
+    places: u64,
+    seen: Option<Inputs>,
+    sweep_number: u64,
+}
+
+/// A visit, and the role that it is about.
+type Visiting = BoxFuture<'static, (RoleKey, u64, Option<i64>, Visited)>;
+
+impl Actor {
+    async fn run(mut self) {
+        let mut visits: FuturesUnordered<Visiting> = FuturesUnordered::new();
+        let mut sweep: OptionFuture<BoxFuture<'static, Swept>> = None.into();
+        let mut is_sweeping = false;
+        let handle = self.handle.clone();
+        loop {
+            let session = self.refresh();
+            self.take_messages();
+            self.queue_what_is_due(Instant::now());
+            self.begin_visits(&mut visits, &session);
+            if !is_sweeping && let Some(next) = self.begin_sweep(&session) {
+                sweep = Some(next).into();
+                is_sweeping = true;
+            }
+            let next = self.next(&session, is_sweeping);
+            tokio::select! {
+                () = handle.stop.cancelled() => break,
+                () = handle.inbox.changed() => {}
+                Some((key, revision, generation, visited)) = visits.next() => {
+                    self.visited(&key, revision, generation, visited);
+                }
+                Some(swept) = &mut sweep, if is_sweeping => {
+                    is_sweeping = false;
+                    sweep = None.into();
+                    self.swept(swept);
+                }
+                () = sleep_until(next) => {}
+            }
+        }
+        // What was begun comes to its next safe point, and is reported.
+        while let Some((key, revision, generation, visited)) = visits.next().await {
+            self.report(&key, revision, generation, &visited);
+        }
+    }
+
+    /// Follows the objects: the account, its session, and what its roles depend on.
+    fn refresh(&mut self) -> SessionView {
+        let name = &self.handle.name;
+        if let Some(object) = self.context.directory.account(name) {
+            self.object = object;
+        }
+        let directory = &*self.context.directory;
+        let session = SessionView::of(&self.object, &self.context.sessions, directory, Timestamp::now());
+        self.follow_account();
+        if self.object.spec.suspend {
+            self.park(Reason::Suspended, "suspended: no call is made in this account");
+            return session;
+        }
+        match &session {
+            SessionView::Open(open) => self.sweeps.open(open.number),
+            SessionView::Waits => {}
+            SessionView::Missing(session) => {
+                let message =
+                    format!("MfaSession {session} does not exist: create it, or correct spec.sessionRef");
+                self.park(Reason::SessionLocked, &message);
+            }
+            SessionView::Locked(why) => self.park(Reason::SessionLocked, why),
+        }
+        session
+    }
+
+    /// A changed spec is another account; a changed label or session may change what its roles are to be.
+    fn follow_account(&mut self) {
+        let is_lost = !self.live.is_held() && self.environment.lease_term.lasts();
+        if self.live.spec != self.object.spec || is_lost {
+            let before = self.live.clone();
+            let live = Account::new(
+                &self.handle.name,
+                self.object.spec.clone(),
+                self.environment.clone(),
+            );
+            let (old, new) = (&before.spec, &live.spec);
+            if before.is_held() && (&old.account_id, &old.partition) == (&new.account_id, &new.partition) {
+                live.snapshot.lock().inherit(&before.snapshot.lock());
+            }
+            live.limit_roles(before.role_limit());
+            *self.handle.account.write() = live.clone();
+            self.live = live;
+            // A new account knows no role yet: it is swept before anything is decided.
+            self.sweeps.reset();
+        }
+        let metadata = &self.object.metadata;
+        let session = self.context.directory.session(&self.object.spec.session_ref);
+        let session = session.map(|s| (s.spec.account_id.clone(), s.spec.role_arn.clone()));
+        let now = (metadata.generation, metadata.labels.clone(), session);
+        let before = self.seen.replace(now);
+        if before.is_some() && before != self.seen {
+            self.recheck_all(Slot::reset);
+        }
+    }
+
+    /// Nothing may be called. What was known is out of date, and the roles must report so.
+    fn park(&mut self, reason: Reason, message: &str) {
+        let is_new = self.sweeps.park();
+        let changed = {
+            let mut report = self.handle.report.lock();
+            let changed = (report.reason, report.message.as_str()) != (reason, message);
+            report.reason = reason;
+            message.clone_into(&mut report.message);
+            report.session = None;
+            report.failures = 0;
+            report.is_failing = false;
+            changed
+        };
+        if is_new {
+            self.live.snapshot.lock().forget();
+        }
+        if is_new || changed {
+            self.recheck_all(Slot::reset);
+            self.context.reporter.account(&self.handle.name);
+        }
+    }
+
+    fn recheck_all(&mut self, recheck: impl Fn(&mut Slot) -> bool) {
+        let keys: Vec<RoleKey> = self.roles.keys().cloned().collect();
+        for key in keys {
+            self.with_slot(&key, Urgency::Found, &recheck);
+        }
+    }
+
+    /// Changes the state of a role, and queues it for a visit if `change` says so.
+    fn with_slot(&mut self, key: &RoleKey, urgency: Urgency, change: impl FnOnce(&mut Slot) -> bool) {
+        let Some(slot) = self.roles.get_mut(key) else {
+            return;
+        };
+        let before = slot.due;
+        let is_queued = change(slot);
+        let now = slot.due;
+        if before != now {
+            before.map(|due| self.timers.remove(&(due, key.clone())));
+            self.timers.extend(now.map(|due| (due, key.clone())));
+        }
+        if is_queued {
+            self.enqueue(key.clone(), urgency);
+        }
+    }
+
+    fn enqueue(&mut self, key: RoleKey, urgency: Urgency) {
+        self.places += 1;
+        self.queue.insert((urgency, self.places, key));
+    }
+
+    fn take_messages(&mut self) {
+        let messages = self.handle.inbox.take();
+        for (key, assignment) in messages.roles {
+            let Some(assignment) = assignment else {
+                self.release(&key);
+                continue;
+            };
+            if self.roles.contains_key(&key) {
+                self.with_slot(&key, Urgency::Changed, |slot| slot.assign(assignment));
+            } else {
+                self.roles.insert(key.clone(), Slot::new(assignment));
+                self.enqueue(key, Urgency::Changed);
+            }
+        }
+        if messages.wants_sweep {
+            self.sweeps.want();
+        }
+        if messages.is_sweep_requested {
+            self.sweeps.request(Instant::now());
+        }
+    }
+
+    /// Nothing is done to the role any more. A visit that is under way comes to its end first.
+    fn release(&mut self, key: &RoleKey) {
+        let Some(slot) = self.roles.get_mut(key) else {
+            return;
+        };
+        if matches!(slot.state, RoleState::Working { .. }) {
+            slot.is_released = true;
+            return;
+        }
+        let due = slot.due;
+        self.roles.remove(key);
+        due.map(|due| self.timers.remove(&(due, key.clone())));
+    }
+
+    fn queue_what_is_due(&mut self, now: Instant) {
+        while let Some((due, key)) = self.timers.first().cloned() {
+            if due > now {
+                return;
+            }
+            self.timers.pop_first();
+            self.with_slot(&key, Urgency::Found, Slot::recheck);
+        }
+    }
+
+    fn begin_visits(&mut self, visits: &mut FuturesUnordered<Visiting>, session: &SessionView) {
+        while visits.len() < VISITS_AT_ONCE
+            && self.live.is_held()
+            && let Some((_, _, key)) = self.queue.pop_first()
+        {
+            let Some(slot) = self
+                .roles
+                .get_mut(&key)
+                .filter(|slot| slot.state == RoleState::Pending)
+            else {
+                continue;
+            };
+            // Without its object nothing is known of the role; whoever misses the object releases it.
+            let Some(role) = self.context.directory.role(&key) else {
+                slot.state = RoleState::Waits;
+                continue;
+            };
+            let (assignment, generation) = (slot.assignment, role.metadata.generation);
+            let (paused, unknown_principal) = slot.begin(generation, Instant::now());
+            let visit = Visit {
+                key: key.clone(),
+                assignment,
+                role,
+                account: self.object.clone(),
+                live: self.live.clone(),
+                session: session.clone(),
+                failure: self.sweeps.failure().cloned(),
+                paused,
+                is_out_of_patience: is_out_of_patience(unknown_principal, self.context.principal_patience),
+                directory: self.context.directory.clone(),
+            };
+            let revision = assignment.revision;
+            visits.push(async move { (key, revision, generation, visit.run().await) }.boxed());
+        }
+    }
+
+    fn visited(&mut self, key: &RoleKey, revision: u64, generation: Option<i64>, mut visited: Visited) {
+        if let Some((session, why)) = visited.refused_session.take() {
+            let name = &self.object.spec.session_ref;
+            self.context.sessions.reject(name, &session, &why);
+            self.context.reporter.session_refused(name);
+        }
+        if visited.wants_sweep && !self.sweeps.comes_within(Instant::now(), SOON) {
+            self.sweeps.want();
+        }
+        self.report(key, revision, generation, &visited);
+        if self.roles.get(key).is_some_and(|slot| slot.is_released) {
+            self.roles.remove(key);
+            return;
+        }
+        let (now, spread) = (Instant::now(), spread());
+        self.with_slot(key, Urgency::Found, |slot| slot.end(visited.outcome, now, spread));
+    }
+
+    fn report(&self, key: &RoleKey, revision: u64, generation: Option<i64>, visited: &Visited) {
+        let report = RoleReport {
+            revision,
+            generation,
+            finding: visited.finding.clone(),
+            done: visited.done.clone(),
+            warnings: visited.warnings.clone(),
+        };
+        self.context.reporter.role(&self.handle.name, key, report);
+    }
+
+    fn begin_sweep(&mut self, session: &SessionView) -> Option<BoxFuture<'static, Swept>> {
+        let SessionView::Open(open) = session else {
+            return None;
+        };
+        if !self.live.is_held() {
+            return None;
+        }
+        let now = Instant::now();
+        self.sweeps.next(now).filter(|next| *next <= now)?;
+        self.sweeps.begin();
+        let (live, open, directory) = (self.live.clone(), open.clone(), self.context.directory.clone());
+        Some(sweep_once(live, open, directory).boxed())
+    }
+
+    fn swept(&mut self, swept: Swept) {
+        let Swept {
+            live,
+            session,
+            result,
+            took,
+        } = swept;
+        // Another spec or another owner: that sweep is no longer about this account.
+        if !Arc::ptr_eq(&live, &self.live) || !live.is_held() {
+            return;
+        }
+        // It ended after the session did, and time passes unwatched.
+        if self.sweeps.state == AccountState::Parked {
+            live.snapshot.lock().forget();
+            return;
+        }
+        let merge = match result {
+            Ok(merge) => merge,
+            Err(error) => return self.sweep_failed(&session, &error),
+        };
+        let interval: Duration = self.object.spec.drift_interval.into();
+        let next = merge
+            .look_again
+            .unwrap_or_else(|| interval.mul_f64(0.075_f64.mul_add(spread(), 0.925)))
+            .min(interval);
+        let now = Instant::now();
+        let is_recovered = self.sweeps.swept(session.number, now + next);
+        let drifted = self.visit_what_changed(is_recovered);
+        self.sweep_number += 1;
+        {
+            let mut report = self.handle.report.lock();
+            *report = AccountReport {
+                reason: Reason::InSync,
+                message: "swept".to_owned(),
+                sweep: Some(SweepReport {
+                    number: self.sweep_number,
+                    ended: Timestamp::now(),
+                    at: now,
+                    took,
+                    drifted,
+                }),
+                failures: 0,
+                session: Some(session.number),
+                is_failing: false,
+            };
+        }
+        let (managed, unmanaged) = live.snapshot.lock().counts();
+        tracing::info!(
+            account = self.handle.name,
+            managed,
+            unmanaged,
+            drifted,
+            ?took,
+            "swept"
+        );
+        self.context.reporter.account(&self.handle.name);
+    }
+
+    /// Queues the roles that are not as they were left. Returns how many roles somebody else has changed.
+    fn visit_what_changed(&mut self, all: bool) -> u32 {
+        let mut drifted = 0;
+        let keys: Vec<RoleKey> = self.roles.keys().cloned().collect();
+        for key in keys {
+            let Some(role) = self.context.directory.role(&key) else {
+                continue;
+            };
+            let found = self.live.snapshot.lock().lookup(name_in_aws(&role));
+            let generation = role.metadata.generation;
+            self.with_slot(&key, Urgency::Found, |slot| {
+                let (is_queued, has_drifted) = slot.swept(generation, &found);
+                drifted += u32::from(has_drifted);
+                is_queued || (all && slot.recheck())
+            });
+        }
+        drifted
+    }
+
+    /// When the actor looks again by itself.
+    fn next(&self, session: &SessionView, is_sweeping: bool) -> Option<Instant> {
+        // Whoever gets the account back is woken.
+        if !self.live.is_held() {
+            return None;
+        }
+        let now = Instant::now();
+        let sweep = match session {
+            SessionView::Open(_) if !is_sweeping => self.sweeps.next(now),
+            SessionView::Waits => Some(now + PENDING),
+            _ => None,
+        };
+        let timer = self.timers.first().map(|(due, _)| *due);
+        sweep.into_iter().chain(timer).min()
+    }
+}
+
+async fn sleep_until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Between -1 and 1.
+fn spread() -> f64 {
+    rand::random_range(-1.0..1.0)
+}

@@ -1,0 +1,138 @@
+//! One sweep of an account, and what a failed one means.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rolectl_core::snapshot::Merge;
+use rolectl_crds::{Quotas, Reason};
+use tokio::time::Instant;
+
+use super::directory::Directory;
+use super::{Actor, Slot, spread};
+use crate::account::{Account, AccountError};
+use crate::api::Iam;
+use crate::error::Class;
+use crate::session::OpenSession;
+use crate::sweep::{quotas, sweep};
+
+/// A sweep that has ended.
+pub(super) struct Swept {
+    pub(super) live: Arc<Account>,
+    pub(super) session: Arc<OpenSession>,
+    pub(super) result: Result<Merge, AccountError>,
+    pub(super) took: Duration,
+}
+
+/// Reads the account's quotas when they are due, and all its roles into its snapshot.
+pub(super) async fn sweep_once(
+    live: Arc<Account>,
+    session: Arc<OpenSession>,
+    directory: Arc<dyn Directory>,
+) -> Swept {
+    let began = Instant::now();
+    let result = read(&live, &session, &*directory, began).await;
+    let result = match result {
+        // Where an account is used directly, a refused call may be a refused session.
+        Err(error) if live.spec.assume_role.is_none() => {
+            Err(live.judge(&session, error, Instant::now()).await)
+        }
+        result => result,
+    };
+    Swept {
+        live,
+        session,
+        result,
+        took: began.elapsed(),
+    }
+}
+
+async fn read(
+    live: &Arc<Account>,
+    session: &OpenSession,
+    directory: &dyn Directory,
+    began: Instant,
+) -> Result<Merge, AccountError> {
+    let start = live.snapshot.lock().begin_sweep(began.into_std());
+    let iam = live.iam(session, Timestamp::now(), None).await?;
+    let counted = read_quotas(live, &*iam).await;
+    let swept = sweep(live, &*iam, live.owner_prefix(), |name| directory.is_wanted(name)).await?;
+    let mut snapshot = live.snapshot.lock();
+    let merge = snapshot.merge(start, swept);
+    if let Some(counted) = counted {
+        snapshot.calibrate(counted);
+    }
+    drop(snapshot);
+    Ok(merge)
+}
+
+/// Reads the quotas when they are due. Returns how many roles AWS counts. Without quotas roles are made all the same, and AWS
+/// refuses what exceeds one.
+async fn read_quotas(live: &Account, iam: &dyn Iam) -> Option<u32> {
+    if !live.wants_quotas() {
+        return None;
+    }
+    match quotas(live, iam).await {
+        Ok((quotas, counted)) => {
+            live.set_quotas(quotas);
+            Some(counted)
+        }
+        Err(error) => {
+            tracing::warn!(account = live.name, %error, "quotas not read");
+            if error.class == Class::AccessDenied {
+                // Asking at every sweep would not help.
+                live.set_quotas(Quotas::default());
+            }
+            None
+        }
+    }
+}
+
+impl Actor {
+    pub(super) fn sweep_failed(&mut self, session: &Arc<OpenSession>, error: &AccountError) {
+        if self.environment.shutdown.is_cancelled() || matches!(error, AccountError::NotHeld) {
+            return;
+        }
+        match error {
+            AccountError::Aws(failure) if failure.class == Class::Expired => self.live.drop_credentials(),
+            AccountError::SessionRefused(_) => {
+                let name = &self.object.spec.session_ref;
+                self.context.sessions.reject(name, session, &error.to_string());
+                self.context.reporter.session_refused(name);
+                return;
+            }
+            _ => {}
+        }
+        // Refused credentials of an assumed role are fetched again; that alone is no reason to report a locked session.
+        let reason = match error.reason() {
+            Reason::SessionLocked => Reason::AwsUnavailable,
+            // A call that reads cannot fail because of the spec of a role.
+            Reason::InvalidSpec => Reason::AccessDenied,
+            other => other,
+        };
+        let id = &self.object.spec.account_id;
+        let message = match reason {
+            Reason::AccessDenied => format!(
+                "account {id}: {error}. Check that the role {} exists, trusts the session's user under MFA, and may read IAM",
+                self.object.spec.assumed_role_arn(),
+            ),
+            _ => format!("account {id}: {error}"),
+        };
+        tracing::warn!(account = self.handle.name, %reason, message, "sweep failed");
+        // A passing failure takes nothing from what an earlier sweep has shown.
+        let concerns_roles = !reason.is_reconciling() || !self.live.snapshot.lock().is_complete();
+        let why = concerns_roles.then(|| (reason, message.clone()));
+        let is_new = self.sweeps.failed(session.number, why, Instant::now(), spread());
+        {
+            let mut report = self.handle.report.lock();
+            report.reason = reason;
+            report.message = message;
+            report.failures = self.sweeps.failures();
+            report.is_failing = self.sweeps.failure().is_some();
+        }
+        self.context.reporter.account(&self.handle.name);
+        if is_new {
+            self.recheck_all(Slot::recheck);
+        }
+    }
+}

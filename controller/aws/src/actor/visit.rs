@@ -1,0 +1,408 @@
+//! A visit: one role in one account, from what is known of it to the calls that change it.
+
+use std::sync::Arc;
+
+use rolectl_core::names::RoleKey;
+use rolectl_core::role::kept::Kept;
+use rolectl_core::role::managed_policy::suggestion;
+use rolectl_core::role::ownership::is_ours;
+use rolectl_core::role::permit::{permit_of_account, permit_of_role};
+use rolectl_core::role::{Change, ObservedRole, Plan, Refusal};
+use rolectl_core::snapshot::Lookup;
+use rolectl_core::status::SHOWN_CHANGES;
+use rolectl_crds::{AwsAccount, Ensure, IamRole, Reason};
+use tokio::time::Instant;
+
+use super::carry_out::carry_out;
+use super::directory::{Admits, Directory};
+use super::propose::{Case, Proposal, Proposed, Refused, SessionView, left};
+use super::report::{Assignment, Finding, Goal, RoleIdentity, RoleInAccount};
+use super::role_state::{Failure, Outcome};
+use crate::account::{Account, AccountError};
+use crate::apply::Applied;
+use crate::error::{AwsFailure, Class};
+use crate::session::OpenSession;
+
+/// One role in one account, as it was when the visit began.
+pub(super) struct Visit {
+    pub(super) key: RoleKey,
+    pub(super) assignment: Assignment,
+    pub(super) role: Arc<IamRole>,
+    pub(super) account: Arc<AwsAccount>,
+    pub(super) live: Arc<Account>,
+    pub(super) session: SessionView,
+    pub(super) failure: Option<(Reason, String)>,
+    /// Why the changes are not to be made yet.
+    pub(super) paused: Option<(Reason, String)>,
+    /// A principal that AWS does not know can no longer be one that was just made.
+    pub(super) is_out_of_patience: bool,
+    pub(super) directory: Arc<dyn Directory>,
+}
+
+/// What came of a visit.
+#[derive(Debug)]
+pub(super) struct Visited {
+    pub(super) outcome: Outcome,
+    pub(super) finding: Finding,
+    pub(super) done: Vec<String>,
+    pub(super) warnings: Vec<String>,
+    /// A sweep is to follow: something is not certain, or a quota is to be read again.
+    pub(super) wants_sweep: bool,
+    /// AWS refused this session, with this message.
+    pub(super) refused_session: Option<(Arc<OpenSession>, String)>,
+}
+
+impl Visited {
+    fn new(outcome: Outcome, finding: Finding) -> Self {
+        Self {
+            outcome,
+            finding,
+            done: vec![],
+            warnings: vec![],
+            wants_sweep: false,
+            refused_session: None,
+        }
+    }
+
+    fn state(outcome: Outcome, role: RoleInAccount) -> Self {
+        Self::new(outcome, Finding::State(Box::new(role)))
+    }
+
+    /// Work is under way or was interrupted, and goes on by itself.
+    fn interrupted(message: impl Into<String>) -> Self {
+        Self::state(
+            Outcome::Interrupted,
+            RoleInAccount::new(Reason::Progressing, message),
+        )
+    }
+}
+
+impl Visit {
+    /// Makes the account agree with the role.
+    pub(super) async fn run(self) -> Visited {
+        let case = Case {
+            directory: &*self.directory,
+            role: &self.role,
+            account: &self.account,
+            live: &self.live,
+            session: &self.session,
+            failure: self.failure.as_ref(),
+        };
+        let (proposal, warnings) = case.propose(self.assignment.goal);
+        let visited = match proposal {
+            Proposal::Gone => Visited::new(Outcome::Gone, Finding::Gone),
+            Proposal::Waits(what) => Visited::new(Outcome::Waits, Finding::Waits(what)),
+            // The first sweep comes by itself.
+            Proposal::Unread => Visited {
+                wants_sweep: self.live.snapshot.lock().is_complete(),
+                ..Visited::new(Outcome::Waits, Finding::Waits("reading the account's roles"))
+            },
+            Proposal::InSync { observed, kept } => self.in_sync_already(observed.as_ref(), &kept).await,
+            Proposal::Refused(refused) => self.refused(refused),
+            Proposal::Differs(proposed) => self.differs(&proposed),
+            Proposal::Change(proposed) => self.change(*proposed).await,
+        };
+        Visited { warnings, ..visited }
+    }
+
+    fn namespace(&self) -> &str {
+        &self.key.namespace
+    }
+
+    fn refused(&self, refused: Refused) -> Visited {
+        let Refused {
+            refusal: Refusal { reason, message },
+            left,
+            is_foreign,
+        } = refused;
+        let mut role = RoleInAccount::new(reason, message);
+        if is_foreign {
+            role.identity = RoleIdentity::Known(None);
+        }
+        Visited {
+            wants_sweep: reason == Reason::QuotaExceeded && self.live.doubt_quotas(),
+            ..Visited::state(Outcome::Refused { reason, left }, role)
+        }
+    }
+
+    /// The role is as it should be. Its object must not be deleted before the role is: it may be a role of an earlier cluster.
+    async fn in_sync_already(&self, observed: Option<&ObservedRole>, kept: &Kept) -> Visited {
+        if observed.is_some()
+            && let Err(message) = self.directory.protect(&self.role).await
+        {
+            return Visited::interrupted(message);
+        }
+        self.in_sync(observed, kept)
+    }
+
+    fn in_sync(&self, observed: Option<&ObservedRole>, kept: &Kept) -> Visited {
+        let profile = self.role.spec.instance_profile.as_ref();
+        let profile = profile.filter(|_| self.role.spec.ensure == Ensure::Present);
+        let profile = profile.map(|p| {
+            let name = || rolectl_core::names::name_in_aws(&self.role).to_owned();
+            p.name.clone().unwrap_or_else(name)
+        });
+        let role = RoleInAccount {
+            state: Reason::InSync,
+            message: kept.message(),
+            changes: vec![],
+            identity: RoleIdentity::Known(observed.map(|o| (o.arn.clone(), o.role_id.clone()))),
+            in_sync: Some(profile.into_iter().collect()),
+            is_restricted: !kept.restrictions.is_empty(),
+        };
+        Visited::state(Outcome::InSync(left(&self.role, observed)), role)
+    }
+
+    fn differs(&self, proposed: &Proposed) -> Visited {
+        let role = RoleInAccount {
+            changes: shown(&proposed.plan),
+            ..RoleInAccount::new(Reason::Drifted, "differs, and drift: Report leaves it so")
+        };
+        Visited::state(Outcome::Differs(proposed.left(&self.role)), role)
+    }
+
+    /// What to say while the changes are not made yet: why they failed.
+    fn paused(&self, observed: Option<&ObservedRole>) -> Option<Visited> {
+        let (reason, message) = self.paused.clone()?;
+        let mut role = RoleInAccount::new(reason, message);
+        let owner = self.directory.owner_of(&self.role);
+        if let Some(ours) = observed.filter(|role| is_ours(role, &owner, None)) {
+            role.identity = RoleIdentity::Known(Some((ours.arn.clone(), ours.role_id.clone())));
+        }
+        Some(Visited::state(Outcome::Paused, role))
+    }
+
+    async fn change(&self, proposed: Proposed) -> Visited {
+        if let Some(visited) = self
+            .paused(proposed.observed.as_ref())
+            .filter(|_| proposed.refusal.is_none())
+        {
+            return visited;
+        }
+        let SessionView::Open(session) = &self.session else {
+            return Visited::interrupted("waiting for the session");
+        };
+        let is_kept = self.assignment.goal == Goal::Keep;
+        let room = if is_kept {
+            let (plan, observed) = (&proposed.plan, proposed.observed.as_ref());
+            match self
+                .live
+                .make_room(&proposed.name, plan, observed, proposed.is_ours)
+            {
+                Ok(room) => room,
+                Err(full) => {
+                    return self.refused(Refusal::new(full.reason(), full.to_string()).into());
+                }
+            }
+        } else {
+            None
+        };
+        // What is only detached needs no admission, and nor does a removal.
+        if is_kept && proposed.refusal.is_none() {
+            match self
+                .directory
+                .confirm_admission(&self.account, self.namespace())
+                .await
+            {
+                Ok(true) => {}
+                Ok(false) => return self.not_admitted(),
+                Err(message) => return Visited::interrupted(message),
+            }
+        }
+        if self.role.metadata.deletion_timestamp.is_none()
+            && let Err(message) = self.directory.protect(&self.role).await
+        {
+            return Visited::interrupted(message);
+        }
+        let (kept, refusal) = (proposed.plan.kept.clone(), proposed.refusal.clone());
+        let permit = || self.permit();
+        let applied = Box::pin(carry_out(&self.live, session, &self.key, proposed, &permit)).await;
+        drop(room);
+        let visited = self.applied(session, applied, &kept);
+        match refusal {
+            Some(refusal) if matches!(visited.outcome, Outcome::InSync(_)) => Visited {
+                done: visited.done,
+                ..self.refused(refusal.into())
+            },
+            _ => visited,
+        }
+    }
+
+    /// The API server says what the cache does not know yet: the account does not admit the namespace.
+    fn not_admitted(&self) -> Visited {
+        let applicant = rolectl_core::role::admission::Applicant {
+            role: &self.role,
+            owner: String::new(),
+            is_admitted: false,
+            role_id: None,
+        };
+        match rolectl_core::role::admission::check_access(&self.account, &applicant) {
+            Err(refusal) => self.refused(refusal.into()),
+            Ok(()) => Visited::interrupted("waiting for the labels of the namespace"),
+        }
+    }
+
+    /// Returns an error once the objects that this visit is based on have changed, or a right was taken away.
+    fn permit(&self) -> Result<(), String> {
+        permit_of_role(&self.role, self.directory.role(&self.key).as_deref())?;
+        let name = self.account.metadata.name.as_deref().unwrap_or_default();
+        let now = self.directory.account(name);
+        let namespace = (self.assignment.goal == Goal::Keep).then(|| self.namespace());
+        permit_of_account(&self.account, now.as_deref(), namespace, |account, namespace| {
+            self.directory.admits(account, namespace) == Admits::Yes
+        })
+    }
+
+    fn applied(
+        &self,
+        session: &Arc<OpenSession>,
+        result: Result<Applied, AccountError>,
+        kept: &Kept,
+    ) -> Visited {
+        let applied = match result {
+            Ok(applied) => applied,
+            Err(error) => return self.account_failed(session, &error),
+        };
+        let account = &self.account.spec.account_id;
+        let done: Vec<String> = applied.done.iter().map(ToString::to_string).collect();
+        for line in &done {
+            tracing::info!(role = %self.key, account, change = line, "applied");
+        }
+        let mut visited = match applied.failed {
+            // Nothing done and nothing failed is a role that was replaced meanwhile.
+            None if done.is_empty() => {
+                Visited::interrupted("the role in AWS is not the one that was there; looking again")
+            }
+            None if self.assignment.goal == Goal::Remove => Visited::new(Outcome::Gone, Finding::Gone),
+            None => self.in_sync(applied.role.as_ref(), kept),
+            Some((_, failure)) if failure.class == Class::Expired => {
+                self.live.drop_credentials();
+                Visited::interrupted(failure.to_string())
+            }
+            Some((change, failure)) => self.change_failed(&change, &failure, applied.role.as_ref()),
+        };
+        if let (Finding::State(state), Some(role)) = (&mut visited.finding, &applied.role) {
+            state.identity = RoleIdentity::Known(Some((role.arn.clone(), role.role_id.clone())));
+        }
+        Visited { done, ..visited }
+    }
+
+    fn change_failed(&self, change: &Change, failure: &AwsFailure, role: Option<&ObservedRole>) -> Visited {
+        let mut reason = failure.reason();
+        let is_given_up = self.assignment.is_given_up || self.is_out_of_patience;
+        if reason == Reason::AwaitingPrincipal && is_given_up {
+            reason = Reason::InvalidSpec;
+        }
+        let mut wants_sweep = failure.class == Class::Quota && self.live.doubt_quotas();
+        let account = &self.account.spec.account_id;
+        let message = format!(
+            "account {account}: {failure} (at: {change}){}",
+            hint(change, failure)
+        );
+        tracing::warn!(role = %self.key, account, %reason, message, "not applied");
+        // What AWS did is not certain: a sweep shows it.
+        let name = rolectl_core::names::name_in_aws(&self.role);
+        wants_sweep |= matches!(self.live.snapshot.lock().lookup(name), Lookup::Unknown);
+        if failure.class == Class::NotMade {
+            return Visited {
+                wants_sweep,
+                ..Visited::interrupted(message)
+            };
+        }
+        let outcome = Outcome::Failed(Failure {
+            generation: self.role.metadata.generation,
+            reason,
+            message: message.clone(),
+            is_unknown_principal: failure.class == Class::AwaitingPrincipal,
+            left: Some(left(&self.role, role)),
+        });
+        Visited {
+            wants_sweep,
+            ..Visited::state(outcome, RoleInAccount::new(reason, message))
+        }
+    }
+
+    fn account_failed(&self, session: &Arc<OpenSession>, error: &AccountError) -> Visited {
+        let message = format!("account {}: {error}", self.account.spec.account_id);
+        let reason = match error {
+            AccountError::SessionRefused(_) => {
+                let refused = RoleInAccount::new(Reason::SessionLocked, message);
+                let outcome = Outcome::Refused {
+                    reason: Reason::SessionLocked,
+                    left: None,
+                };
+                return Visited {
+                    refused_session: Some((session.clone(), error.to_string())),
+                    ..Visited::state(outcome, refused)
+                };
+            }
+            AccountError::Aws(failure) if failure.class == Class::Expired => {
+                self.live.drop_credentials();
+                Reason::AwsUnavailable
+            }
+            other => other.reason(),
+        };
+        let state = RoleInAccount::new(reason, message.clone());
+        let outcome = match error {
+            AccountError::Aws(_) => Outcome::Failed(Failure {
+                generation: self.role.metadata.generation,
+                reason,
+                message,
+                is_unknown_principal: false,
+                left: None,
+            }),
+            AccountError::Mismatch { .. } | AccountError::Place(_) => Outcome::Refused { reason, left: None },
+            _ => Outcome::Interrupted,
+        };
+        Visited::state(outcome, state)
+    }
+}
+
+/// Returns true if `since` is longer ago than a principal of a trust policy is waited for.
+pub(super) fn is_out_of_patience(since: Option<Instant>, patience: std::time::Duration) -> bool {
+    since.is_some_and(|since| since.elapsed() > patience)
+}
+
+/// What to do about a failure, where the message of AWS alone does not lead to it.
+fn hint(change: &Change, failure: &AwsFailure) -> String {
+    let policy = match change {
+        Change::AttachPolicy(arn) => Some(("managedPolicies", arn)),
+        Change::PutBoundary(arn) => Some(("permissionsBoundary", arn)),
+        Change::CreateRole(role) => role
+            .permissions_boundary
+            .as_ref()
+            .map(|arn| ("permissionsBoundary", arn)),
+        _ => None,
+    };
+    match (failure.class, policy) {
+        (Class::Invalid, Some((field, arn)))
+            if failure.code.as_deref().is_some_and(|c| c.starts_with("NoSuch")) =>
+        {
+            let near = suggestion(arn)
+                .map(|near| format!(" Did you mean {near}?"))
+                .unwrap_or_default();
+            format!(". Correct spec.{field}, or create the policy.{near}")
+        }
+        (Class::Invalid, _) if failure.code.is_some() => ". Correct the spec".to_owned(),
+        (Class::AwaitingPrincipal, _) => {
+            ". Correct spec.assumeRolePolicy, unless the principal was made moments ago".to_owned()
+        }
+        (Class::AccessDenied, _) => ". Give the role that rolectl assumes this permission".to_owned(),
+        (Class::Quota, _) => ". Make room, or have the quota raised".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The first changes of a plan, and how many more there are.
+fn shown(plan: &Plan) -> Vec<String> {
+    let mut lines: Vec<String> = plan
+        .changes
+        .iter()
+        .take(SHOWN_CHANGES)
+        .map(ToString::to_string)
+        .collect();
+    if let Some(more) = plan.changes.len().checked_sub(SHOWN_CHANGES).filter(|n| *n > 0) {
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}

@@ -1,0 +1,239 @@
+//! Writes to the API server: statuses and finalizers.
+
+use std::hash::BuildHasher as _;
+
+use http::HeaderValue;
+use http::header::ACCEPT;
+use kube::api::{Patch, PatchParams, Request};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use rolectl_crds::{FINALIZER, IamRole};
+use rolectl_kube::objects;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use rolectl_core::names::RoleKey;
+
+use super::context::{Context, MANAGER};
+use super::waiting::static_kind;
+use super::{Error, bounded_call};
+
+/// Asks for nothing but an object's [metadata](https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches).
+const METADATA_ONLY: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+
+/// Whether other replicas write the same status, each its own accounts in it: none may undo what another has just written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// They do.
+    Write,
+    /// It is ours alone.
+    Keep,
+}
+
+/// What became of a status that was to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Patched {
+    /// The API server has it already.
+    Unchanged,
+    /// It was written, and this is the object's version since.
+    Written(Option<String>),
+    /// Somebody else wrote first: it is to be made anew from the object as it is now.
+    Stale,
+}
+
+impl Patched {
+    /// Whether it was written just now.
+    pub const fn is_written(&self) -> bool {
+        matches!(self, Self::Written(_))
+    }
+}
+
+impl Context {
+    /// Writes a status of `object`, unless the API server has it already. Server-side apply, so that nobody else's field is touched.
+    pub async fn patch_status<K, S>(
+        &self,
+        api: &Api<K>,
+        object: &K,
+        before: Option<&S>,
+        status: &S,
+        others: Others,
+    ) -> Result<Patched, Error>
+    where
+        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug,
+        S: Serialize + Sync,
+    {
+        let uid = self.hasher.hash_one(object.uid().unwrap_or_default());
+        let body = serde_json::to_string(status).unwrap_or_default();
+        let hash = self.hasher.hash_one(&body);
+        // The cache may trail our own last write, so it alone does not prove that nothing changed.
+        let trailing = self
+            .written
+            .lock()
+            .get(&uid)
+            .is_some_and(|written| *written != hash);
+        // Compared as written: the API keeps times to the second.
+        let unchanged = before
+            .and_then(|b| serde_json::to_string(b).ok())
+            .is_some_and(|b| b == body);
+        if unchanged && !trailing {
+            return Ok(Patched::Unchanged);
+        }
+        let mut patch = json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": {"name": object.name_any()},
+            "status": status,
+        });
+        if others == Others::Write
+            && let Some(metadata) = patch.get_mut("metadata").and_then(|m| m.as_object_mut())
+        {
+            metadata.insert("resourceVersion".to_owned(), json!(object.resource_version()));
+        }
+        let version = match apply_status(&self.client, api.resource_url(), &object.name_any(), &patch).await {
+            Ok(version) => version,
+            // Deleted meanwhile: there is nothing to say any more.
+            Err(kube::Error::Api(e)) if e.code == 404 => return Ok(Patched::Unchanged),
+            Err(kube::Error::Api(e)) if e.code == 409 && others == Others::Write => {
+                return Ok(Patched::Stale);
+            }
+            Err(error) => return Err(Error::kube("could not write the status")(error)),
+        };
+        self.written.lock().insert(uid, hash);
+        self.metrics.wrote_status(static_kind(&K::kind(&())));
+        Ok(Patched::Written(version))
+    }
+
+    /// Adds or removes our finalizer. Returns the object's version since, where nobody else has written meanwhile.
+    pub async fn set_finalizer<K>(
+        &self,
+        api: &Api<K>,
+        object: &K,
+        wanted: bool,
+    ) -> Result<Option<String>, Error>
+    where
+        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug,
+    {
+        if object.finalizers().iter().any(|f| f == FINALIZER) == wanted {
+            return Ok(object.resource_version());
+        }
+        let mut finalizers: Vec<&str> = object
+            .finalizers()
+            .iter()
+            .map(String::as_str)
+            .filter(|f| *f != FINALIZER)
+            .collect();
+        if wanted {
+            finalizers.push(FINALIZER);
+        }
+        // With the resource version: another's finalizer that we have not seen is never lost.
+        let patch =
+            json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
+        match bounded_call(api.patch_metadata(
+            &object.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(&patch),
+        ))
+        .await
+        {
+            Ok(now) => Ok(now.metadata.resource_version),
+            Err(kube::Error::Api(e)) if e.code == 404 && !wanted => Ok(None),
+            Err(kube::Error::Api(e)) if e.code == 409 => {
+                // What the others have written since may be a reason not to.
+                if !wanted && self.shares_roles() {
+                    return Err(Error::Contended);
+                }
+                // Our cache trails: take the finalizers as they are now.
+                let now = bounded_call(api.get_opt(&object.name_any())).await;
+                let now = now.map_err(Error::kube("could not read the object"))?;
+                // Another replica may have let it go.
+                let Some(now) = now else {
+                    return if wanted {
+                        Err(Error::Incomplete("itself"))
+                    } else {
+                        Ok(None)
+                    };
+                };
+                if now.uid() != object.uid() {
+                    return Err(Error::Incomplete("the same uid"));
+                }
+                if now.finalizers().iter().any(|f| f == FINALIZER) == wanted {
+                    return Ok(None);
+                }
+                let mut finalizers: Vec<String> = now
+                    .finalizers()
+                    .iter()
+                    .filter(|f| *f != FINALIZER)
+                    .cloned()
+                    .collect();
+                if wanted {
+                    finalizers.push(FINALIZER.to_owned());
+                }
+                let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": now.resource_version()}});
+                let (name, params, patch) = (object.name_any(), PatchParams::default(), Patch::Merge(&patch));
+                let done = api.patch_metadata(&name, &params, &patch);
+                let done = bounded_call(done).await;
+                done.map(|_| None)
+                    .map_err(Error::kube("could not write the finalizer"))
+            }
+            Err(error) => Err(Error::kube("could not write the finalizer")(error)),
+        }
+    }
+
+    /// Sets the finalizer of a role that is to be written, unless it is set.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or the object is deleted.
+    pub async fn protect_role(&self, role: &IamRole) -> Result<(), Error> {
+        let (key, uid) = (RoleKey::of(role), role.metadata.uid.as_deref());
+        let is_set =
+            || role.finalizers().iter().any(|f| f == FINALIZER) || self.reports.has_finalizer(&key, uid);
+        if is_set() {
+            return Ok(());
+        }
+        // Many accounts begin at the same time, and one of them sets it for all.
+        let turn = self.finalizer_turns.of(self.hasher.hash_one(&key));
+        let _turn = turn.lock().await;
+        if is_set() {
+            return Ok(());
+        }
+        let api: Api<IamRole> = self.api_of(role);
+        self.set_finalizer(&api, role, true).await?;
+        self.reports.set_finalizer(&key, uid);
+        Ok(())
+    }
+}
+
+/// Turns of writers, by a hash of the object. Objects that share a turn wait for each other now and then.
+pub struct Turns(Vec<tokio::sync::Mutex<()>>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self((0..256).map(|_| tokio::sync::Mutex::default()).collect())
+    }
+}
+
+impl Turns {
+    fn of(&self, hash: u64) -> &tokio::sync::Mutex<()> {
+        static NONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let count = u64::try_from(self.0.len()).unwrap_or(1).max(1);
+        let index = usize::try_from(hash % count).unwrap_or_default();
+        self.0.get(index).unwrap_or(&NONE)
+    }
+}
+
+/// Applies a status. Returns the object's version since. Of the answer only the metadata is asked for: the rest is what we have just sent, and may be large.
+pub async fn apply_status(
+    client: &Client,
+    resource_url: &str,
+    name: &str,
+    patch: &serde_json::Value,
+) -> kube::Result<Option<String>> {
+    let params = PatchParams::apply(MANAGER).force();
+    let request = Request::new(resource_url).patch_subresource("status", name, &params, &Patch::Apply(patch));
+    let mut request = request.map_err(kube::Error::BuildRequest)?;
+    request.headers_mut().insert(ACCEPT, METADATA_ONLY);
+    // As text: `managedFields` can be nested more deeply than a parser follows.
+    let answer = bounded_call(client.request_text(request)).await?;
+    Ok(objects::version(answer.as_bytes()))
+}

@@ -1,0 +1,282 @@
+//! `IamRole`: assigns the role to the actors of its accounts, and writes what they report into its status.
+//!
+//! ```text
+//! assign (which accounts, with which goal) -> actors
+//! reports -> entries -> status -> write; events
+//! finalize: the deletion of the object        leftover: an object that went without its finalizer
+//! ```
+
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use kube::runtime::controller::Action;
+use litemap::LiteMap;
+use parking_lot::Mutex;
+use rolectl_crds::{AccountStatus, AwsAccount, FINALIZER, IamRole, RECONCILE_ANNOTATION, Reason};
+use tokio::time::Instant;
+
+use rolectl_aws::actor::report::Goal;
+use rolectl_core::names::{RoleKey, full_name, name_in_aws};
+use rolectl_core::selection::{may_admit, selector_error};
+
+use super::shards::View;
+use super::{Error, Shared, pauses};
+
+mod assign;
+mod entries;
+mod finalize;
+mod leftover;
+pub mod reports;
+mod write;
+
+use assign::Assignments;
+pub use leftover::{gone, went_without_finalizer};
+
+/// How often a role in accounts that do not exist is looked at again. A new account wakes it.
+const STALLED_RETRY: Duration = Duration::from_mins(5);
+
+/// Assigns the role to its accounts, and reports what they say.
+pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Error> {
+    if !context.ready().await {
+        return Ok(Action::await_change());
+    }
+    let pass = Pass::new(&role, &context);
+    if !pass.part.holds_any() {
+        pass.release_all();
+        return Ok(Action::await_change());
+    }
+    context.reports.begin(&pass.key, role.metadata.uid.as_deref());
+    if role.metadata.deletion_timestamp.is_some() {
+        return pass.finalize().await;
+    }
+    if role.spec.suspend {
+        pass.release_all();
+        return pass
+            .report_whole(Reason::Suspended, "suspended: nothing is read or written")
+            .await;
+    }
+    if let Some(problem) = selector_error(&role) {
+        pass.release_all();
+        let message =
+            format!("spec.accounts.selector: {problem}. Until then the role stays as it is everywhere");
+        return pass.report_whole(Reason::InvalidSpec, &message).await;
+    }
+    pass.find_not_allowed();
+    pass.look_again_if_asked();
+    let assignments = pass.assignments();
+    let has_entry = pass.entries.keys().any(|account| pass.holds(account));
+    if assignments.is_empty() && !has_entry && !pass.leads() {
+        // Nothing of it is in our part of the accounts.
+        pass.release_all();
+        return Ok(Action::await_change());
+    }
+    pass.send(&assignments.goals);
+    pass.set_missing_finalizer().await?;
+    if let Some(wait) = context.reports.wait(&pass.key, Instant::now()) {
+        return Ok(Action::requeue(wait));
+    }
+    pass.report(&assignments).await?;
+    Ok(pass.next(assignments.stays_unknown))
+}
+
+/// Gives back the room that lists were read with: of small ones that is more than they hold, and all roles are kept.
+pub fn shrink(role: &mut IamRole) {
+    role.finalizers_mut().shrink_to_fit();
+    role.spec.accounts.names.shrink_to_fit();
+    role.spec.managed_policies.shrink_to_fit();
+    shrink_map(&mut role.spec.inline_policies);
+    shrink_map(&mut role.spec.tags);
+    if let Some(status) = &mut role.status {
+        status.expand();
+        status.conditions.shrink_to_fit();
+        status.accounts.shrink_to_fit();
+    }
+}
+
+fn shrink_map<V>(map: &mut LiteMap<String, V>) {
+    let mut pairs = mem::take(map).into_tuple_vec();
+    pairs.shrink_to_fit();
+    // They come out of a map, sorted.
+    *map = LiteMap::from_sorted_store_unchecked(pairs);
+}
+
+/// Wakes a role that is being deleted when another replica has finished its part: by the number of accounts that are done and of
+/// those that are left.
+pub fn removals(role: &IamRole) -> Option<u64> {
+    let deleting = role.metadata.deletion_timestamp.is_some();
+    let entries = role.status.iter().flat_map(|status| &status.accounts);
+    let entries = entries.filter(|_| deleting);
+    let (done, left): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.state == Reason::Removed);
+    let (done, left) = (u32::try_from(done.len()).ok()?, u32::try_from(left.len()).ok()?);
+    Some((u64::from(left) << 32) | u64::from(done))
+}
+
+/// One pass over one role.
+struct Pass<'a> {
+    role: &'a IamRole,
+    context: &'a Shared,
+    key: RoleKey,
+    namespace: &'a str,
+    /// The shards that are ours, from the beginning to the end of this pass.
+    part: View,
+    /// The accounts of other controllers' sessions, as they were at its beginning.
+    foreign: HashSet<String>,
+    name: String,
+    owner: String,
+    /// The entries of the object's status, by account.
+    entries: HashMap<&'a str, &'a AccountStatus>,
+    /// Accounts that only the selector names and that do not allow the namespace: its tenants learn how many there are.
+    not_allowed: OnceLock<HashSet<String>>,
+    /// The object as we have written it ourselves since, where others write it, too.
+    latest: Mutex<Option<IamRole>>,
+}
+
+impl<'a> Pass<'a> {
+    fn new(role: &'a IamRole, context: &'a Shared) -> Self {
+        let namespace = role.metadata.namespace.as_deref().unwrap_or_default();
+        let name = role.name_any();
+        let entries = role.status.iter().flat_map(|status| &status.accounts);
+        Self {
+            key: RoleKey::of(role),
+            owner: context.owner(namespace, &name),
+            part: context.shards.view(),
+            foreign: context.foreign_accounts(),
+            not_allowed: OnceLock::new(),
+            latest: Mutex::default(),
+            entries: entries.map(|entry| (entry.name.as_str(), entry)).collect(),
+            namespace,
+            name,
+            role,
+            context,
+        }
+    }
+
+    /// `kubectl annotate ... iam.rolectl.dev/reconcile=<anything>` asks for a sweep of the role's accounts.
+    fn look_again_if_asked(&self) {
+        let value = self
+            .role
+            .annotations()
+            .get(RECONCILE_ANNOTATION)
+            .map(String::as_str);
+        if !self.context.newly_forced(&self.key, value) {
+            return;
+        }
+        // An account that does not allow the namespace is not read for its sake.
+        let refused = self.not_allowed.get();
+        for account in self.resolve().0 {
+            let name = account.name_any();
+            let allowed = may_admit(&account, self.namespace) && !refused.is_some_and(|r| r.contains(&name));
+            if allowed && !account.spec.suspend {
+                // Also a change that was given up on is tried again.
+                self.context.reports.nudge_account(&self.key, &name);
+                self.context.request_sweep(&name);
+            }
+        }
+    }
+
+    /// Returns true if the account of this name is in our part of the accounts in this pass.
+    fn holds(&self, account: &str) -> bool {
+        self.part.holds(account) && !self.foreign.contains(account)
+    }
+
+    /// Returns true if this replica reports what concerns no account.
+    fn leads(&self) -> bool {
+        self.part.holds(&full_name(self.role))
+    }
+
+    fn role_name(&self) -> &str {
+        name_in_aws(self.role)
+    }
+
+    fn prior(&self, account: &str) -> Option<&'a AccountStatus> {
+        self.entries.get(account).copied()
+    }
+
+    fn has_finalizer(&self) -> bool {
+        self.role.finalizers().iter().any(|f| f == FINALIZER)
+    }
+
+    /// Sends the actors what is to become of the role in their accounts, and releases it from all others.
+    fn send(&self, goals: &[(Arc<AwsAccount>, Goal)]) {
+        let mut asked = HashSet::new();
+        for (account, goal) in goals {
+            let name = account.name_any();
+            let actor = self.context.actors.get(&name);
+            let request = reports::Request {
+                instance: actor.as_ref().map_or(0, |actor| actor.instance),
+                generation: self.role.metadata.generation,
+                is_deleting: self.role.metadata.deletion_timestamp.is_some(),
+                goal: *goal,
+            };
+            let is_given_up = self.prior(&name).is_some_and(|prior| {
+                prior.observed_generation == self.role.metadata.generation
+                    && prior.state == Reason::InvalidSpec
+            });
+            let actor = actor.as_deref();
+            self.context
+                .reports
+                .assign(&self.key, &name, request, is_given_up, actor);
+            asked.insert(name);
+        }
+        self.release(self.context.reports.end_requests(&self.key, &asked));
+    }
+
+    fn release_all(&self) {
+        let dropped = self.context.reports.end_requests(&self.key, &HashSet::new());
+        self.release(dropped);
+    }
+
+    fn release(&self, accounts: Vec<Arc<str>>) {
+        for account in accounts {
+            if let Some(actor) = self.context.actors.get(&account) {
+                actor.release(self.key.clone());
+            }
+        }
+    }
+
+    /// A role that is in an account is protected by a finalizer. Somebody may have taken it off.
+    async fn set_missing_finalizer(&self) -> Result<(), Error> {
+        let uid = self.role.metadata.uid.as_deref();
+        if self.has_finalizer() || self.context.reports.has_finalizer(&self.key, uid) {
+            return Ok(());
+        }
+        let answers = self.context.reports.answers(&self.key);
+        let is_there = answers.values().any(|answer| {
+            let report = answer.report.as_ref();
+            report.is_some_and(|report| match &report.finding {
+                rolectl_aws::actor::report::Finding::State(state) => {
+                    state.in_sync.is_some()
+                        && matches!(
+                            state.identity,
+                            rolectl_aws::actor::report::RoleIdentity::Known(Some(_))
+                        )
+                }
+                _ => false,
+            })
+        });
+        if is_there {
+            self.context.protect_role(self.role).await?;
+        }
+        Ok(())
+    }
+
+    /// When to look again by ourselves. The actors try again what has failed, and wake the role.
+    fn next(&self, stays_unknown: bool) -> Action {
+        if let Some(wait) = self.context.reports.next_interim(&self.key, Instant::now()) {
+            return Action::requeue(wait);
+        }
+        if stays_unknown {
+            return Action::requeue(pauses::spread(STALLED_RETRY));
+        }
+        Action::await_change()
+    }
+
+    async fn report(&self, assignments: &Assignments) -> Result<(), Error> {
+        let answers = self.context.reports.answers(&self.key);
+        let entries = self.entries_of(assignments, &answers);
+        self.publish(entries, &answers).await
+    }
+}
