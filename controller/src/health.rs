@@ -24,7 +24,7 @@ const FAILS_AT_MOST: Duration = Duration::from_mins(1);
 /// Most characters of an error in an answer.
 const SHOWN: usize = 500;
 
-/// Whether the controller can do its work: once it has all objects of each kind, and while their watches work.
+/// Returns true if the controller can work: it has all objects of each kind, and their watches work.
 #[derive(Clone, Debug)]
 pub struct Readiness(Arc<Mutex<Watches>>);
 

@@ -91,7 +91,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     if tokio::time::timeout(DRAIN, controllers).await.is_ok() {
         tracing::info!("ended; what is unfinished goes on at the next start");
     } else {
-        tracing::warn!("some calls did not end in time; the next start looks at their roles anew");
+        tracing::warn!("some calls did not end in time; the next start reads their roles again");
     }
     traces.flush().await;
     Ok(())

@@ -1,7 +1,7 @@
 //! What the controller counts and measures, in the [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/)
 //! format.
 //!
-//! What happens is counted where it happens; what stands (roles, queues, buckets, sessions) is looked up when it is
+//! Events are counted where they happen; states (roles, queues, buckets, sessions) are looked up when the metrics are
 //! asked for. [`TABLE`] is the list of all, for the reference and for the endpoint alike.
 
 use std::collections::{HashMap, HashSet};
@@ -32,7 +32,7 @@ pub struct Described {
     pub kind: &'static str,
     /// Names of labels.
     pub labels: &'static [&'static str],
-    /// What it tells.
+    /// Its meaning.
     pub help: &'static str,
 }
 
@@ -209,7 +209,7 @@ label!(OfReason, reason: String);
 label!(Reconciled, kind: &'static str, outcome: &'static str);
 label!(StateInAccount, account: String, state: &'static str);
 
-/// Looks up what stands.
+/// Sets the gauges before the metrics are read.
 type LookUp = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// All metrics of the process.
@@ -321,7 +321,7 @@ fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, metric: M)
 }
 
 impl Metrics {
-    /// Says how to look up what stands. The first to say it is asked.
+    /// Sets the function that sets the gauges. The first call counts.
     pub fn on_scrape(&self, look_up: impl Fn(&Self) + Send + Sync + 'static) {
         let _ = self.look_up.set(Box::new(look_up));
     }
@@ -337,7 +337,7 @@ impl Metrics {
         Ok(text)
     }
 
-    /// Calls of accounts that are not looked after any more are not told of for ever.
+    /// Drops the series of accounts that this process no longer looks after.
     pub fn retain_accounts(&self, accounts: &HashSet<&str>) {
         let mut called = self.called.lock();
         for (_, gone) in called.extract_if(|account, _| !accounts.contains(account.as_str())) {

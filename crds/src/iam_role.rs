@@ -1,7 +1,5 @@
 //! The kind `IamRole`: one IAM role, in every account that it selects.
 
-use std::collections::HashSet;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use litemap::LiteMap;
@@ -258,46 +256,42 @@ pub struct IamRoleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<AccountCounts>,
     /// The state of the role in each account, by account name. At most 32 KiB. Accounts that are not in sync have entries first.
-    // Atomic, although it could be a map: the field ownership of a thousand entries would be most of the cost of a write, and
-    // replicas use the resource version to avoid conflicts.
+    // Atomic, although it could be a map: the field ownership of a thousand entries would be most of the cost of a write.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub accounts: Vec<AccountStatus>,
-    /// The accounts that `accounts` does not show, grouped by state.
+    /// The accounts that `accounts` does not show, counted by state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub more_accounts: Vec<AccountGroup>,
+    /// What each shard of the controller reports of the role in its accounts. `conditions`, `summary`, `counts` and `accounts` are
+    /// computed from it. Absent if one shard has all accounts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub shards: Vec<ShardStatus>,
 }
 
-impl IamRoleStatus {
-    /// Adds an entry to `accounts` for each account of `more_accounts`, so that a reader finds all accounts in one list.
-    /// [`Self::collapse`] removes them.
-    pub fn expand(&mut self) {
-        let groups = self.more_accounts.iter();
-        let entries = groups.flat_map(|group| group.names.iter().map(|name| group.entry(name)));
-        self.accounts.extend(entries);
-        self.accounts.sort_by(|a, b| a.name.cmp(&b.name));
-    }
-
-    /// Returns the status without the entries that [`Self::expand`] added.
-    #[must_use]
-    pub fn collapse(&self) -> Self {
-        let hidden: HashSet<&str> = self
-            .more_accounts
-            .iter()
-            .flat_map(|group| &group.names)
-            .map(String::as_str)
-            .collect();
-        let shown = |entry: &&AccountStatus| !hidden.contains(entry.name.as_str());
-        Self {
-            observed_generation: self.observed_generation,
-            conditions: self.conditions.clone(),
-            summary: self.summary.clone(),
-            counts: self.counts,
-            accounts: self.accounts.iter().filter(shown).cloned().collect(),
-            more_accounts: self.more_accounts.clone(),
-        }
-    }
+/// The state of the role in the accounts of one shard.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardStatus {
+    /// Name of the shard.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// The generation of the object that this part describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// True if the object is being deleted and nothing of its role is left in the accounts of this shard.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
+    /// The state of the role in each account of the shard, by account name. Accounts that are not in sync have entries first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub accounts: Vec<AccountStatus>,
+    /// The accounts that `accounts` does not show, counted by state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub more_accounts: Vec<AccountGroup>,
 }
 
 /// Numbers of accounts of a role.
@@ -331,19 +325,8 @@ pub struct AccountGroup {
     /// The last generation of the spec that was applied in full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_applied_generation: Option<i64>,
-    /// Names of the `AwsAccount` objects.
-    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
-    pub names: Vec<String>,
-}
-
-impl AccountGroup {
-    fn entry(&self, name: &str) -> AccountStatus {
-        AccountStatus {
-            observed_generation: self.observed_generation,
-            last_applied_generation: self.last_applied_generation,
-            ..AccountStatus::new(name.to_owned(), self.state)
-        }
-    }
+    /// Number of these accounts.
+    pub count: u32,
 }
 
 /// The state of the role in one account.

@@ -21,7 +21,7 @@ pub use aws_account::{
 };
 pub use iam_role::{
     AccountCounts, AccountGroup, AccountSelection, AccountStatus, Adoption, DeletionPolicy, Denies,
-    DriftPolicy, Ensure, Exclusive, IamRole, IamRoleSpec, IamRoleStatus, InstanceProfile,
+    DriftPolicy, Ensure, Exclusive, IamRole, IamRoleSpec, IamRoleStatus, InstanceProfile, ShardStatus,
 };
 pub use mfa_session::{MfaSession, MfaSessionSpec, MfaSessionStatus, Phase};
 pub use partition::{PARTITIONS, Partition, PartitionError};

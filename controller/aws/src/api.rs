@@ -194,7 +194,7 @@ pub struct AssumedRole {
     pub credentials: Option<Credentials>,
     /// When it ends, `None` where AWS did not say so.
     pub expires_at: Option<Timestamp>,
-    /// ARN of the assumed role, which tells the account.
+    /// ARN of the assumed role. It contains the account.
     pub arn: String,
 }
 

@@ -84,7 +84,7 @@ pub async fn apply(
                 applied.done.push(change);
             }
             // AWS answered that it failed. Every change may be made twice, and mostly the second try succeeds; a doubtful role would
-            // wait until a sweep has told.
+            // wait for a sweep.
             Err(failure) if failure.class == Class::Transient && failure.code.is_some() && tries < TRIES => {
                 tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(tries)).await;
                 tries += 1;
@@ -231,7 +231,7 @@ async fn add_profile(
     }
 }
 
-/// Whether an instance profile that is there already is to be tagged as ours first, or why it may not be used.
+/// Returns true if an instance profile that exists is to be tagged as ours first, or why it may not be used.
 fn takes_over(profile: &DesiredProfile, role: &str, there: &InstanceProfile) -> Result<bool, AwsFailure> {
     let name = &profile.name;
     let owner = owner_of(there);
@@ -318,7 +318,7 @@ async fn remove_profile(
     Ok(())
 }
 
-/// Whether the profile carries our owner tag. One that `exists` for certain and that a read does not show is asked for
+/// Returns true if the profile carries our owner tag. One that `exists` for certain and that a read does not show is asked for
 /// again, since otherwise it would stay behind without an owner who knows of it.
 async fn owns_profile(
     account: &Writer<'_>,

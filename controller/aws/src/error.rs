@@ -160,7 +160,7 @@ impl AwsFailure {
         }
     }
 
-    /// Whether AWS says that something which the call names is not there.
+    /// Returns true if AWS answers that something which the call names does not exist.
     pub fn is_missing(&self) -> bool {
         self.code
             .as_deref()
@@ -182,12 +182,12 @@ impl AwsFailure {
     }
 }
 
-/// Whether the code has a place in the table.
+/// Returns true if the code is in the table.
 pub fn is_classed(code: &str) -> bool {
     CODES.iter().any(|(known, _)| *known == code)
 }
 
-/// The class of an error code, with AWS's message where the code alone does not tell.
+/// The class of an error code, with AWS's message where the code alone is ambiguous.
 pub fn classify(code: &str, message: &str) -> Class {
     if code.starts_with("MalformedPolicyDocument") && message.contains("Invalid principal") {
         return Class::AwaitingPrincipal;

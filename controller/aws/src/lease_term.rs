@@ -11,14 +11,14 @@ use tokio::time::Instant;
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The right to call AWS in some accounts. It ends by itself, so that a process which cannot reach Kubernetes, or which
-/// was stopped and goes on later, does not write where another has taken over.
+/// was stopped and resumes later, does not write where another has taken over.
 #[derive(Clone, Debug)]
 pub struct LeaseTerm(Arc<Mutex<State>>);
 
 #[derive(Clone, Copy, Debug)]
 struct State {
     until: Until,
-    /// Rises whenever the right is gained anew: somebody else may have had it in between.
+    /// Rises whenever the right is gained again: somebody else may have had it in between.
     term: u64,
 }
 
@@ -74,7 +74,7 @@ impl LeaseTerm {
         state.lasts().then_some(state.term)
     }
 
-    /// Whether a call may begin now.
+    /// Returns true if a call may begin now.
     pub fn lasts(&self) -> bool {
         self.term().is_some()
     }

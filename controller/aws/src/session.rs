@@ -172,7 +172,7 @@ impl SessionSecret {
         )
     }
 
-    /// Tells one session from another without holding either. It covers every value that AWS or we rely on, so that a Secret of
+    /// A hash that differs between sessions and reveals none of their values. It covers every value that AWS or we rely on, so that a Secret of
     /// which any of them was changed is checked again.
     pub fn fingerprint(&self) -> [u8; 32] {
         let expires_at = self.expires_at.to_string();
@@ -325,7 +325,7 @@ pub fn fits(spec: &MfaSessionSpec, principal: &str) -> Result<(), String> {
     }
 }
 
-/// Where a session stands.
+/// The state of a session.
 #[derive(Clone, Debug)]
 pub enum SessionState {
     /// We have not looked yet: nothing may be concluded.
@@ -349,7 +349,7 @@ struct Inner {
 }
 
 impl Sessions {
-    /// Where the session stands. One past its end is locked, whoever has or has not noticed yet.
+    /// The state of the session at `now`. A session past its end is locked.
     pub fn state(&self, name: &str, now: Timestamp) -> SessionState {
         match self.0.read().states.get(name) {
             None => SessionState::Pending,

@@ -8,7 +8,7 @@ use tracing::{Span, info_span};
 
 use crate::operations::service_of;
 
-/// The target by which these spans are told from those of libraries, which are not exported.
+/// The target of these spans. Spans of libraries have others, and are not exported.
 pub const TARGET: &str = "rolectl::spans";
 
 /// A reconcile of one object, without a namespace where the object is of the cluster.
@@ -43,7 +43,7 @@ pub fn aws_call(operation: &'static str, account: &str, account_id: &str) -> Spa
     )
 }
 
-/// Says that what the span stands for has failed, and how.
+/// Marks a span as failed.
 pub fn failed(span: &Span, how: Option<&'static str>) {
     span.record("otel.status_code", "ERROR");
     if let Some(how) = how {

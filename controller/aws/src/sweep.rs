@@ -71,7 +71,7 @@ pub async fn sweep(
 }
 
 /// Reads the account's [quotas](https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountSummary.html).
-/// One that AWS does not tell is 0. With them comes how many roles AWS counts.
+/// A quota that the answer lacks is 0. Also returns how many roles AWS counts.
 pub async fn quotas(account: &Account, iam: &dyn Iam) -> Result<(Quotas, u32), AwsFailure> {
     let summary = account
         .call_at(Priority::Sweep, "GetAccountSummary", iam.get_account_summary())

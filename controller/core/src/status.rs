@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use rolectl_crds::{AccountCounts, AccountGroup, AccountStatus, IamRoleStatus, Reason};
+use rolectl_crds::{AccountCounts, AccountGroup, AccountStatus, IamRoleStatus, Reason, ShardStatus};
 
 use crate::bounded::{MESSAGE, clip};
 use crate::conditions::{Truth, Verdict, conditions};
@@ -15,8 +15,10 @@ pub const CHANGE: usize = 256;
 const MESSAGES: usize = 16 * 1024;
 /// Size of all entries of `status.accounts` together, in bytes.
 const ENTRIES: usize = 32 * 1024;
-/// Length of all names in `status.moreAccounts` together, in bytes.
-const NAMES: usize = 512 * 1024;
+/// Size of all entries in `status.shards` together, in bytes.
+const PARTS: usize = 16 * 1024;
+/// Number of entries of a `moreAccounts`. There are few states, and few generations under way.
+const GROUPS: usize = 64;
 /// Length of the message of a condition, in bytes. The API allows 32 KiB, and up to two conditions have the message.
 const CONDITION: usize = 4 * 1024;
 
@@ -25,6 +27,8 @@ const CONDITION: usize = 4 * 1024;
 pub struct Facts<'a> {
     /// The entries of the accounts, in any order.
     pub accounts: Vec<AccountStatus>,
+    /// The accounts that other shards have counted and not listed.
+    pub groups: Vec<AccountGroup>,
     /// Number of accounts that the selector matches and that do not allow the role's namespace. The status must not show their names
     /// to the tenants of the namespace.
     pub not_allowed: u32,
@@ -42,41 +46,98 @@ pub fn status(
 ) -> IamRoleStatus {
     let Facts {
         mut accounts,
+        groups,
         not_allowed,
         no_accounts,
     } = facts;
     accounts.sort_by(|a, b| a.name.cmp(&b.name));
     let states: Vec<(Reason, &AccountStatus)> = accounts.iter().map(|a| (state(a, generation), a)).collect();
-    let in_sync = states
+    let counted: Vec<(Reason, u32)> = groups
         .iter()
-        .filter(|(state, _)| *state == Reason::InSync)
-        .count();
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        .map(|group| {
+            let is_current = group.observed_generation == generation;
+            let state = if is_current {
+                group.state
+            } else {
+                Reason::Progressing
+            };
+            (state, group.count)
+        })
+        .collect();
+    let listed = states.iter().map(|(state, _)| (*state, 1_u32));
+    let all = listed.chain(counted.iter().copied());
+    let (in_sync, total) = all.fold((0_u32, not_allowed), |(in_sync, total), (state, count)| {
+        let more = if state == Reason::InSync { count } else { 0 };
+        (in_sync.saturating_add(more), total.saturating_add(count))
+    });
     let counts = AccountCounts {
-        total: count(accounts.len()).saturating_add(not_allowed),
-        in_sync: count(in_sync),
+        total,
+        in_sync,
         not_allowed,
     };
-    let verdict = verdict(&states, not_allowed, no_accounts);
+    let verdict = verdict(&states, &counted, &counts, no_accounts);
     IamRoleStatus {
         observed_generation: generation,
         conditions: conditions(prior.map_or(&[][..], |p| &p.conditions), generation, verdict, now),
         summary: Some(format!("{in_sync}/{}", counts.total)),
         counts: Some(counts),
         accounts,
-        more_accounts: vec![],
+        more_accounts: groups,
+        shards: vec![],
     }
 }
 
 /// Returns the status in a size that the API server and etcd accept, for every spec and every number of accounts. Accounts that are
-/// not in sync have entries first. `moreAccounts` has the names of the accounts without an entry, so that replicas which share the
-/// status, and the controller after a restart, find every account.
+/// not in sync have entries first; `moreAccounts` counts the others.
 pub fn bounded(full: &IamRoleStatus) -> IamRoleStatus {
     let generation = full.observed_generation;
-    let mut entries: Vec<AccountStatus> = full.accounts.clone();
+    let (shown, hidden) = listed(&full.accounts, generation, ENTRIES);
+    let mut more_accounts = full.more_accounts.clone();
+    count_by_state(&mut more_accounts, &hidden);
+    let mut summary = full.summary.clone();
+    if !more_accounts.is_empty() {
+        summary = summary.map(|summary| format!("{summary} in sync, {} shown", shown.len()));
+    }
+    IamRoleStatus {
+        observed_generation: generation,
+        conditions: full.conditions.clone(),
+        summary,
+        counts: full.counts,
+        accounts: shown,
+        more_accounts,
+        shards: vec![],
+    }
+}
+
+/// Returns what one of `shards` shards reports of its accounts, in a size that leaves room for the others.
+pub fn part_of_shard(
+    name: &str,
+    generation: Option<i64>,
+    accounts: &[AccountStatus],
+    shards: usize,
+) -> ShardStatus {
+    let (shown, hidden) = listed(accounts, generation, PARTS / shards.max(1));
+    let mut more_accounts = vec![];
+    count_by_state(&mut more_accounts, &hidden);
+    ShardStatus {
+        name: name.to_owned(),
+        observed_generation: generation,
+        removed: false,
+        accounts: shown,
+        more_accounts,
+    }
+}
+
+/// Divides entries into those that fit into `room` bytes, by name, and the others. Accounts that are not in sync come first.
+fn listed(
+    accounts: &[AccountStatus],
+    generation: Option<i64>,
+    mut room: usize,
+) -> (Vec<AccountStatus>, Vec<AccountStatus>) {
+    let mut entries = accounts.to_vec();
     entries.sort_by_cached_key(|entry| (u8::MAX - weight(state(entry, generation)), entry.name.clone()));
     let (mut shown, mut hidden): (Vec<AccountStatus>, Vec<AccountStatus>) = (vec![], vec![]);
-    let (mut room, mut message_room) = (ENTRIES, MESSAGES);
+    let mut message_room = MESSAGES;
     for mut entry in entries {
         entry.message = entry.message.map(|message| clip(&message, MESSAGE).into_owned());
         entry.changes.truncate(SHOWN_CHANGES + 1);
@@ -97,47 +158,36 @@ pub fn bounded(full: &IamRoleStatus) -> IamRoleStatus {
             None => hidden.push(entry),
         }
     }
-    let mut summary = full.summary.clone();
-    if !hidden.is_empty() {
-        summary = summary.map(|summary| format!("{summary} in sync, {} shown", shown.len()));
-    }
     shown.sort_by(|a, b| a.name.cmp(&b.name));
-    IamRoleStatus {
-        observed_generation: generation,
-        conditions: full.conditions.clone(),
-        summary,
-        counts: full.counts,
-        accounts: shown,
-        more_accounts: groups(hidden),
-    }
+    (shown, hidden)
 }
 
-/// Groups the names of the accounts by state and generations. Names beyond the limit are dropped.
-fn groups(mut hidden: Vec<AccountStatus>) -> Vec<AccountGroup> {
-    hidden.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut groups: Vec<AccountGroup> = vec![];
-    let mut room = NAMES;
-    for entry in hidden {
-        let Some(left) = room.checked_sub(entry.name.len() + 3) else {
-            break;
-        };
-        room = left;
+/// Adds the accounts to the numbers by state and generations.
+fn count_by_state(groups: &mut Vec<AccountGroup>, accounts: &[AccountStatus]) {
+    for entry in accounts {
         let is_same = |group: &&mut AccountGroup| {
             group.state == entry.state
                 && group.observed_generation == entry.observed_generation
                 && group.last_applied_generation == entry.last_applied_generation
         };
         match groups.iter_mut().find(is_same) {
-            Some(group) => group.names.push(entry.name),
+            Some(group) => group.count = group.count.saturating_add(1),
             None => groups.push(AccountGroup {
                 state: entry.state,
                 observed_generation: entry.observed_generation,
                 last_applied_generation: entry.last_applied_generation,
-                names: vec![entry.name],
+                count: 1,
             }),
         }
     }
-    groups
+    groups.sort_by_key(|group| {
+        (
+            group.state.as_str(),
+            group.observed_generation,
+            group.last_applied_generation,
+        )
+    });
+    groups.truncate(GROUPS);
 }
 
 /// Returns the status of a role for which no account was called: the spec is invalid, or the role is suspended. The entries of the
@@ -173,15 +223,22 @@ fn state(account: &AccountStatus, generation: Option<i64>) -> Reason {
 
 /// Returns the content of `Ready`: the reason of the account with the highest [`weight`], and a message about all accounts that are not
 /// in sync.
-fn verdict(accounts: &[(Reason, &AccountStatus)], not_allowed: u32, no_accounts: &str) -> Verdict {
+fn verdict(
+    accounts: &[(Reason, &AccountStatus)],
+    counted: &[(Reason, u32)],
+    counts: &AccountCounts,
+    no_accounts: &str,
+) -> Verdict {
+    let not_allowed = counts.not_allowed;
     let states = accounts.iter().map(|(state, _)| *state);
+    let states = states.chain(counted.iter().map(|(state, _)| *state));
     let states = states.chain((not_allowed > 0).then_some(Reason::NamespaceNotAllowed));
     let worst = states
         .max_by_key(|state| weight(*state))
         .unwrap_or(Reason::NoAccounts);
     let message = match worst {
         Reason::NoAccounts => no_accounts.to_owned(),
-        Reason::InSync => in_sync(accounts),
+        Reason::InSync => in_sync(accounts, counts.total),
         _ => {
             let mut other: Vec<&(Reason, &AccountStatus)> = accounts
                 .iter()
@@ -197,7 +254,9 @@ fn verdict(accounts: &[(Reason, &AccountStatus)], not_allowed: u32, no_accounts:
                     format!("{}: {}", a.name, clip(message, MESSAGE))
                 })
                 .collect();
-            let more = other.len() - lines.len();
+            let elsewhere = counted.iter().filter(|(state, _)| *state != Reason::InSync);
+            let elsewhere: usize = elsewhere.map(|(_, count)| *count as usize).sum();
+            let more = other.len() - lines.len() + elsewhere;
             if more > 0 {
                 lines.push(format!("and {}", accounts_counted(more)));
             }
@@ -221,9 +280,9 @@ fn verdict(accounts: &[(Reason, &AccountStatus)], not_allowed: u32, no_accounts:
 
 /// Returns the message of a role that is in sync, with the first few notes of accounts, for example about a policy that stays on the
 /// role although the spec does not list it.
-fn in_sync(accounts: &[(Reason, &AccountStatus)]) -> String {
+fn in_sync(accounts: &[(Reason, &AccountStatus)], total: u32) -> String {
     const SHOWN: usize = 3;
-    let mut message = format!("in sync in {}", accounts_counted(accounts.len()));
+    let mut message = format!("in sync in {}", accounts_counted(total as usize));
     let notes: Vec<String> = accounts
         .iter()
         .filter_map(|(_, a)| Some(format!("; {}: {}", a.name, clip(a.message.as_deref()?, MESSAGE))))
@@ -328,6 +387,7 @@ mod tests {
         ] {
             let facts = Facts {
                 accounts,
+                groups: vec![],
                 not_allowed,
                 no_accounts: "",
             };
@@ -358,16 +418,15 @@ mod tests {
             });
             let full = status(None, Some(1), of(accounts.collect()), Timestamp::UNIX_EPOCH);
             let small = bounded(&full);
-            // Names of 10,000 accounts are 160 KB of it.
-            assert!(size(&small) < 240 * 1024, "{} bytes", size(&small));
+            assert!(size(&small) < 44 * 1024, "{} bytes", size(&small));
             let entries = serde_json::to_string(&small.accounts).unwrap().len();
             assert!(
                 (16_000..=ENTRIES + 2).contains(&entries),
                 "{entries} bytes of entries"
             );
             let shown = small.accounts.len();
-            let named: usize = small.more_accounts.iter().map(|group| group.names.len()).sum();
-            assert_eq!(shown + named, 10_000);
+            let counted: u32 = small.more_accounts.iter().map(|group| group.count).sum();
+            assert_eq!(u32::try_from(shown).unwrap() + counted, 10_000);
             let in_sync = if state == Reason::InSync { 10_000 } else { 0 };
             assert_eq!(
                 small.summary,
@@ -376,12 +435,44 @@ mod tests {
             let ready = &small.conditions[0];
             assert!(ready.message.len() <= CONDITION && ready.reason == state.as_str());
             assert_eq!(small, bounded(&full), "deterministic");
-            let mut expanded = small.clone();
-            expanded.expand();
-            assert_eq!(expanded.accounts.len(), 10_000);
-            assert!(expanded.accounts.iter().all(|entry| entry.state == state));
-            assert_eq!(expanded.collapse(), small);
         }
+    }
+
+    #[test]
+    fn a_status_is_the_same_whether_one_shard_has_all_accounts_or_several_report_parts() {
+        let all: Vec<AccountStatus> = (0..3000)
+            .map(|n| {
+                let state = if n % 700 == 0 {
+                    Reason::AccessDenied
+                } else {
+                    Reason::InSync
+                };
+                account(&format!("a{n:04}"), state)
+            })
+            .collect();
+        let alone = bounded(&status(None, Some(1), of(all.clone()), Timestamp::UNIX_EPOCH));
+        let parts: Vec<ShardStatus> = all
+            .chunks(1000)
+            .map(|accounts| part_of_shard("s", Some(1), accounts, 3))
+            .collect();
+        let size_of_parts = serde_json::to_string(&parts).unwrap().len();
+        assert!(size_of_parts < PARTS + 1024, "{size_of_parts} bytes");
+        let facts = Facts {
+            accounts: parts.iter().flat_map(|part| part.accounts.clone()).collect(),
+            groups: parts.iter().flat_map(|part| part.more_accounts.clone()).collect(),
+            ..Facts::default()
+        };
+        let composed = bounded(&status(None, Some(1), facts, Timestamp::UNIX_EPOCH));
+        assert_eq!(composed.counts, alone.counts);
+        assert_eq!(composed.conditions[0].reason, alone.conditions[0].reason);
+        assert_eq!(composed.conditions[0].message, alone.conditions[0].message);
+        let denied = |status: &IamRoleStatus| {
+            let entries = status.accounts.iter();
+            entries
+                .filter(|entry| entry.state == Reason::AccessDenied)
+                .count()
+        };
+        assert_eq!((denied(&composed), denied(&alone)), (5, 5));
     }
 
     #[test]
@@ -398,7 +489,6 @@ mod tests {
         let all = vec![account("a", Reason::InSync), account("b", Reason::Drifted)];
         let full = status(None, Some(1), of(all), Timestamp::UNIX_EPOCH);
         assert_eq!(bounded(&full), full);
-        assert_eq!(full.collapse(), full);
     }
 
     #[test]

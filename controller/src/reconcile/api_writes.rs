@@ -7,7 +7,6 @@ use http::header::ACCEPT;
 use kube::api::{Patch, PatchParams, Request};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use rolectl_crds::{FINALIZER, IamRole};
-use rolectl_kube::objects;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -22,86 +21,60 @@ use super::{Error, bounded_call};
 const METADATA_ONLY: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
-/// Whether other replicas write the same status, each its own accounts in it: none may undo what another has just written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Others {
-    /// They do.
-    Write,
-    /// It is ours alone.
-    Keep,
-}
-
-/// What became of a status that was to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Patched {
-    /// The API server has it already.
-    Unchanged,
-    /// It was written, and this is the object's version since.
-    Written(Option<String>),
-    /// Somebody else wrote first: it is to be made anew from the object as it is now.
-    Stale,
-}
-
-impl Patched {
-    /// Whether it was written just now.
-    pub const fn is_written(&self) -> bool {
-        matches!(self, Self::Written(_))
-    }
-}
-
 impl Context {
-    /// Writes a status of `object`, unless the API server has it already. Server-side apply, so that nobody else's field is touched.
+    /// Writes a status of `object` by server-side apply, unless the API server has it already. Returns true if it was written. `part` is
+    /// empty, or the name of a part of the status that has a field manager of its own.
     pub async fn patch_status<K, S>(
         &self,
         api: &Api<K>,
         object: &K,
         before: Option<&S>,
         status: &S,
-        others: Others,
-    ) -> Result<Patched, Error>
+        part: &str,
+    ) -> Result<bool, Error>
     where
         K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug,
         S: Serialize + Sync,
     {
-        let uid = self.hasher.hash_one(object.uid().unwrap_or_default());
+        let id = (object.uid().unwrap_or_default(), part);
+        let id = self.hasher.hash_one(id);
         let body = serde_json::to_string(status).unwrap_or_default();
         let hash = self.hasher.hash_one(&body);
         // The cache may trail our own last write, so it alone does not prove that nothing changed.
-        let trailing = self
+        let is_trailing = self
             .written
             .lock()
-            .get(&uid)
+            .get(&id)
             .is_some_and(|written| *written != hash);
         // Compared as written: the API keeps times to the second.
-        let unchanged = before
+        let is_unchanged = before
             .and_then(|b| serde_json::to_string(b).ok())
             .is_some_and(|b| b == body);
-        if unchanged && !trailing {
-            return Ok(Patched::Unchanged);
+        if is_unchanged && !is_trailing {
+            return Ok(false);
         }
-        let mut patch = json!({
+        // With the uid: another object of the same name is not meant.
+        let patch = json!({
             "apiVersion": K::api_version(&()),
             "kind": K::kind(&()),
-            "metadata": {"name": object.name_any()},
+            "metadata": {"name": object.name_any(), "uid": object.uid()},
             "status": status,
         });
-        if others == Others::Write
-            && let Some(metadata) = patch.get_mut("metadata").and_then(|m| m.as_object_mut())
-        {
-            metadata.insert("resourceVersion".to_owned(), json!(object.resource_version()));
-        }
-        let version = match apply_status(&self.client, api.resource_url(), &object.name_any(), &patch).await {
-            Ok(version) => version,
-            // Deleted meanwhile: there is nothing to say any more.
-            Err(kube::Error::Api(e)) if e.code == 404 => return Ok(Patched::Unchanged),
-            Err(kube::Error::Api(e)) if e.code == 409 && others == Others::Write => {
-                return Ok(Patched::Stale);
-            }
-            Err(error) => return Err(Error::kube("could not write the status")(error)),
+        let manager = if part.is_empty() {
+            MANAGER.to_owned()
+        } else {
+            format!("{MANAGER}-{part}")
         };
-        self.written.lock().insert(uid, hash);
+        let (url, name) = (api.resource_url(), object.name_any());
+        match apply_status(&self.client, url, &name, &manager, &patch).await {
+            Ok(()) => {}
+            // Deleted meanwhile, or made again: there is nothing to report any more.
+            Err(kube::Error::Api(e)) if e.code == 404 || e.code == 409 => return Ok(false),
+            Err(error) => return Err(Error::kube("could not write the status")(error)),
+        }
+        self.written.lock().insert(id, hash);
         self.metrics.wrote_status(static_kind(&K::kind(&())));
-        Ok(Patched::Written(version))
+        Ok(true)
     }
 
     /// Adds or removes our finalizer. Returns the object's version since, where nobody else has written meanwhile.
@@ -140,7 +113,7 @@ impl Context {
             Err(kube::Error::Api(e)) if e.code == 404 && !wanted => Ok(None),
             Err(kube::Error::Api(e)) if e.code == 409 => {
                 // What the others have written since may be a reason not to.
-                if !wanted && self.shares_roles() {
+                if !wanted && self.is_divided() {
                     return Err(Error::Contended);
                 }
                 // Our cache trails: take the finalizers as they are now.
@@ -222,18 +195,19 @@ impl Turns {
     }
 }
 
-/// Applies a status. Returns the object's version since. Of the answer only the metadata is asked for: the rest is what we have just sent, and may be large.
+/// Applies a status by server-side apply, and forces: nobody else owns these fields. Of the answer only the metadata is asked for: the
+/// rest is what was just sent, and may be large.
 pub async fn apply_status(
     client: &Client,
     resource_url: &str,
     name: &str,
+    manager: &str,
     patch: &serde_json::Value,
-) -> kube::Result<Option<String>> {
-    let params = PatchParams::apply(MANAGER).force();
+) -> kube::Result<()> {
+    let params = PatchParams::apply(manager).force();
     let request = Request::new(resource_url).patch_subresource("status", name, &params, &Patch::Apply(patch));
     let mut request = request.map_err(kube::Error::BuildRequest)?;
     request.headers_mut().insert(ACCEPT, METADATA_ONLY);
     // As text: `managedFields` can be nested more deeply than a parser follows.
-    let answer = bounded_call(client.request_text(request)).await?;
-    Ok(objects::version(answer.as_bytes()))
+    bounded_call(client.request_text(request)).await.map(drop)
 }

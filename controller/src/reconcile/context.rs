@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
@@ -30,9 +29,9 @@ use super::account::notes::AccountNotes;
 use super::actors::Actors;
 use super::api_writes::Turns;
 use super::directory::Reports;
-use super::mfa_session::SecretWatches;
 use super::role::reports::RoleReports;
 use super::role_names::RoleNames;
+use super::session_secret::SecretWatches;
 use super::shards::Shards;
 use super::store::UnreadableObjects;
 use super::waiting::Waiting;
@@ -41,9 +40,6 @@ use crate::metrics::Metrics;
 
 /// After how many failed sweeps in a row an account counts as one that cannot be read.
 const PATIENCE: u32 = 3;
-
-/// How long the counts of an account trail its roles.
-const RECOUNT: Duration = Duration::from_secs(2);
 
 /// Field manager of everything that we write with server-side apply.
 pub const MANAGER: &str = "rolectl-controller";
@@ -60,7 +56,7 @@ pub struct Stores {
     pub sessions: Store<MfaSession>,
     /// Namespaces, of which labels alone are kept.
     pub namespaces: Store<Namespace>,
-    /// Whether each of them is filled.
+    /// True for each cache that is filled.
     pub filled: [watch::Receiver<bool>; 4],
     /// Objects that are in none of the caches because they do not parse.
     pub unreadable: UnreadableOf,
@@ -109,7 +105,7 @@ pub struct Context {
     pub shards: Arc<Shards>,
     /// As many AWS calls as may be under way at a time.
     in_flight: Arc<Semaphore>,
-    /// As many events as may be published at a time: news come after work.
+    /// As many events as may be published at a time.
     pub event_turns: Arc<Semaphore>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
@@ -185,7 +181,7 @@ impl Context {
         recorder(self.client.clone())
     }
 
-    /// Whether all caches hold what the API server had.
+    /// Returns true if all caches are filled.
     pub fn is_filled(&self) -> bool {
         self.stores.filled.iter().all(|filled| *filled.borrow())
     }
@@ -205,27 +201,14 @@ impl Context {
         }
     }
 
-    /// Whether this process looks after the account.
+    /// Returns true if this process looks after the account.
     pub fn serves(&self, account: &AwsAccount) -> bool {
         self.serves_session(&account.spec.session_ref) && self.shards.hold(&account.name_any())
     }
 
-    /// Another part of the accounts is ours now: everything is looked at anew.
-    pub fn wake_all(&self) {
-        for session in self.stores.sessions.state() {
-            self.wake_session(&session.name_any());
-        }
-        for account in self.stores.accounts.state() {
-            self.wake_account(&account.name_any());
-        }
-        for role in self.stores.roles.state() {
-            self.wake_role(ObjectRef::from_obj(&*role));
-        }
-    }
-
-    /// Whether others write the statuses of roles, too: replicas, or controllers for other sessions.
-    pub fn shares_roles(&self) -> bool {
-        self.shards.are_shared() || !self.options.sessions.is_empty()
+    /// Returns true if the accounts are divided between replicas, or between controllers for different sessions.
+    pub fn is_divided(&self) -> bool {
+        self.shards.count() > 1 || !self.options.sessions.is_empty()
     }
 
     /// The accounts whose sessions other controllers look after.
@@ -240,7 +223,13 @@ impl Context {
         foreign.map(|account| account.name_any()).collect()
     }
 
-    /// Whether this process looks after the session of the account. Of one that has no object nobody knows.
+    /// Returns true if this process looks after all sessions.
+    pub fn serves_all_sessions(&self) -> bool {
+        self.options.sessions.is_empty()
+    }
+
+    /// Returns true if this process looks after the session of the account. The session of an account without object is not known, and
+    /// counts as ours.
     pub fn serves_session_of(&self, account: &str) -> bool {
         if self.options.sessions.is_empty() {
             return true;
@@ -249,7 +238,7 @@ impl Context {
         account.is_none_or(|account| self.serves_session(&account.spec.session_ref))
     }
 
-    /// Whether this process looks after the session.
+    /// Returns true if this process looks after the session.
     pub fn serves_session(&self, name: &str) -> bool {
         self.options.sessions.is_empty() || self.options.sessions.iter().any(|s| s == name)
     }
@@ -351,17 +340,7 @@ impl Context {
         open && !account.spec.suspend && self.acting_for(&name).is_none() && !fails
     }
 
-    /// Asks for a sweep of an account whose roles this process has not read, or that has a role in doubt. The first sweep
-    /// comes by itself.
-    pub fn want_first_sweep(&self, account: &str) {
-        if let Some(actor) = self.actors.get(account)
-            && actor.account().snapshot.lock().is_complete()
-        {
-            actor.want_sweep();
-        }
-    }
-
-    /// What stands for a role in our tables: its namespace and name in 8 bytes.
+    /// The key of a role in small tables: a hash of its namespace and name.
     fn id(&self, key: &RoleKey) -> u64 {
         self.hasher.hash_one(key)
     }
@@ -383,72 +362,7 @@ impl Context {
         self.notes.forget(name);
     }
 
-    /// A role's state in the account has changed: the account's counts are made again, once for all changes of the next moment.
-    pub fn recount(&self, account: &str) {
-        let pending = self.actors.get(account).is_none() || self.notes.set_recount(account);
-        if !pending {
-            let (queue, key) = (self.queues.accounts.clone(), ObjectRef::new(account));
-            tokio::spawn(async move {
-                tokio::time::sleep(RECOUNT).await;
-                // A closed queue means that the process goes down.
-                let _ = queue.send(key);
-            });
-        }
-    }
-
-    /// Asks for a sweep on behalf of a user.
-    pub fn request_sweep(&self, account: &str) {
-        if let Some(actor) = self.actors.get(account) {
-            actor.request_sweep();
-        }
-    }
-
-    /// Has all accounts of a role visited again: something that no object of its own shows has changed.
-    pub fn recheck_role(&self, role: &IamRole) {
-        self.reports.nudge(&RoleKey::of(role));
-        self.wake_role(ObjectRef::from_obj(role));
-    }
-
-    /// Puts an account in its queue.
-    pub fn wake_account(&self, name: &str) {
-        // A closed queue means that the process goes down.
-        let key = ObjectRef::new(name);
-        self.waiting.enter(&key);
-        let _ = self.queues.accounts.send(key);
-    }
-
-    /// Puts a role in its queue.
-    pub fn wake_role(&self, key: ObjectRef<IamRole>) {
-        self.waiting.enter(&key);
-        let _ = self.queues.roles.send(key);
-    }
-
-    /// Puts the roles of a namespace in their queue whose accounts may have another mind of it since its labels changed.
-    pub fn wake_roles_in(&self, namespace: &str) {
-        let by_labels = self
-            .stores
-            .accounts
-            .state_filter(|account| account.spec.allowed_namespaces.selector.is_some());
-        if by_labels.is_empty() {
-            return;
-        }
-        let roles = self.stores.roles.state_filter(|role| {
-            role.metadata.namespace.as_deref() == Some(namespace)
-                && by_labels.iter().any(|account| targets(role, account))
-        });
-        for role in roles {
-            self.recheck_role(&role);
-        }
-    }
-
-    /// Puts a session in its queue.
-    pub fn wake_session(&self, name: &str) {
-        let key = ObjectRef::new(name);
-        self.waiting.enter(&key);
-        let _ = self.queues.sessions.send(key);
-    }
-
-    /// All roles that name the account or stand in it.
+    /// All roles that select the account or have it in their status.
     pub fn roles_of(&self, account: &AwsAccount) -> Vec<Arc<IamRole>> {
         self.stores
             .roles
@@ -463,7 +377,7 @@ impl Context {
         before.is_some_and(|before| before != hash) && !value.is_empty()
     }
 
-    /// Whether this generation of the role was not warned of yet. From now on it was.
+    /// Returns true if no warning about this generation of the role was published, and records that one is now.
     pub fn newly_warned(&self, role: &IamRole) -> bool {
         let generation = role.metadata.generation;
         let id = self.id(&RoleKey::of(role));
@@ -473,7 +387,7 @@ impl Context {
     /// The API server made a reconcile of the object fail: how many times in a row.
     pub fn api_failed<K: Resource>(&self, object: &K) -> u32 {
         let mut failures = self.api_failures.lock();
-        // Of objects that were deleted meanwhile nobody tells.
+        // Entries of deleted objects are not removed one by one.
         if failures.len() > 100_000 {
             failures.clear();
         }
@@ -528,23 +442,21 @@ fn recorder(client: Client) -> Recorder {
     Recorder::new(client, reporter)
 }
 
-/// Whether two objects describe one AWS account.
+/// Returns true if two objects describe the same AWS account.
 pub fn is_same_account(one: &AwsAccount, other: &AwsAccount) -> bool {
     (&one.spec.account_id, &one.spec.partition) == (&other.spec.account_id, &other.spec.partition)
 }
 
 /// What the role's status says of the account.
 pub fn entry_in<'a>(role: &'a IamRole, account: &str) -> Option<&'a AccountStatus> {
-    role.status
-        .iter()
-        .flat_map(|s| &s.accounts)
-        .find(|a| a.name == account)
+    let status = role.status.as_ref()?;
+    let parts = status.shards.iter().flat_map(|part| &part.accounts);
+    parts.chain(&status.accounts).find(|a| a.name == account)
 }
 
-/// Whether the role's status says that it stands, or may stand, in the account.
+/// Returns true if the role's status has an entry for the account.
 pub fn stands_in(role: &IamRole, account: &str) -> bool {
-    let groups = role.status.iter().flat_map(|s| &s.more_accounts);
-    entry_in(role, account).is_some() || groups.flat_map(|g| &g.names).any(|name| name == account)
+    entry_in(role, account).is_some()
 }
 
 /// Distinct names, in order.

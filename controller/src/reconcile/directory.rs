@@ -54,11 +54,7 @@ impl Directory for Context {
     }
 
     fn owner_of(&self, role: &IamRole) -> String {
-        let metadata = &role.metadata;
-        self.owner(
-            metadata.namespace.as_deref().unwrap_or_default(),
-            metadata.name.as_deref().unwrap_or_default(),
-        )
+        Self::owner_of(self, role)
     }
 
     fn admits(&self, account: &AwsAccount, namespace: &str) -> Admits {
@@ -104,7 +100,7 @@ impl Directory for Context {
         namespace: &'a str,
     ) -> BoxFuture<'a, Result<bool, String>> {
         async move {
-            // The cache may trail, or stand still while its watch fails, and no role is to be made on labels that are gone.
+            // The cache may be stale, and no role is to be made because of labels that were removed.
             if account.spec.allowed_namespaces.selector.is_none() {
                 return Ok(self.admits(account, namespace) == Admits::Yes);
             }

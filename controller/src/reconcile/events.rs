@@ -1,4 +1,4 @@
-//! Kubernetes events: told once, when something changes.
+//! Kubernetes events: one for each change of a state.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ const NOTE: usize = 1000;
 /// Nor may an action be longer.
 const ACTION: usize = 128;
 
-/// How many events one reconcile of a role may tell what it did.
+/// The number of events about the changes of one pass over a role.
 const MOST: usize = 10;
 /// How many characters of the accounts' names an event has room for.
 const NAMES: usize = 300;
@@ -23,7 +23,7 @@ const NAMES: usize = 300;
 /// together, or a role in a thousand accounts would be a thousand events.
 ///
 /// Actions differ: events that differ in nothing but their note are taken for one that repeats.
-pub fn news(done: &[(String, String)]) -> Vec<(String, String)> {
+pub fn about_changes(done: &[(String, String)]) -> Vec<(String, String)> {
     let mut by_changes: Vec<(&str, Vec<&str>)> = vec![];
     let mut places: HashMap<&str, usize> = HashMap::new();
     for (account, changes) in done {
@@ -38,7 +38,7 @@ pub fn news(done: &[(String, String)]) -> Vec<(String, String)> {
         .skip(MOST)
         .map(|(_, accounts)| accounts.len())
         .sum();
-    let mut news: Vec<(String, String)> = by_changes
+    let mut events: Vec<(String, String)> = by_changes
         .into_iter()
         .take(MOST)
         .map(|(changes, accounts)| {
@@ -50,12 +50,12 @@ pub fn news(done: &[(String, String)]) -> Vec<(String, String)> {
         })
         .collect();
     if left > 0 {
-        news.push((
+        events.push((
             "Apply:others".to_owned(),
             format!("{left} more accounts: changed, each in its own way"),
         ));
     }
-    news
+    events
 }
 
 /// The action of an event about one account. Names are up to 253 characters, and may differ at their ends only.
@@ -85,8 +85,7 @@ fn listed(accounts: &[&str]) -> String {
     }
 }
 
-/// Publishes an event, in its turn and behind the caller's back: a role is not kept waiting for the news of it. That it
-/// could not be published is logged and fails nothing.
+/// Publishes an event in a task of its own: no role waits for its events. A failure is logged and fails nothing.
 pub fn publish<K: Resource<DynamicType = ()>>(
     context: &Context,
     object: &K,
@@ -103,7 +102,7 @@ pub fn publish<K: Resource<DynamicType = ()>>(
         action: action.to_owned(),
         secondary: None,
     };
-    // A warning may repeat, and then its event counts; the recorder keeps it in memory for that. What was done is told
+    // A warning may repeat, and then its event counts; the recorder keeps it in memory for that. What was done is events
     // once, and ten thousand roles are not kept.
     let recorder = match event.type_ {
         EventType::Warning => context.recorder.clone(),
@@ -153,35 +152,35 @@ mod tests {
     #[test]
     fn accounts_in_which_the_same_was_done_are_told_together() {
         let all = [done(0, "+ x"), done(1, "+ x"), done(2, "- y")];
-        let told = news(&all);
-        let told: Vec<(&str, &str)> = told.iter().map(|(a, n)| (a.as_str(), n.as_str())).collect();
+        let events = about_changes(&all);
+        let events: Vec<(&str, &str)> = events.iter().map(|(a, n)| (a.as_str(), n.as_str())).collect();
         assert_eq!(
-            told,
+            events,
             [("Apply:a0", "2 accounts (a0, a1): + x"), ("Apply:a2", "a2: - y")]
         );
-        assert_eq!(news(&[]), []);
+        assert_eq!(about_changes(&[]), []);
     }
 
     #[test]
     fn a_thousand_accounts_are_few_events_and_none_is_passed_over() {
         let same: Vec<_> = (0..1000).map(|n| done(n, "+ x")).collect();
-        let told = news(&same);
-        assert_eq!(told.len(), 1);
-        let note = &told[0].1;
+        let events = about_changes(&same);
+        assert_eq!(events.len(), 1);
+        let note = &events[0].1;
         assert!(
             note.starts_with("1000 accounts (a0, a1,") && note.ends_with(" more): + x"),
             "{note}"
         );
         assert!(note.len() < NAMES + 50);
         let long = format!("{}x", "a".repeat(200));
-        let two = news(&[
+        let two = about_changes(&[
             (long.clone(), "+ x".to_owned()),
             (long.replace('x', "y"), "+ y".to_owned()),
         ]);
         assert!(two[0].0 != two[1].0 && two[0].0.len() == ACTION, "{two:?}");
         let each: Vec<_> = (0..1000).map(|n| done(n, &format!("+ {n}"))).collect();
-        let told = news(&each);
-        assert_eq!(told.len(), MOST + 1);
-        assert!(told[MOST].1.starts_with("990 more accounts"), "{told:?}");
+        let events = about_changes(&each);
+        assert_eq!(events.len(), MOST + 1);
+        assert!(events[MOST].1.starts_with("990 more accounts"), "{events:?}");
     }
 }

@@ -1,27 +1,33 @@
 //! Gauges: what the caches and actors show when the metrics are read.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use rolectl_crds::{AccountStatus, Reason};
+use rolectl_crds::AccountStatus;
 
 use rolectl_aws::actor::ActorHandle;
 use rolectl_core::conditions::ready_reason;
-use rolectl_core::names::full_name;
-use rolectl_core::role::kept::RESTRICTED;
+use rolectl_core::names::{RoleKey, full_name};
 
 use super::context::Context;
+use super::role::reports::Tally;
 use crate::metrics::{Metrics, OfAccount, OfKind, OfReason, OfSession, StateInAccount};
 
 impl Context {
-    /// What stands, for the metrics. Of what several replicas see, each shows its part, so that sums are right.
+    /// Sets all gauges. Of what several replicas see, each shows its part, so that sums are right.
     pub fn look_up(&self, metrics: &Metrics) {
-        let view = self.shards.view();
-        let (mut by_reason, mut by_state, mut restricted) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let view = self.shards.held_now();
+        let mut by_reason = HashMap::new();
+        let Tally {
+            mut by_state,
+            restricted,
+        } = self.reports.tally();
         for role in self.stores.roles.state() {
             let Some(status) = &role.status else { continue };
             // Of several controllers that have a role in common, the first account's counts it.
@@ -30,13 +36,14 @@ impl Context {
                 let reason = ready_reason(&status.conditions).unwrap_or_default().to_owned();
                 *by_reason.entry(reason).or_insert(0_i64) += 1;
             }
-            let ours = |entry: &&AccountStatus| view.holds(&entry.name) && counts(entry);
+            // What no actor of this process has reported: an account that does not exist, or nothing since the start.
+            let key = RoleKey::of(&role);
+            let ours = |entry: &&AccountStatus| {
+                view.holds(&entry.name) && counts(entry) && !self.reports.has_reported(&key, &entry.name)
+            };
             for entry in status.accounts.iter().filter(ours) {
-                let at = (entry.name.clone(), entry.state.as_str());
+                let at = (Arc::from(entry.name.as_str()), entry.state.as_str());
                 *by_state.entry(at).or_insert(0_i64) += 1;
-                let message = entry.message.as_deref().unwrap_or_default();
-                let is_restricted = entry.state == Reason::InSync && message.starts_with(RESTRICTED);
-                *restricted.entry(entry.name.clone()).or_insert(0_i64) += i64::from(is_restricted);
             }
         }
         let unreadable = [
@@ -59,6 +66,7 @@ impl Context {
         }
         metrics.restricted.clear();
         for (account, count) in restricted {
+            let account = account.to_string();
             metrics
                 .restricted
                 .get_or_create(&OfAccount { account })
@@ -66,6 +74,7 @@ impl Context {
         }
         metrics.role_accounts.clear();
         for ((account, state), count) in by_state {
+            let account = account.to_string();
             let labels = StateInAccount { account, state };
             metrics.role_accounts.get_or_create(&labels).set(count);
         }
@@ -74,7 +83,9 @@ impl Context {
         metrics
             .accounts
             .set(i64::try_from(served.count()).unwrap_or(i64::MAX));
-        let actors = self.actors.all();
+        // One whose object is missing reports nothing.
+        let mut actors = self.actors.all();
+        actors.retain(|actor| self.stores.accounts.get(&ObjectRef::new(&actor.name)).is_some());
         metrics.retain_accounts(&actors.iter().map(|actor| actor.name.as_str()).collect());
         metrics.rate.clear();
         metrics.bucket_level.clear();

@@ -1,36 +1,29 @@
-//! `MfaSession`: takes up what `rolectl unlock` stored, and lets go of it in time.
+//! `MfaSession`: opens the session that `rolectl unlock` stored, and closes it when it ends.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{DeleteParams, Preconditions};
-use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
-use parking_lot::Mutex;
 use rolectl_crds::{MfaSession, MfaSessionStatus, Phase, Reason, SESSION_SECRET_TYPE};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::api_writes::Others;
 use super::context::Context;
 use super::resume::resume;
-use super::{Error, Shared, error_chain, events};
+use super::session_secret::{remove_secret, watch_secret};
+use super::{Error, Shared, events};
 use rolectl_aws::api::Sts;
 use rolectl_aws::error::{AwsFailure, Class};
 use rolectl_aws::session::{OpenSession, SessionSecret, fits};
 use rolectl_core::arn::arn_partition;
 use rolectl_core::conditions::{Truth, Verdict, conditions};
 
-/// Where a session turned out to stand.
-struct Standing {
+/// The state of a session, from its Secret and from AWS.
+struct Finding {
     phase: Phase,
     open: Option<Arc<OpenSession>>,
     reason: Reason,
@@ -39,7 +32,7 @@ struct Standing {
     again: Option<Duration>,
 }
 
-impl Standing {
+impl Finding {
     fn closed(phase: Phase, message: impl Into<String>) -> Self {
         let reason = if phase == Phase::Expired {
             Reason::Expired
@@ -56,28 +49,6 @@ impl Standing {
     }
 }
 
-/// The watches of sessions' Secrets, by `MfaSession`: the name of the Secret, and what ends its watch when it is dropped.
-#[derive(Default)]
-pub struct SecretWatches(Mutex<HashMap<String, (String, DropGuard)>>);
-
-impl SecretWatches {
-    /// What ends the watch that is to begin. `None`: this Secret is watched already. The watch of another Secret ends.
-    fn begin(&self, session: &str, secret: &str, shutdown: &CancellationToken) -> Option<CancellationToken> {
-        let mut watches = self.0.lock();
-        if watches.get(session).is_some_and(|(watched, _)| watched == secret) {
-            return None;
-        }
-        let end = shutdown.child_token();
-        watches.insert(session.to_owned(), (secret.to_owned(), end.clone().drop_guard()));
-        Some(end)
-    }
-
-    /// Ends the watch of a session that is deleted. Returns the name of the Secret.
-    fn end(&self, session: &str) -> Option<String> {
-        self.0.lock().remove(session).map(|(secret, _)| secret)
-    }
-}
-
 /// Brings memory and status to what the Secret says and AWS confirms.
 pub async fn reconcile(session: Arc<MfaSession>, context: Shared) -> Result<Action, Error> {
     let name = session.name_any();
@@ -88,16 +59,16 @@ pub async fn reconcile(session: Arc<MfaSession>, context: Shared) -> Result<Acti
         return Ok(Action::await_change());
     }
     watch_secret(&session, &context);
-    let standing = stand(&session, &context).await?;
-    let changed = take_up(&name, &standing, &context);
+    let finding = find(&session, &context).await?;
+    let changed = adopt(&name, &finding, &context);
     // First of all: should the report fail, the accounts must know nevertheless.
-    match &standing.open {
+    match &finding.open {
         Some(_) if changed => resume(&name, &context),
         None if changed => wake_accounts(&name, &context),
         _ => {}
     }
-    report(&session, &context, &standing).await?;
-    Ok(standing.again.map_or_else(Action::await_change, Action::requeue))
+    report(&session, &context, &finding).await?;
+    Ok(finding.again.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// A session whose object is gone is locked for good, and its Secret is deleted.
@@ -116,101 +87,7 @@ pub fn forget_if_gone(context: &Shared, key: &ObjectRef<MfaSession>) {
     }
 }
 
-/// How often the Secret of a deleted session is tried.
-const TRIES: u32 = 5;
-
-/// Deletes the Secret of a session that was deleted, so that nobody finds credentials there that no object speaks of. `rolectl unlock`
-/// also makes the `MfaSession` the Secret's owner, for the case that no controller runs at that time.
-async fn remove_secret(context: Shared, session: String, secret: String) {
-    for attempt in 0..TRIES {
-        match try_remove_secret(&context, &session, &secret).await {
-            Ok(()) => return,
-            Err(error) if attempt + 1 == TRIES => {
-                let namespace = &context.options.namespace;
-                tracing::warn!(session, secret, error = %error_chain(&error),
-                    "the MfaSession was deleted and its Secret could not be: run kubectl delete secret -n {namespace} {secret}");
-            }
-            Err(_) => tokio::select! {
-                () = context.shutdown.cancelled() => return,
-                () = tokio::time::sleep(Duration::from_secs(1 << attempt)) => {}
-            },
-        }
-    }
-}
-
-async fn try_remove_secret(context: &Context, session: &str, secret: &str) -> Result<(), kube::Error> {
-    // The cache may have missed an object that cannot be read, or one that was made again.
-    let sessions: Api<MfaSession> = Api::all(context.client.clone());
-    let is_wanted = |session: &MfaSession| session.secret_name() == secret;
-    if sessions.get_metadata_opt(session).await?.is_some()
-        || context
-            .stores
-            .sessions
-            .state()
-            .iter()
-            .any(|session| is_wanted(session))
-    {
-        return Ok(());
-    }
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), &context.options.namespace);
-    let Some(found) = api.get_opt(secret).await? else {
-        return Ok(());
-    };
-    if found.type_.as_deref() != Some(SESSION_SECRET_TYPE) {
-        tracing::warn!(
-            session,
-            secret,
-            "the Secret is not of type {SESSION_SECRET_TYPE}, so it is not deleted"
-        );
-        return Ok(());
-    }
-    // Another object may have been unlocked into it meanwhile.
-    let seen = Preconditions {
-        uid: found.metadata.uid,
-        resource_version: found.metadata.resource_version,
-    };
-    match api
-        .delete(secret, &DeleteParams::default().preconditions(seen))
-        .await
-    {
-        Ok(_) => {
-            tracing::info!(session, secret, "deleted the Secret of a deleted MfaSession");
-            Ok(())
-        }
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Wakes the session when its Secret changes. Only metadata is watched, so that no credential lies in a cache.
-fn watch_secret(session: &MfaSession, context: &Shared) {
-    let (name, secret) = (session.name_any(), session.secret_name());
-    let Some(end) = context.secret_watches.begin(&name, &secret, &context.shutdown) else {
-        return;
-    };
-    let api: Api<PartialObjectMeta<Secret>> =
-        Api::namespaced(context.client.clone(), &context.options.namespace);
-    let config = watcher::Config::default().fields(&format!("metadata.name={secret}"));
-    let context = context.clone();
-    tokio::spawn(async move {
-        let mut changes = watcher(api, config).default_backoff().boxed();
-        loop {
-            let change = tokio::select! {
-                () = end.cancelled() => return,
-                change = changes.next() => change,
-            };
-            match change {
-                None => return,
-                Some(Ok(_)) => context.wake_session(&name),
-                Some(Err(error)) => {
-                    tracing::warn!(secret, %error, "Secret cannot be watched: check the controller's Role");
-                }
-            }
-        }
-    });
-}
-
-async fn stand(session: &MfaSession, context: &Context) -> Result<Standing, Error> {
+async fn find(session: &MfaSession, context: &Context) -> Result<Finding, Error> {
     let name = session.name_any();
     let secret_name = session.secret_name();
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &context.options.namespace);
@@ -219,20 +96,17 @@ async fn stand(session: &MfaSession, context: &Context) -> Result<Standing, Erro
         .await
         .map_err(Error::kube("could not read the session Secret"))?
     else {
-        return Ok(Standing::closed(
-            Phase::Locked,
-            "no session: run `rolectl unlock`",
-        ));
+        return Ok(Finding::closed(Phase::Locked, "no session: run `rolectl unlock`"));
     };
     if secret.type_.as_deref() != Some(SESSION_SECRET_TYPE) {
         let message = format!(
             "Secret {secret_name} is not of type {SESSION_SECRET_TYPE}: delete it and run `rolectl unlock`"
         );
-        return Ok(Standing::closed(Phase::Locked, message));
+        return Ok(Finding::closed(Phase::Locked, message));
     }
     let session_secret = match SessionSecret::from_secret(secret) {
         Ok(session_secret) => session_secret,
-        Err(error) => return Ok(Standing::closed(Phase::Locked, error.to_string())),
+        Err(error) => return Ok(Finding::closed(Phase::Locked, error.to_string())),
     };
     let now = Timestamp::now();
     if session_secret.expires_at <= now {
@@ -240,10 +114,10 @@ async fn stand(session: &MfaSession, context: &Context) -> Result<Standing, Erro
             "the session ended at {}: run `rolectl unlock`",
             session_secret.expires_at
         );
-        return Ok(Standing::closed(Phase::Expired, message));
+        return Ok(Finding::closed(Phase::Expired, message));
     }
     if let Some(why) = context.sessions.rejection(&name, session_secret.fingerprint()) {
-        return Ok(Standing::closed(
+        return Ok(Finding::closed(
             Phase::Expired,
             format!("{why}: run `rolectl unlock`"),
         ));
@@ -254,11 +128,11 @@ async fn stand(session: &MfaSession, context: &Context) -> Result<Standing, Erro
     }) {
         Some(open) => match fits(&session.spec, &open.principal_arn) {
             Ok(()) => open,
-            Err(message) => return Ok(Standing::closed(Phase::Locked, message)),
+            Err(message) => return Ok(Finding::closed(Phase::Locked, message)),
         },
         None => match confirm(session, context, session_secret).await {
             Ok(open) => open,
-            Err(standing) => return Ok(standing),
+            Err(finding) => return Ok(finding),
         },
     };
     Ok(opened(session, open, now))
@@ -269,10 +143,10 @@ async fn confirm(
     session: &MfaSession,
     context: &Context,
     session_secret: SessionSecret,
-) -> Result<Arc<OpenSession>, Standing> {
+) -> Result<Arc<OpenSession>, Finding> {
     let name = session.name_any();
     let sts = sts_of(session, context, &session_secret)
-        .map_err(|message| Standing::closed(Phase::Locked, message))?;
+        .map_err(|message| Finding::closed(Phase::Locked, message))?;
     let principal = match sts.get_caller_identity().await {
         Ok(principal) => principal,
         Err(failure) => {
@@ -282,7 +156,7 @@ async fn confirm(
                     "AWS does not accept the session's signature ({failure}): the value of secretAccessKey in Secret {} is damaged",
                     session.secret_name()
                 );
-                return Err(Standing::closed(
+                return Err(Finding::closed(
                     Phase::Locked,
                     format!("{why}: run `rolectl unlock` again"),
                 ));
@@ -293,27 +167,27 @@ async fn confirm(
                 context
                     .sessions
                     .reject_secret(&name, session_secret.fingerprint(), &why);
-                return Err(Standing::closed(
+                return Err(Finding::closed(
                     Phase::Expired,
                     format!("{why}: run `rolectl unlock`"),
                 ));
             }
             let message = format!("waiting to confirm the session with AWS: {failure}");
             let again = Some(Duration::from_secs(5));
-            return Err(Standing {
+            return Err(Finding {
                 reason: failure.reason(),
                 again,
-                ..Standing::closed(Phase::Locked, message)
+                ..Finding::closed(Phase::Locked, message)
             });
         }
     };
-    fits(&session.spec, &principal).map_err(|message| Standing::closed(Phase::Locked, message))?;
+    fits(&session.spec, &principal).map_err(|message| Finding::closed(Phase::Locked, message))?;
     if principal != session_secret.principal_arn {
         let message = format!(
             "the session is of {principal}, Secret {} has another principalArn: it is damaged, run `rolectl unlock` again",
             session.secret_name()
         );
-        return Err(Standing::closed(Phase::Locked, message));
+        return Err(Finding::closed(Phase::Locked, message));
     }
     Ok(context
         .sessions
@@ -357,21 +231,21 @@ fn sts_of(
     sts.map_err(|error| format!("Secret {}: {error}. Run `rolectl unlock`", session.secret_name()))
 }
 
-fn opened(session: &MfaSession, open: Arc<OpenSession>, now: Timestamp) -> Standing {
+fn opened(session: &MfaSession, open: Arc<OpenSession>, now: Timestamp) -> Finding {
     let warning: Duration = session.spec.expiry_warning.into();
     let left = Duration::try_from(open.expires_at.duration_since(now)).unwrap_or_default();
     let expires = open.expires_at;
     // A little past the moment, so that it has really come.
     let slack = Duration::from_millis(50);
     match left.checked_sub(warning) {
-        Some(until_warning) if !until_warning.is_zero() => Standing {
+        Some(until_warning) if !until_warning.is_zero() => Finding {
             phase: Phase::Unlocked,
             reason: Reason::Unlocked,
             message: format!("unlocked by {} until {expires}", open.principal_arn),
             again: Some(until_warning + slack),
             open: Some(open),
         },
-        _ => Standing {
+        _ => Finding {
             phase: Phase::Expiring,
             reason: Reason::Expiring,
             message: format!("ends at {expires}: run `rolectl unlock` to go on without a break"),
@@ -381,9 +255,9 @@ fn opened(session: &MfaSession, open: Arc<OpenSession>, now: Timestamp) -> Stand
     }
 }
 
-/// Whether the accounts must know.
-fn take_up(name: &str, standing: &Standing, context: &Context) -> bool {
-    match &standing.open {
+/// Returns true if the accounts must be woken.
+fn adopt(name: &str, finding: &Finding, context: &Context) -> bool {
+    match &finding.open {
         Some(open) => context.stores.accounts.state().iter().any(|account| {
             account.spec.session_ref == name
                 && context.serves(account)
@@ -392,7 +266,7 @@ fn take_up(name: &str, standing: &Standing, context: &Context) -> bool {
                     .get(&account.name_any())
                     .is_none_or(|actor| actor.report().session != Some(open.number))
         }),
-        None => context.sessions.lock(name, standing.message.clone()),
+        None => context.sessions.lock(name, finding.message.clone()),
     }
 }
 
@@ -405,23 +279,23 @@ pub fn wake_accounts(session: &str, context: &Context) {
     }
 }
 
-async fn report(session: &MfaSession, context: &Context, standing: &Standing) -> Result<(), Error> {
-    // Every replica takes the session up; one tells of it.
+async fn report(session: &MfaSession, context: &Context, finding: &Finding) -> Result<(), Error> {
+    // Every replica opens the session; one writes the status.
     if !context.shards.hold(&session.name_any()) {
         return Ok(());
     }
     let prior = session.status.as_ref();
-    let ready = match standing.phase {
+    let ready = match finding.phase {
         Phase::Unlocked | Phase::Expiring => Truth::True,
         Phase::Locked | Phase::Expired | Phase::Other(_) => Truth::False,
     };
     let generation = session.metadata.generation;
     let verdict = Verdict {
         ready: Some(ready),
-        reason: standing.reason,
-        message: standing.message.clone(),
+        reason: finding.reason,
+        message: finding.message.clone(),
     };
-    let open = standing.open.as_deref();
+    let open = finding.open.as_deref();
     let expires_at = open.map(|o| Time(o.expires_at));
     let unlocked_by = open.map(|o| o.principal_arn.clone());
     let same_session = |p: &&MfaSessionStatus| {
@@ -430,7 +304,7 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
     let is_new = open.is_some() && !prior.as_ref().is_some_and(same_session);
     let status = MfaSessionStatus {
         observed_generation: generation,
-        phase: standing.phase,
+        phase: finding.phase,
         unlocked_by: unlocked_by.clone(),
         // A restart takes the same session up again; it was unlocked when it was unlocked.
         unlocked_at: open.map(|o| {
@@ -449,10 +323,8 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
         controller_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
     };
     let api: Api<MfaSession> = Api::all(context.client.clone());
-    let written = context
-        .patch_status(&api, session, prior, &status, Others::Keep)
-        .await?;
-    if !written.is_written() {
+    let written = context.patch_status(&api, session, prior, &status, "").await?;
+    if !written {
         return Ok(());
     }
     if let Some(open) = open.filter(|_| is_new) {
@@ -467,9 +339,9 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
             &message,
         );
     }
-    let is_told = is_new && standing.phase == Phase::Unlocked;
-    if !is_told && prior.map(|p| p.phase) != Some(standing.phase) {
-        let (type_, reason) = match standing.phase {
+    let is_told = is_new && finding.phase == Phase::Unlocked;
+    if !is_told && prior.map(|p| p.phase) != Some(finding.phase) {
+        let (type_, reason) = match finding.phase {
             Phase::Unlocked => (EventType::Normal, "Unlocked"),
             Phase::Expiring => (EventType::Warning, "Expiring"),
             Phase::Expired => (EventType::Warning, "Expired"),
@@ -478,10 +350,10 @@ async fn report(session: &MfaSession, context: &Context, standing: &Standing) ->
         tracing::info!(
             session = session.name_any(),
             phase = reason,
-            message = standing.message,
+            message = finding.message,
             "session"
         );
-        events::publish(context, session, type_, reason, "Session", &standing.message);
+        events::publish(context, session, type_, reason, "Session", &finding.message);
     }
     Ok(())
 }
@@ -497,23 +369,4 @@ fn unlocked(open: &OpenSession, prior: Option<&MfaSessionStatus>, now: Timestamp
         }
     }
     message
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_session_that_is_deleted_and_made_again_has_one_watch_of_its_secret() {
-        let (watches, shutdown) = (SecretWatches::default(), CancellationToken::new());
-        let first = watches.begin("main", "a", &shutdown).unwrap();
-        assert!(watches.begin("main", "a", &shutdown).is_none() && !first.is_cancelled());
-        watches.end("main");
-        assert!(first.is_cancelled());
-        let second = watches.begin("main", "a", &shutdown).unwrap();
-        let third = watches.begin("main", "b", &shutdown).unwrap();
-        assert!(second.is_cancelled() && !third.is_cancelled());
-        shutdown.cancel();
-        assert!(third.is_cancelled());
-    }
 }

@@ -23,10 +23,12 @@ mod pauses;
 mod resume;
 mod role;
 mod role_names;
+mod session_secret;
 mod shards;
 mod store;
 mod unreadable;
 mod waiting;
+mod wakes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,7 +39,7 @@ use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use kube::runtime::{Predicate as _, predicates};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -137,12 +139,8 @@ pub async fn run(
     let names = Arc::<RoleNames>::default();
     let namespace = options.watch_namespace.as_deref();
     let roles = watch_roles(&client, namespace, readiness.clone(), names.clone(), gone_roles);
-    let accounts = store::watched(
-        Api::all(client.clone()),
-        |_| {},
-        readiness.clone(),
-        |_: &Event<AwsAccount>, _, _| {},
-    );
+    let (deleted_accounts, mut accounts_deleted) = unbounded_channel();
+    let accounts = watch_accounts(&client, readiness.clone(), deleted_accounts);
     let sessions = watch_sessions(&client, readiness.clone(), session_queue.clone());
     let (relabelled, mut relabels) = unbounded_channel();
     let namespaces = namespaces::watch(&client, readiness.clone(), relabelled);
@@ -190,7 +188,7 @@ pub async fn run(
     )
     .await;
 
-    show_what_stands(&context, &metrics, readiness);
+    start_reports(&context, &metrics, readiness);
     let drained = CancellationToken::new();
     let coordination = tokio::spawn(coordinate(
         context.clone(),
@@ -200,10 +198,17 @@ pub async fn run(
         drained.clone(),
     ));
 
-    let mourner = context.clone();
+    let cleaner = context.clone();
     tokio::spawn(async move {
         while let Some((name, key, uid, leftover)) = roles_gone.recv().await {
-            role::gone(&mourner, &name, &key, uid.as_deref(), leftover);
+            role::gone(&cleaner, &name, &key, uid.as_deref(), leftover);
+        }
+    });
+
+    let forgetting = context.clone();
+    tokio::spawn(async move {
+        while let Some(name) = accounts_deleted.recv().await {
+            account::deleted(&name, &forgetting);
         }
     });
 
@@ -225,7 +230,7 @@ pub async fn run(
     let changed = predicates::generation
         .combine(predicates::finalizers)
         .combine(predicates::annotations)
-        .combine(role::removals);
+        .combine(role::parts);
     let account_changed = predicates::generation
         .combine(predicates::finalizers)
         .combine(predicates::annotations)
@@ -295,7 +300,7 @@ fn watch_roles(
         role::shrink,
         readiness,
         move |event: &Event<IamRole>, cache, unreadable| {
-            // A new list tells nothing of how an object went: only the event of a deletion carries its last state.
+            // Only the event of a deletion has the last state of the object; a new list does not.
             let deleted = match event {
                 Event::Delete(role) => Some(role),
                 _ => None,
@@ -310,6 +315,25 @@ fn watch_roles(
                 }
                 // A closed queue means that the process goes down.
                 let _ = gone.send((name, key, uid.clone(), leftover.cloned()));
+            }
+        },
+    )
+}
+
+/// Names of accounts that leave the cache because they are deleted go to `deleted`.
+fn watch_accounts(
+    client: &Client,
+    readiness: Readiness,
+    deleted: UnboundedSender<String>,
+) -> store::Watched<AwsAccount> {
+    store::watched(
+        Api::all(client.clone()),
+        |_| {},
+        readiness,
+        move |event: &Event<AwsAccount>, _, _| {
+            if let Event::Delete(account) = event {
+                // A closed queue means that the process goes down.
+                let _ = deleted.send(account.name_any());
             }
         },
     )
@@ -332,8 +356,8 @@ fn watch_sessions(
     )
 }
 
-/// Metrics of what stands, and the statuses of objects that cannot be read.
-fn show_what_stands(context: &Shared, metrics: &Metrics, readiness: Readiness) {
+/// Starts the gauges, and the statuses of objects that cannot be read.
+fn start_reports(context: &Shared, metrics: &Metrics, readiness: Readiness) {
     let looked_up = context.clone();
     metrics.on_scrape(move |metrics| {
         looked_up.look_up(metrics);
@@ -383,7 +407,7 @@ async fn until_the_end(
         }
     }
     context.actors.ended().await;
-    // Nothing is under way any more: others may go on at once.
+    // No call is under way any more: other replicas may take over at once.
     drained.cancel();
     let _ = coordination.await;
 }

@@ -1,4 +1,4 @@
-//! In which order accounts go on after an unlock.
+//! The order in which accounts resume after an unlock.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const STEP: Duration = Duration::from_millis(20);
 /// By when the last of them has begun, however many there are.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// An account that is to go on.
+/// An account that is to resume.
 #[derive(Clone, Debug)]
 struct Paused {
     name: String,
@@ -61,7 +61,7 @@ fn paused(account: &Arc<AwsAccount>, waiting: &HashSet<&str>) -> Paused {
     }
 }
 
-/// Whether the role is not yet everywhere as its spec has it.
+/// Returns true if the role is not yet as its spec declares it in all accounts of its status.
 fn is_changed(role: &IamRole) -> bool {
     let generation = role.metadata.generation;
     let status = role.status.as_ref();

@@ -72,7 +72,7 @@ impl RoleNames {
         self.0.read().get(name).cloned().unwrap_or_default()
     }
 
-    /// Whether anybody wants this name (in lower case).
+    /// Returns true if an `IamRole` wants this name, which is in lower case.
     pub fn is_wanted(&self, name: &str) -> bool {
         self.0.read().contains_key(name)
     }

@@ -142,7 +142,7 @@ fn leave_out<K: Resource>(object: &mut K) {
     }
 }
 
-/// Sets objects aside that do not parse. Returns what the cache takes in, and whether others are told of it.
+/// Sets objects aside that do not parse. Returns what the cache takes in, and true if `hears` is called for it.
 fn parsed<K>(
     event: Event<Read<K>>,
     cache: &Store<K>,
@@ -222,7 +222,7 @@ const WATCH: u32 = 290;
 const WATCH_AFTER_FAILURE: u32 = 10;
 /// How much later a watch is ended from our side, if the API server has not.
 const OVERDUE: Duration = Duration::from_secs(5);
-/// A watch that is open for so long without an error works, although it has nothing to tell.
+/// A watch that is open for so long without an error works, although it has no event.
 const STEADY: Duration = Duration::from_secs(10);
 /// A watch that ends sooner than this, and without an event, has failed.
 const TOO_SHORT: Duration = Duration::from_secs(1);

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::api_writes::apply_status;
-use super::context::Context;
+use super::context::{Context, MANAGER};
 use super::pauses::backoff;
 use super::store::UnreadableObjects;
 use super::{Shared, error_chain, events, mfa_session};
@@ -97,9 +97,13 @@ where
         "status": status,
     });
     let url = K::url_path(&(), object.metadata.namespace.as_deref());
-    let written = tokio::time::timeout(PATIENCE, apply_status(&context.client, &url, name, &patch)).await;
+    let written = tokio::time::timeout(
+        PATIENCE,
+        apply_status(&context.client, &url, name, MANAGER, &patch),
+    )
+    .await;
     let failure = match written {
-        Ok(Ok(_)) => None,
+        Ok(Ok(())) => None,
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => return,
         // Somebody has changed it meanwhile: its next version is reported.
         Ok(Err(kube::Error::Api(status))) if status.code == 409 => return,

@@ -171,7 +171,7 @@ impl CallScope<'_> {
         let environment = &self.account.environment;
         let turn = async {
             self.bucket.turn(priority).await;
-            // Never closed. In turn, so that no account is kept waiting by another's many roles for ever.
+            // Never closed, and fair: an account with many roles does not starve the others.
             environment.in_flight.acquire().await
         };
         let _place = tokio::select! {

@@ -211,7 +211,7 @@ impl Account {
         })
     }
 
-    /// Assumed credentials were refused: the next call assumes anew.
+    /// Drops the assumed credentials, which AWS has refused: the next call assumes the role again.
     pub fn drop_credentials(&self) {
         self.assumed.lock().clear();
     }
@@ -242,7 +242,7 @@ impl ProvideCredentials for SessionBound {
     }
 }
 
-/// A role session name that tells who acts for what: 2 to 64 characters of IAM's alphabet.
+/// The role session name: the namespace and the name that a call is made for, in 2 to 64 characters of IAM's alphabet.
 pub fn session_name(namespace: &str, name: &str) -> String {
     let fits = |c: char| {
         if c.is_ascii_alphanumeric() || "+=,.@-_".contains(c) {

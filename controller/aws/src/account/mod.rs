@@ -36,7 +36,7 @@ pub struct Account {
     pub spec: AwsAccountSpec,
     /// Its roles.
     pub snapshot: Mutex<Snapshot>,
-    /// Its quotas, once AWS has told them.
+    /// Its quotas, once they were read.
     quotas: Mutex<Option<KnownQuotas>>,
     bucket: Bucket,
     /// By role session name. A lock of its own each, so that a hundred waiting roles cost one `AssumeRole`.
@@ -59,7 +59,7 @@ pub struct AccountEnvironment {
     pub aws: Arc<dyn Aws>,
     /// Cancelled when the process goes down.
     pub shutdown: CancellationToken,
-    /// Whether this process may call here.
+    /// The term in which this process may call here.
     pub lease_term: LeaseTerm,
     /// As many calls as may be under way at a time, in all accounts together.
     pub in_flight: Arc<Semaphore>,
@@ -158,7 +158,7 @@ impl Account {
         *self.role_limit.lock()
     }
 
-    /// Whether it is ours to call, without a break since this was made.
+    /// Returns true if this process may call the account, and could without a break since this was made.
     pub fn is_held(&self) -> bool {
         let retired = self.retired.load(Ordering::Relaxed);
         !retired && self.term.is_some() && self.environment.lease_term.term() == self.term

@@ -26,19 +26,19 @@ pub(super) struct KnownQuotas {
 }
 
 impl Account {
-    /// Its quotas, as far as AWS has told them.
+    /// Its quotas, once they were read.
     pub fn quotas(&self) -> Option<Quotas> {
         self.quotas.lock().map(|known| known.quotas)
     }
 
-    /// Whether the quotas are to be read with the next sweep.
+    /// Returns true if the quotas are to be read with the next sweep.
     pub fn wants_quotas(&self) -> bool {
         self.quotas
             .lock()
             .is_none_or(|known| known.doubtful || known.read.elapsed() > QUOTAS_LAST)
     }
 
-    /// AWS has told the quotas.
+    /// Records the quotas that were read.
     pub fn set_quotas(&self, quotas: Quotas) {
         *self.quotas.lock() = Some(KnownQuotas {
             quotas,
@@ -47,7 +47,7 @@ impl Account {
         });
     }
 
-    /// A quota stood in the way: it is read anew with the next sweep, since somebody may have had it raised, or made
+    /// Records that a quota was exceeded: it is read again with the next sweep, since somebody may have had it raised, or made
     /// room. Whether it was read so long ago that a sweep is worth asking for.
     pub fn doubt_quotas(&self) -> bool {
         self.quotas.lock().as_mut().is_some_and(|known| {

@@ -13,25 +13,22 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
-use parking_lot::{Mutex, RwLock};
 use rolectl_core::names::{RoleKey, name_in_aws};
 use rolectl_crds::{AwsAccount, Reason};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::account::{Account, AccountEnvironment};
-use crate::session::Sessions;
 
 pub mod account_state;
 pub mod carry_out;
 pub mod directory;
+mod handle;
 pub mod inbox;
 pub mod pause;
 pub mod propose;
@@ -41,10 +38,9 @@ mod sweeping;
 mod visit;
 
 use account_state::{AccountState, Sweeps};
-use directory::{Directory, Reporter};
-use inbox::Inbox;
+pub use handle::{ActorContext, ActorHandle, start};
 use propose::SessionView;
-use report::{AccountReport, Assignment, RoleReport, SweepReport};
+use report::{AccountReport, RoleReport, SweepReport};
 use role_state::{RoleState, Slot};
 use sweeping::{Swept, sweep_once};
 use visit::{Visit, Visited, is_out_of_patience};
@@ -55,128 +51,6 @@ const VISITS_AT_ONCE: usize = 32;
 const SOON: Duration = Duration::from_secs(10);
 /// How often a session that was not looked at yet is asked for.
 const PENDING: Duration = Duration::from_secs(2);
-
-/// What all actors of a process share.
-#[derive(Clone)]
-pub struct ActorContext {
-    /// The objects.
-    pub directory: Arc<dyn Directory>,
-    /// Who is reported to.
-    pub reporter: Arc<dyn Reporter>,
-    /// The sessions.
-    pub sessions: Arc<Sessions>,
-    /// How long a principal that AWS does not know may be one that was just made.
-    pub principal_patience: Duration,
-}
-
-/// The other end of an actor: its mailbox, and what it has found.
-pub struct ActorHandle {
-    /// Name of the `AwsAccount`.
-    pub name: String,
-    /// Tells this actor from an earlier one of the same account, which knew other roles.
-    pub instance: u64,
-    /// The mailbox.
-    pub inbox: Inbox,
-    account: RwLock<Arc<Account>>,
-    report: Mutex<AccountReport>,
-    stop: CancellationToken,
-}
-
-impl ActorHandle {
-    /// The account in AWS, with its snapshot.
-    pub fn account(&self) -> Arc<Account> {
-        self.account.read().clone()
-    }
-
-    /// What the actor reported last about the account.
-    pub fn report(&self) -> AccountReport {
-        self.report.lock().clone()
-    }
-
-    /// The actor looks after this role from now on.
-    pub fn assign(&self, key: RoleKey, assignment: Assignment) {
-        self.inbox.send(|messages| {
-            messages.roles.insert(key, Some(assignment));
-        });
-    }
-
-    /// The actor no longer looks after this role. Nothing is done to it.
-    pub fn release(&self, key: RoleKey) {
-        self.inbox.send(|messages| {
-            messages.roles.insert(key, None);
-        });
-    }
-
-    /// The account's object or its session may have changed.
-    pub fn wake(&self) {
-        self.inbox.send(|_| {});
-    }
-
-    /// Asks for a sweep soon.
-    pub fn want_sweep(&self) {
-        self.inbox.send(|messages| messages.wants_sweep = true);
-    }
-
-    /// Asks for a sweep on behalf of a user.
-    pub fn request_sweep(&self) {
-        self.inbox.send(|messages| messages.is_sweep_requested = true);
-    }
-
-    /// Ends the actor. No new call begins; calls under way come to their end.
-    pub fn stop(&self) {
-        self.account().retire();
-        self.stop.cancel();
-    }
-}
-
-impl Drop for ActorHandle {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-/// Starts the actor of an account. `environment` is what the account has from this process. The future is the actor: it ends some time
-/// after [`ActorHandle::stop`] or the shutdown of the process, when no call is under way any more.
-pub fn start(
-    object: Arc<AwsAccount>,
-    environment: AccountEnvironment,
-    context: ActorContext,
-) -> (Arc<ActorHandle>, impl Future<Output = ()> + Send + use<>) {
-    static INSTANCES: AtomicU64 = AtomicU64::new(1);
-    let name = object.metadata.name.clone().unwrap_or_default();
-    let live = Account::new(&name, object.spec.clone(), environment.clone());
-    let stop = environment.shutdown.child_token();
-    let handle = Arc::new(ActorHandle {
-        name,
-        instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
-        inbox: Inbox::default(),
-        account: RwLock::new(live.clone()),
-        report: Mutex::new(AccountReport {
-            reason: Reason::Progressing,
-            message: "reading the account's roles".to_owned(),
-            sweep: None,
-            failures: 0,
-            session: None,
-            is_failing: false,
-        }),
-        stop,
-    });
-    let actor = Actor {
-        seen: None,
-        handle: handle.clone(),
-        object,
-        live,
-        environment,
-        context,
-        sweeps: Sweeps::default(),
-        roles: HashMap::new(),
-        queue: BTreeSet::new(),
-        timers: BTreeSet::new(),
-        places: 0,
-        sweep_number: 0,
-    };
-    (handle, actor.run())
-}
 
 /// How urgent a visit is. What somebody has just changed goes before what a sweep has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -201,6 +75,8 @@ struct Actor {
     context: ActorContext,
     sweeps: Sweeps,
     roles: HashMap<RoleKey, Slot>,
+    /// The object of the account is missing.
+    is_absent: bool,
     /// Roles to visit, the most urgent first.
     queue: BTreeSet<(Urgency, u64, RoleKey)>,
     /// When roles are visited again, if nothing happens before.
@@ -214,6 +90,30 @@ struct Actor {
 type Visiting = BoxFuture<'static, (RoleKey, u64, Option<i64>, Visited)>;
 
 impl Actor {
+    fn new(
+        handle: Arc<ActorHandle>,
+        object: Arc<AwsAccount>,
+        live: Arc<Account>,
+        environment: AccountEnvironment,
+        context: ActorContext,
+    ) -> Self {
+        Self {
+            handle,
+            object,
+            live,
+            environment,
+            context,
+            sweeps: Sweeps::default(),
+            roles: HashMap::new(),
+            is_absent: false,
+            queue: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            places: 0,
+            seen: None,
+            sweep_number: 0,
+        }
+    }
+
     async fn run(mut self) {
         let mut visits: FuturesUnordered<Visiting> = FuturesUnordered::new();
         let mut sweep: OptionFuture<BoxFuture<'static, Swept>> = None.into();
@@ -251,8 +151,10 @@ impl Actor {
 
     /// Follows the objects: the account, its session, and what its roles depend on.
     fn refresh(&mut self) -> SessionView {
-        let name = &self.handle.name;
-        if let Some(object) = self.context.directory.account(name) {
+        let found = self.context.directory.account(&self.handle.name);
+        // Without its object nobody knows whether the account may still be called. Whoever misses the object ends the actor.
+        self.is_absent = found.is_none();
+        if let Some(object) = found {
             self.object = object;
         }
         let directory = &*self.context.directory;
@@ -351,6 +253,11 @@ impl Actor {
         }
     }
 
+    /// Returns true if the account is this process's to call.
+    fn may_act(&self) -> bool {
+        self.live.is_held() && !self.is_absent
+    }
+
     fn enqueue(&mut self, key: RoleKey, urgency: Urgency) {
         self.places += 1;
         self.queue.insert((urgency, self.places, key));
@@ -404,7 +311,7 @@ impl Actor {
 
     fn begin_visits(&mut self, visits: &mut FuturesUnordered<Visiting>, session: &SessionView) {
         while visits.len() < VISITS_AT_ONCE
-            && self.live.is_held()
+            && self.may_act()
             && let Some((_, _, key)) = self.queue.pop_first()
         {
             let Some(slot) = self
@@ -471,7 +378,7 @@ impl Actor {
         let SessionView::Open(open) = session else {
             return None;
         };
-        if !self.live.is_held() {
+        if !self.may_act() {
             return None;
         }
         let now = Instant::now();
@@ -560,8 +467,8 @@ impl Actor {
 
     /// When the actor looks again by itself.
     fn next(&self, session: &SessionView, is_sweeping: bool) -> Option<Instant> {
-        // Whoever gets the account back is woken.
-        if !self.live.is_held() {
+        // Whoever gets the account back wakes the actor.
+        if !self.may_act() {
             return None;
         }
         let now = Instant::now();

@@ -68,7 +68,7 @@ impl Visited {
         Self::new(outcome, Finding::State(Box::new(role)))
     }
 
-    /// Work is under way or was interrupted, and goes on by itself.
+    /// Work was interrupted, and continues by itself.
     fn interrupted(message: impl Into<String>) -> Self {
         Self::state(
             Outcome::Interrupted,

@@ -6,6 +6,7 @@ use kube::runtime::reflector::ObjectRef;
 use rolectl_crds::{AwsAccount, Reason, RoleCounts};
 
 use rolectl_aws::actor::ActorHandle;
+use rolectl_core::names::RoleKey;
 use rolectl_core::selection::{may_admit, targets};
 
 use super::super::context::{Context, entry_in, stands_in};
@@ -26,7 +27,8 @@ pub(super) fn count(
     let (mut reported, mut violating) = (0, 0);
     for role in context.roles_of(object) {
         let namespace = role.metadata.namespace.as_deref().unwrap_or_default();
-        let state = entry_in(&role, &actor.name).map(|entry| entry.state);
+        let by_actor = context.reports.state_in(&RoleKey::of(&role), &actor.name);
+        let state = by_actor.or_else(|| entry_in(&role, &actor.name).map(|entry| entry.state));
         if state == Some(Reason::Drifted) {
             reported += 1;
         }
@@ -66,7 +68,7 @@ fn owners(context: &Context, actor: &ActorHandle) -> impl Iterator<Item = (Strin
 }
 
 /// Those of them whose object does not name this account.
-pub(super) fn strays(context: &Context, actor: &ActorHandle) -> Vec<(String, String)> {
+pub(super) fn unselected(context: &Context, actor: &ActorHandle) -> Vec<(String, String)> {
     let Some(account) = context.stores.accounts.get(&ObjectRef::new(&actor.name)) else {
         return vec![];
     };
@@ -100,7 +102,7 @@ pub(super) fn orphans_of(context: &Context, actor: &ActorHandle) -> Vec<String> 
     orphans
 }
 
-/// Tells of new orphans once. They are never touched. Returns all of them.
+/// Publishes an event about new orphans. They are never touched. Returns all of them.
 pub(super) fn report_orphans(object: &AwsAccount, context: &Context, actor: &ActorHandle) -> Vec<String> {
     let orphans = orphans_of(context, actor);
     let new = context.notes.set_orphans(&actor.name, &orphans);

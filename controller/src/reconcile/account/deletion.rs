@@ -49,7 +49,7 @@ pub(super) async fn remove_finalizer_if_unused(
 ) -> Result<bool, Error> {
     let name = object.name_any();
     let siblings = context.siblings(object);
-    let is_needed = |role: &IamRole| needs(role, object, &siblings);
+    let is_needed = |role: &IamRole| needs(role, object, &siblings, context);
     if context.stores.roles.state().iter().any(|role| is_needed(role)) {
         return Ok(false);
     }
@@ -94,20 +94,22 @@ fn may_need(role: &Unreadable, object: &AwsAccount, siblings: &[Arc<AwsAccount>]
         .map(|accounts| json!({"accounts": accounts, "ensure": "Absent"}));
     let readable = json!({"metadata": metadata, "spec": spec, "status": role.status});
     match serde_json::from_value::<IamRole>(readable) {
-        Ok(readable) => needs(&readable, object, siblings),
+        Ok(readable) => needs(&readable, object, siblings, context),
         Err(_) => may_admit(object, namespace) || role.status.is_some(),
     }
 }
 
-/// Whether the role stands in the account, or may yet come to, and no other object of the AWS account keeps it there.
-fn needs(role: &IamRole, object: &AwsAccount, siblings: &[Arc<AwsAccount>]) -> bool {
+/// Returns true if the role is in the account, or may yet be made there, and no other object of the AWS account keeps it there.
+fn needs(role: &IamRole, object: &AwsAccount, siblings: &[Arc<AwsAccount>], context: &Context) -> bool {
     let name = object.name_any();
     let takes_over =
         |other: &Arc<AwsAccount>| other.metadata.deletion_timestamp.is_none() && targets(role, other);
     if siblings.iter().any(takes_over) {
         return false;
     }
-    let has_it = entry_in(role, &name).is_some_and(|a| a.role_id.is_some());
+    // A status lists only a part of many accounts; the last sweep has shown all roles.
+    let has_it = entry_in(role, &name).is_some_and(|a| a.role_id.is_some())
+        || context.has_role_of(&name, &context.owner_of(role));
     let may = may_admit(object, role.metadata.namespace.as_deref().unwrap_or_default());
     has_it || (may && (targets(role, object) || stands_in(role, &name)))
 }
@@ -118,7 +120,7 @@ pub(super) fn in_use(object: &AwsAccount, context: &Context) -> String {
     let users = context
         .stores
         .roles
-        .state_filter(|role| needs(role, object, &siblings));
+        .state_filter(|role| needs(role, object, &siblings, context));
     let unreadable = context.stores.unreadable.roles.all();
     let unreadable = unreadable
         .iter()

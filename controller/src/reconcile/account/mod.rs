@@ -63,6 +63,18 @@ pub async fn reconcile(object: Arc<AwsAccount>, context: Shared) -> Result<Actio
     look_after(&object, &context).await
 }
 
+/// An account was deleted although it had a finalizer: its actor ends. Roles that are there stay, and their objects say so.
+pub fn deleted(name: &str, context: &Context) {
+    let is_there = context.stores.accounts.get(&ObjectRef::new(name)).is_some();
+    if is_there || context.stores.unreadable.accounts.get(name).is_some() {
+        return;
+    }
+    context.forget_account(name);
+    for key in context.reports.roles_in(name) {
+        context.wake_role(object_ref(&key));
+    }
+}
+
 /// Finds out which object acts for the AWS account, and wakes those who depend on that when it has changed.
 fn find_acting(object: &AwsAccount, context: &Context) {
     let name = object.name_any();
@@ -71,7 +83,7 @@ fn find_acting(object: &AwsAccount, context: &Context) {
         return;
     }
     if acting.is_some() {
-        // What was queued for it is dropped; the other object reads the account anew before it acts.
+        // What was queued for it is dropped; the other object reads the account again before it acts.
         context.forget_account(&name);
     }
     context.notes.set_acting(&name, acting);

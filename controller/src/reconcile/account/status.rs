@@ -14,11 +14,10 @@ use rolectl_core::names::RoleKey;
 use rolectl_core::role::guardrails::warnings;
 use rolectl_core::status::truth;
 
-use super::super::api_writes::Others;
 use super::super::context::Context;
 use super::super::directory::object_ref;
 use super::super::{Error, Shared, events};
-use super::counts::{count, orphans_of, report_orphans, strays};
+use super::counts::{count, orphans_of, report_orphans, unselected};
 use super::deletion::in_use;
 
 /// How many orphans a status names.
@@ -45,7 +44,7 @@ pub(super) async fn report(
     let sweep = report.sweep.map(|sweep| (actor.instance, sweep.number));
     let is_new_sweep = sweep.is_some_and(|sweep| context.notes.is_new_sweep(name, sweep));
     if is_new_sweep {
-        for (namespace, name) in strays(context, actor) {
+        for (namespace, name) in unselected(context, actor) {
             context.wake_role(object_ref(&RoleKey::new(&namespace, &name)));
         }
     }
@@ -145,11 +144,7 @@ pub(super) async fn write(
         status.last_sweep_duration_ms = u64::try_from(sweep.took.as_millis()).ok();
     }
     let api: Api<AwsAccount> = Api::all(context.client.clone());
-    if context
-        .patch_status(&api, object, prior, &status, Others::Keep)
-        .await?
-        .is_written()
-    {
+    if context.patch_status(&api, object, prior, &status, "").await? {
         let before = prior.and_then(|p| ready_reason(&p.conditions));
         events::publish_stalled(context, object, before, &status.conditions);
     }

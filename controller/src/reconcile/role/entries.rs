@@ -122,7 +122,7 @@ impl Pass<'_> {
         entries: Vec<AccountStatus>,
         answers: &Answers,
     ) -> Result<(), super::Error> {
-        let done = self.write_entries(&entries).await?;
+        let done = self.write_entries(&entries, false).await?;
         self.publish_done(&done, self.done_reason());
         self.publish_found(&entries, answers);
         for entry in &entries {
@@ -148,7 +148,7 @@ impl Pass<'_> {
             DRIFT_CORRECTED => EventType::Warning,
             _ => EventType::Normal,
         };
-        for (action, note) in events::news(done) {
+        for (action, note) in events::about_changes(done) {
             events::publish(self.context, self.role, type_(), reason, &action, &note);
         }
     }

@@ -133,15 +133,14 @@ impl Pass<'_> {
                 return self.await_sweeps(unread).await;
             }
         }
-        if self.others_are_at_it() {
-            // The last one removes the finalizer.
-            let entries: Vec<AccountStatus> = removal
-                .done
-                .iter()
-                .map(|account| self.done_with(account))
-                .collect();
-            self.write_entries(&entries).await?;
-            return Ok(Action::await_change());
+        if self.context.is_divided() {
+            let entries = removal.done.iter().map(|account| self.done_with(account));
+            let entries: Vec<AccountStatus> = entries.collect();
+            self.write_entries(&entries, true).await?;
+            // The leader removes the finalizer, after the last of the others.
+            if !self.leads() || self.others_remove() {
+                return Ok(Action::await_change());
+            }
         }
         let api: Api<IamRole> = self.context.api_of(self.role);
         // First: whoever is killed in between must not leave a role without an event.
@@ -200,22 +199,6 @@ impl Pass<'_> {
         let message = format!("deletion waits: looking for the role in {unread} other {accounts}");
         self.report_whole(Reason::Progressing, &message).await?;
         Ok(Action::requeue(pauses::spread(UNREAD_RETRY)))
-    }
-
-    /// Whether another replica or controller has not yet said that the role is removed in one of its accounts.
-    fn others_are_at_it(&self) -> bool {
-        let targets = self.targets();
-        let names = targets
-            .iter()
-            .filter_map(|account| account.metadata.name.as_deref());
-        // Also one that has said nothing yet may be making the role.
-        let mut foreign = names
-            .chain(self.entries.keys().copied())
-            .filter(|account| !self.holds(account));
-        foreign.any(|account| {
-            self.prior(account)
-                .is_none_or(|entry| entry.state != Reason::Removed)
-        })
     }
 
     /// What is said of an account that the deletion does not wait for any more.

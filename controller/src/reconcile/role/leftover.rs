@@ -43,7 +43,7 @@ pub fn gone(
     }
 }
 
-/// Whether a deleted object carried our finalizer to its end and was never marked for deletion, so that nobody has removed
+/// Returns true if an object was removed with our finalizer on it and was never marked for deletion, so that nobody has removed
 /// its role. A finalizer that somebody took off means that the role is to stay.
 pub fn went_without_finalizer(role: &IamRole) -> bool {
     let has_finalizer = role.finalizers().iter().any(|f| f == FINALIZER);

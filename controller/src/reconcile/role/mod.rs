@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{Hash as _, Hasher as _};
 use std::mem;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,7 +15,6 @@ use std::time::Duration;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use litemap::LiteMap;
-use parking_lot::Mutex;
 use rolectl_crds::{AccountStatus, AwsAccount, FINALIZER, IamRole, RECONCILE_ANNOTATION, Reason};
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ use rolectl_aws::actor::report::Goal;
 use rolectl_core::names::{RoleKey, full_name, name_in_aws};
 use rolectl_core::selection::{may_admit, selector_error};
 
-use super::shards::View;
+use super::shards::HeldShards;
 use super::{Error, Shared, pauses};
 
 mod assign;
@@ -90,7 +90,6 @@ pub fn shrink(role: &mut IamRole) {
     shrink_map(&mut role.spec.inline_policies);
     shrink_map(&mut role.spec.tags);
     if let Some(status) = &mut role.status {
-        status.expand();
         status.conditions.shrink_to_fit();
         status.accounts.shrink_to_fit();
     }
@@ -103,15 +102,14 @@ fn shrink_map<V>(map: &mut LiteMap<String, V>) {
     *map = LiteMap::from_sorted_store_unchecked(pairs);
 }
 
-/// Wakes a role that is being deleted when another replica has finished its part: by the number of accounts that are done and of
-/// those that are left.
-pub fn removals(role: &IamRole) -> Option<u64> {
-    let deleting = role.metadata.deletion_timestamp.is_some();
-    let entries = role.status.iter().flat_map(|status| &status.accounts);
-    let entries = entries.filter(|_| deleting);
-    let (done, left): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.state == Reason::Removed);
-    let (done, left) = (u32::try_from(done.len()).ok()?, u32::try_from(left.len()).ok()?);
-    Some((u64::from(left) << 32) | u64::from(done))
+/// A hash of what each shard reports. A change of it wakes the leader. Never `None`: kube lets every event pass then.
+pub fn parts(role: &IamRole) -> Option<u64> {
+    let shards = role.status.iter().flat_map(|status| &status.shards);
+    let mut hasher = std::hash::DefaultHasher::new();
+    for part in shards {
+        serde_json::to_string(part).unwrap_or_default().hash(&mut hasher);
+    }
+    Some(hasher.finish())
 }
 
 /// One pass over one role.
@@ -121,17 +119,14 @@ struct Pass<'a> {
     key: RoleKey,
     namespace: &'a str,
     /// The shards that are ours, from the beginning to the end of this pass.
-    part: View,
+    part: HeldShards,
     /// The accounts of other controllers' sessions, as they were at its beginning.
     foreign: HashSet<String>,
-    name: String,
     owner: String,
-    /// The entries of the object's status, by account.
+    /// The entries of the object's status and of its parts, by account.
     entries: HashMap<&'a str, &'a AccountStatus>,
     /// Accounts that only the selector names and that do not allow the namespace: its tenants learn how many there are.
     not_allowed: OnceLock<HashSet<String>>,
-    /// The object as we have written it ourselves since, where others write it, too.
-    latest: Mutex<Option<IamRole>>,
 }
 
 impl<'a> Pass<'a> {
@@ -139,16 +134,17 @@ impl<'a> Pass<'a> {
         let namespace = role.metadata.namespace.as_deref().unwrap_or_default();
         let name = role.name_any();
         let entries = role.status.iter().flat_map(|status| &status.accounts);
+        let parts = role.status.iter().flat_map(|status| &status.shards);
+        // What a replica has written itself is newer than what the leader has made of it.
+        let entries = entries.chain(parts.flat_map(|part| &part.accounts));
         Self {
             key: RoleKey::of(role),
             owner: context.owner(namespace, &name),
-            part: context.shards.view(),
+            part: context.shards.held_now(),
             foreign: context.foreign_accounts(),
             not_allowed: OnceLock::new(),
-            latest: Mutex::default(),
             entries: entries.map(|entry| (entry.name.as_str(), entry)).collect(),
             namespace,
-            name,
             role,
             context,
         }
@@ -182,9 +178,20 @@ impl<'a> Pass<'a> {
         self.part.holds(account) && !self.foreign.contains(account)
     }
 
-    /// Returns true if this replica reports what concerns no account.
+    /// Returns true if this replica writes the conditions and removes the finalizer. Of controllers for different sessions it is the
+    /// one of the first account.
     fn leads(&self) -> bool {
-        self.part.holds(&full_name(self.role))
+        if !self.part.holds(&full_name(self.role)) {
+            return false;
+        }
+        if self.context.serves_all_sessions() {
+            return true;
+        }
+        let targets = self.targets();
+        let targets = targets.iter().map(|account| account.name_any());
+        let entries = self.entries.keys().map(|name| (*name).to_owned());
+        let first = targets.chain(entries).min();
+        first.is_none_or(|account| self.context.serves_session_of(&account))
     }
 
     fn role_name(&self) -> &str {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rolectl_crds::Reason;
 use tokio::time::Instant;
 
 use rolectl_aws::actor::ActorHandle;
@@ -30,7 +31,7 @@ struct Record {
     awaited: usize,
     /// All accounts are assigned again with the next pass.
     is_nudged: bool,
-    /// Changes that no event has told of yet, with their accounts.
+    /// Changes that are in no event yet, with their accounts.
     done: Vec<(String, String)>,
     /// When a status is written without the accounts that are still awaited, and how long it waits.
     interim: Option<(Instant, Duration)>,
@@ -84,6 +85,15 @@ pub enum Wake {
     Soon,
     /// Not at all.
     Never,
+}
+
+/// Numbers of roles.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// By account and state.
+    pub by_state: HashMap<(Arc<str>, &'static str), i64>,
+    /// Roles that somebody has restricted from outside, by account.
+    pub restricted: HashMap<Arc<str>, i64>,
 }
 
 impl InAccount {
@@ -344,7 +354,7 @@ impl RoleReports {
         kept.map(|(account, _)| account.to_string()).collect()
     }
 
-    /// Takes out the changes that no event has told of yet.
+    /// Takes out the changes that are in no event yet.
     pub fn take_done(&self, key: &RoleKey) -> Vec<(String, String)> {
         let mut roles = self.0.lock();
         let record = roles.get_mut(key);
@@ -386,6 +396,38 @@ impl RoleReports {
         }
     }
 
+    /// Returns true if an actor has reported the state of the role in the account.
+    pub fn has_reported(&self, key: &RoleKey, account: &str) -> bool {
+        let roles = self.0.lock();
+        let found = roles.get(key).and_then(|record| record.accounts.get(account));
+        let report = found.and_then(|it| it.report.as_ref());
+        report.is_some_and(|report| !matches!(report.finding, Finding::Waits(_)))
+    }
+
+    /// The reported state of the role in the account.
+    pub fn state_in(&self, key: &RoleKey, account: &str) -> Option<Reason> {
+        let roles = self.0.lock();
+        match &roles.get(key)?.accounts.get(account)?.report.as_ref()?.finding {
+            Finding::State(state) => Some(state.state),
+            Finding::Waits(_) | Finding::Gone => None,
+        }
+    }
+
+    /// Counts the roles of all accounts by state.
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        let roles = self.0.lock();
+        for (account, it) in roles.values().flat_map(|record| &record.accounts) {
+            let Some(Finding::State(state)) = it.report.as_ref().map(|report| &report.finding) else {
+                continue;
+            };
+            let at = (account.clone(), state.state.as_str());
+            *tally.by_state.entry(at).or_default() += 1;
+            *tally.restricted.entry(account.clone()).or_default() += i64::from(state.is_restricted);
+        }
+        tally
+    }
+
     /// The roles that the actor of this account looks after.
     pub fn roles_in(&self, account: &str) -> Vec<RoleKey> {
         let roles = self.0.lock();
@@ -407,7 +449,6 @@ impl RoleReports {
 #[cfg(test)]
 mod tests {
     use rolectl_aws::actor::report::RoleInAccount;
-    use rolectl_crds::Reason;
 
     use super::*;
 

@@ -1,165 +1,231 @@
-//! Writes the status of a role, together with other replicas where there are any.
+//! Writes the status of a role. Where several replicas have accounts of it, each writes a part, and the leader computes the whole.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
-use rolectl_crds::{AccountStatus, IamRole, IamRoleStatus, Reason};
+use rolectl_crds::{AccountStatus, IamRole, IamRoleStatus, Reason, ShardStatus};
+use serde_json::json;
 
 use rolectl_core::conditions::ready_reason;
 use rolectl_core::selection::nothing_selected;
-use rolectl_core::status::{Facts, bounded, status, without_accounts};
+use rolectl_core::status::{Facts, bounded, part_of_shard, status, without_accounts};
 
-use super::super::api_writes::{Others, Patched};
 use super::super::context::distinct;
-use super::super::{Error, bounded_call, events, pauses};
+use super::super::shards::shard_of;
+use super::super::{Error, events};
 use super::Pass;
 
-/// How often a status is made again because another replica wrote first.
-const ATTEMPTS: u32 = 8;
-/// How long to let the others go first then, at first and at most.
-const GIVE_WAY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-
 impl Pass<'_> {
-    /// Writes the status with these entries of our accounts. Returns what has been done since the last status.
+    /// Writes the status with these entries of our accounts. `is_removed`: nothing of the role is left in them. Returns what has been
+    /// done since the last status.
     pub(super) async fn write_entries(
         &self,
         entries: &[AccountStatus],
+        is_removed: bool,
     ) -> Result<Vec<(String, String)>, Error> {
-        self.write(|latest| self.compose(latest, entries)).await?;
+        let shown = entries.iter().filter(|entry| !self.is_hidden(entry));
+        let shown: Vec<AccountStatus> = shown.cloned().collect();
+        self.write_parts(&shown, is_removed).await?;
+        if self.leads() {
+            self.write(self.compose(shown)).await?;
+        }
         Ok(self.context.reports.take_done(&self.key))
     }
 
-    /// Whether the entry would tell the namespace's tenants of an account that is none of their business. While an object is
-    /// being deleted, replicas learn from entries how far each is.
+    /// Returns true if the entry would show the tenants of the namespace an account that does not allow it.
     fn is_hidden(&self, entry: &AccountStatus) -> bool {
         let has_had_it = entry.role_id.is_some() || entry.last_applied_generation.is_some();
-        let shared_end = self.role.metadata.deletion_timestamp.is_some() && self.context.shares_roles();
         let refused = self.not_allowed.get().is_some_and(|r| r.contains(&entry.name));
-        refused && !has_had_it && !shared_end
+        refused && !has_had_it
     }
 
-    /// Reports what concerns no account in particular. One of several replicas does.
+    /// Reports what concerns no account in particular.
     pub(super) async fn report_whole(&self, reason: Reason, message: &str) -> Result<Action, Error> {
         if self.leads() {
+            let prior = self.prior_status();
             let generation = self.role.metadata.generation;
-            self.write(|latest| {
-                let prior = latest.status.as_ref();
-                without_accounts(prior, generation, reason, message, Timestamp::now())
-            })
-            .await?;
+            let status = without_accounts(prior.as_ref(), generation, reason, message, Timestamp::now());
+            self.write(status).await?;
         }
         Ok(Action::await_change())
     }
 
-    /// The status with our accounts as given, and those of other replicas as the object has them.
-    fn compose(&self, latest: &IamRole, ours: &[AccountStatus]) -> IamRoleStatus {
-        let now = self.context.shards.view();
-        // What was ours when we began and is not any more is told by who has it now.
-        let still_ours = |name: &str| {
-            let held = self.holds(name) && now.holds_since(&self.part, name);
-            held && self.context.serves_session_of(name)
-        };
-        let mut accounts: Vec<AccountStatus> = ours.iter().filter(|e| still_ours(&e.name)).cloned().collect();
+    /// The status as the leader has written it, without the parts of shards.
+    fn prior_status(&self) -> Option<IamRoleStatus> {
+        let mut prior = self.role.status.clone()?;
+        prior.shards.clear();
+        Some(prior)
+    }
+
+    /// The parts in the status.
+    fn parts(&self) -> impl Iterator<Item = &ShardStatus> {
+        self.role.status.iter().flat_map(|status| &status.shards)
+    }
+
+    fn number_of(&self, account: &str) -> usize {
+        shard_of(account, self.context.shards.count())
+    }
+
+    /// The parts that other replicas and controllers write. Parts of an earlier number of shards do not count.
+    fn parts_of_others(&self) -> impl Iterator<Item = &ShardStatus> {
+        let shards = &self.context.shards;
+        let numbers = 0..shards.count();
+        let current: HashSet<String> = numbers.map(|number| shards.part_name(number)).collect();
+        let ours: HashSet<String> = self
+            .part
+            .numbers()
+            .into_iter()
+            .map(|number| shards.part_name(number))
+            .collect();
+        self.parts().filter(move |part| {
+            let is_current = !shards.is_own_part(&part.name) || current.contains(&part.name);
+            is_current && !ours.contains(&part.name)
+        })
+    }
+
+    /// Returns true if the part of somebody else covers an account that is not ours.
+    fn is_covered(&self, account: &str) -> bool {
+        let shards = &self.context.shards;
+        if self.context.serves_session_of(account) {
+            let name = shards.part_name(self.number_of(account));
+            self.parts_of_others().any(|part| part.name == name)
+        } else {
+            self.parts_of_others().any(|part| !shards.is_own_part(&part.name))
+        }
+    }
+
+    /// Writes the part of each shard that this replica holds, for the leader. The leader itself needs none: it has its own reports, and
+    /// another leader is there only after this replica has lost a shard, and has looked at all roles again.
+    async fn write_parts(&self, entries: &[AccountStatus], is_removed: bool) -> Result<(), Error> {
+        let shards = &self.context.shards;
+        let mut current = HashSet::new();
+        let leads = self.leads();
+        if self.context.is_divided() && !leads {
+            for number in self.part.numbers() {
+                let name = shards.part_name(number);
+                let of_shard = entries
+                    .iter()
+                    .filter(|entry| self.number_of(&entry.name) == number);
+                let of_shard: Vec<AccountStatus> = of_shard.cloned().collect();
+                let generation = self.role.metadata.generation;
+                let mut part = part_of_shard(&name, generation, &of_shard, shards.count());
+                part.removed = is_removed;
+                let is_known = self.parts().any(|there| there.name == name);
+                let is_empty = part.accounts.is_empty() && part.more_accounts.is_empty();
+                let is_wanted = !is_empty || (is_removed && (is_known || self.has_accounts_in(number)));
+                if is_wanted {
+                    self.write_part(&name, Some(&part)).await?;
+                    current.insert(name);
+                } else if !is_known {
+                    current.insert(name);
+                }
+            }
+        }
+        // Shards that are empty now, and of an earlier number of shards.
+        let numbers = 0..shards.count();
+        let names: HashSet<String> = numbers.map(|number| shards.part_name(number)).collect();
+        let ours: Vec<String> = self
+            .part
+            .numbers()
+            .into_iter()
+            .map(|n| shards.part_name(n))
+            .collect();
+        let stale = self.parts().filter(|part| {
+            let is_old =
+                shards.is_own_part(&part.name) && (!names.contains(&part.name) || !self.context.is_divided());
+            (ours.contains(&part.name) && !current.contains(&part.name)) || (leads && is_old)
+        });
+        let stale: Vec<String> = stale.map(|part| part.name.clone()).collect();
+        for name in stale {
+            self.write_part(&name, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns true if the spec selects an account of this shard.
+    fn has_accounts_in(&self, shard: usize) -> bool {
         let targets = self.targets();
-        let entries = latest.status.iter().flat_map(|status| &status.accounts);
-        accounts.extend(entries.filter(|entry| !still_ours(&entry.name)).cloned());
-        // Who looks after the others may not have begun.
-        let told: HashSet<String> = accounts.iter().map(|entry| entry.name.clone()).collect();
-        let named = targets.iter().map(|account| account.name_any());
-        let silent = named.chain(self.role.spec.accounts.names.iter().cloned());
-        let lives = latest.metadata.deletion_timestamp.is_none();
-        let silent = distinct(silent.filter(|name| lives && !told.contains(name) && !still_ours(name)));
-        accounts.extend(silent.into_iter().map(|name| AccountStatus {
+        let mut names = targets.iter().map(|account| account.name_any());
+        names.any(|name| self.holds(&name) && self.number_of(&name) == shard)
+    }
+
+    /// Writes or removes one part, under a field manager of its own.
+    async fn write_part(&self, name: &str, part: Option<&ShardStatus>) -> Result<(), Error> {
+        let api: Api<IamRole> = self.context.api_of(self.role);
+        let there = self.parts().find(|part| part.name == name);
+        let body = |part: Option<&ShardStatus>| json!({"shards": part.into_iter().collect::<Vec<_>>()});
+        let (before, after) = (body(there), body(part));
+        self.context
+            .patch_status(&api, self.role, Some(&before), &after, name)
+            .await
+            .map(drop)
+    }
+
+    /// The whole status, of our accounts as given and of the others as their parts have them.
+    fn compose(&self, ours: Vec<AccountStatus>) -> IamRoleStatus {
+        let mut accounts = ours;
+        let mut groups = vec![];
+        for part in self.parts_of_others() {
+            let shown = part.accounts.iter().filter(|entry| !self.is_hidden(entry));
+            accounts.extend(shown.cloned());
+            groups.extend(part.more_accounts.iter().cloned());
+        }
+        // Whoever looks after the others may not have begun.
+        let listed: HashSet<String> = accounts.iter().map(|entry| entry.name.clone()).collect();
+        let targets = self.targets();
+        let names = targets.iter().map(|account| account.name_any());
+        let names = names.chain(self.role.spec.accounts.names.iter().cloned());
+        let lives = self.role.metadata.deletion_timestamp.is_none();
+        let silent = names
+            .filter(|name| lives && !self.holds(name) && !listed.contains(name) && !self.is_covered(name));
+        let silent = distinct(silent).into_iter().map(|name| AccountStatus {
             message: Some("waiting for the controller that looks after it".to_owned()),
             ..AccountStatus::new(name, Reason::Progressing)
-        }));
-        accounts.retain(|entry| !self.is_hidden(entry));
+        });
+        accounts.extend(silent.filter(|entry| !self.is_hidden(entry)));
         let shown: HashSet<&str> = accounts.iter().map(|entry| entry.name.as_str()).collect();
         let refused = self.not_allowed.get().into_iter().flatten();
         let not_allowed = refused.filter(|name| !shown.contains(name.as_str())).count();
-        let no_accounts = if accounts.is_empty() && not_allowed == 0 {
+        let no_accounts = if accounts.is_empty() && groups.is_empty() && not_allowed == 0 {
             nothing_selected(self.role, &self.context.stores.accounts.state())
         } else {
             String::new()
         };
         let facts = Facts {
             accounts,
+            groups,
             not_allowed: u32::try_from(not_allowed).unwrap_or(u32::MAX),
             no_accounts: &no_accounts,
         };
-        status(
-            latest.status.as_ref(),
-            self.role.metadata.generation,
-            facts,
-            Timestamp::now(),
-        )
+        let prior = self.role.status.as_ref();
+        status(prior, self.role.metadata.generation, facts, Timestamp::now())
     }
 
-    /// Writes the status that `make` makes of the object, and of the object as it is now where others have written.
-    async fn write(&self, make: impl Fn(&IamRole) -> IamRoleStatus) -> Result<(), Error> {
+    /// Writes what the leader writes.
+    async fn write(&self, status: IamRoleStatus) -> Result<(), Error> {
         let api: Api<IamRole> = self.context.api_of(self.role);
-        let others = if self.context.shares_roles() {
-            Others::Write
-        } else {
-            Others::Keep
-        };
-        let mut latest = self
-            .latest
-            .lock()
-            .take()
-            .map_or(Cow::Borrowed(self.role), Cow::Owned);
-        for attempt in 1..=ATTEMPTS {
-            let prior = latest.status.as_ref().map(IamRoleStatus::collapse);
-            let prior = prior.as_ref();
-            let mut status = bounded(&make(&latest));
-            let patched = self
-                .context
-                .patch_status(&api, &*latest, prior, &status, others)
-                .await?;
-            match patched {
-                Patched::Unchanged => {
-                    if let Cow::Owned(latest) = latest {
-                        *self.latest.lock() = Some(latest);
-                    }
-                    return Ok(());
-                }
-                Patched::Written(version) => {
-                    let before = prior.and_then(|p| ready_reason(&p.conditions));
-                    events::publish_stalled(self.context, self.role, before, &status.conditions);
-                    if others == Others::Write {
-                        let mut latest = latest.into_owned();
-                        latest.metadata.resource_version = version;
-                        status.expand();
-                        latest.status = Some(status);
-                        *self.latest.lock() = Some(latest);
-                    }
-                    return Ok(());
-                }
-                Patched::Stale if attempt < ATTEMPTS => {
-                    tokio::time::sleep(pauses::backoff(attempt, GIVE_WAY)).await;
-                }
-                Patched::Stale => {}
-            }
-            let now = bounded_call(api.get_opt(&self.name)).await;
-            match now.map_err(Error::kube("could not read the role"))? {
-                Some(mut now) if now.metadata.uid == self.role.metadata.uid => {
-                    if let Some(status) = &mut now.status {
-                        status.expand();
-                    }
-                    latest = Cow::Owned(now);
-                }
-                // Deleted meanwhile: there is nothing to say any more.
-                _ => return Ok(()),
-            }
+        let (prior, status) = (self.prior_status(), bounded(&status));
+        let is_written = self
+            .context
+            .patch_status(&api, self.role, prior.as_ref(), &status, "")
+            .await?;
+        if is_written {
+            let before = prior.as_ref().and_then(|prior| ready_reason(&prior.conditions));
+            events::publish_stalled(self.context, self.role, before, &status.conditions);
         }
-        // The next try begins with what the others wrote.
-        if let Cow::Owned(latest) = latest {
-            *self.latest.lock() = Some(latest);
-        }
-        Err(Error::Contended)
+        Ok(())
+    }
+
+    /// Returns true if another replica or controller has not yet reported that the role is removed in its accounts.
+    pub(super) fn others_remove(&self) -> bool {
+        let is_done =
+            |part: &ShardStatus| part.removed && part.observed_generation == self.role.metadata.generation;
+        let targets = self.targets();
+        let mut foreign = targets.iter().map(|account| account.name_any());
+        // Also one that has reported nothing yet may be making the role.
+        self.parts_of_others().any(|part| !is_done(part))
+            || foreign.any(|name| !self.holds(&name) && !self.is_covered(&name))
     }
 }
