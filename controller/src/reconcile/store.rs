@@ -217,9 +217,9 @@ fn warn<K: Resource<DynamicType = ()>>(object: &Unreadable) {
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the API server keeps a watch open, in seconds. kube's watcher and client-go have about the same.
 const WATCH: u32 = 290;
-/// The same for the first watch after a failure. All is listed again after it: soon after a start of the API server a watch can be
-/// of a cache that is no longer fed, without an event, an error or an end.
-const WATCH_AFTER_FAILURE: u32 = 10;
+/// How long the first watches after a failure are open, in seconds. All is listed again after each: soon after a start of the API server
+/// a watch can be of a cache that is no longer fed, without an event, an error or an end. How soon depends on the machine.
+const WATCHES_AFTER_FAILURE: [u32; 3] = [10, 20, 40];
 /// How much later a watch is ended from our side, if the API server has not.
 const OVERDUE: Duration = Duration::from_secs(5);
 /// A watch that is open for so long without an error works, although it has no event.
@@ -246,10 +246,10 @@ where
         let kind = static_kind(&K::kind(&()));
         let work = async {
             let mut pauses = DefaultBackoff::default();
-            let mut first_watch = WATCH;
+            let mut first_watches: &[u32] = &[];
             loop {
-                let Err(error) = list_and_watch(&api, first_watch, patience, &readiness, &events).await;
-                first_watch = WATCH_AFTER_FAILURE;
+                let Err(error) = list_and_watch(&api, first_watches, patience, &readiness, &events).await;
+                first_watches = &WATCHES_AFTER_FAILURE;
                 tracing::warn!(kind, error = %error_chain(&error), "watch failed, trying again");
                 readiness.fails(kind, &error_chain(&error));
                 let _ = events.send(Err(error)).await;
@@ -267,10 +267,10 @@ where
 /// Events for whoever reads them. That nobody does any more ends the sender's task.
 type Events<K> = mpsc::Sender<watcher::Result<Event<Read<K>>>>;
 
-/// Lists and watches until a failure. The first watch lasts `first_watch` seconds; if that is less than [`WATCH`], a list follows.
+/// Lists and watches until a failure. The first watches last `first_watches` seconds, and a list follows each of them.
 async fn list_and_watch<K>(
     api: &Api<K>,
-    first_watch: u32,
+    first_watches: &[u32],
     patience: Duration,
     readiness: &Readiness,
     events: &Events<K>,
@@ -278,9 +278,9 @@ async fn list_and_watch<K>(
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
 {
-    if first_watch < WATCH {
+    for seconds in first_watches {
         let mut version = list(api, patience, events).await?;
-        watch_from(api, &mut version, first_watch, patience, readiness, events).await?;
+        watch_from(api, &mut version, *seconds, patience, readiness, events).await?;
     }
     let mut version = list(api, patience, events).await?;
     loop {

@@ -46,15 +46,15 @@ async fn suspend_all(s: &Scenario<'_>, suspend: bool) -> Result<()> {
 #[tokio::test]
 async fn calls_that_are_queued_when_a_right_is_taken_away_are_not_made() -> Result<()> {
     let slow = |a: &mut Value| {
-        a["spec"]["requestsPerSecond"] = json!(4);
+        a["spec"]["requestsPerSecond"] = json!(2);
         a["spec"]["burst"] = json!(1);
     };
     let s = Scenario::with(crate::world().await?, "taken-away", 1, slow).await?;
     s.start_controller()?;
     s.unlock().await?;
     s.account_is(0, "InSync").await?;
-    // 150 calls, which take 40 seconds.
-    let roles: Vec<Value> = (0..50)
+    // 240 calls, which take two minutes. The role of each is made first.
+    let roles: Vec<Value> = (0..80)
         .map(|n| {
             let policies = json!({"managedPolicies": ["ReadOnlyAccess", "AdministratorAccess"]});
             s.role(&format!("app-{n:02}"), policies)

@@ -103,6 +103,7 @@ fn shrink_map<V>(map: &mut LiteMap<String, V>) {
 }
 
 /// A hash of what each shard reports. A change of it wakes the leader. Never `None`: kube lets every event pass then.
+#[allow(clippy::unnecessary_wraps, reason = "kube asks for an Option")]
 pub fn parts(role: &IamRole) -> Option<u64> {
     let shards = role.status.iter().flat_map(|status| &status.shards);
     let mut hasher = std::hash::DefaultHasher::new();

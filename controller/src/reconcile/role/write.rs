@@ -68,7 +68,7 @@ impl Pass<'_> {
         shard_of(account, self.context.shards.count())
     }
 
-    /// The parts that other replicas and controllers write. Parts of an earlier number of shards do not count.
+    /// The parts that other replicas and controllers write. Parts of an earlier division of the accounts do not count.
     fn parts_of_others(&self) -> impl Iterator<Item = &ShardStatus> {
         let shards = &self.context.shards;
         let numbers = 0..shards.count();
@@ -81,7 +81,10 @@ impl Pass<'_> {
             .collect();
         self.parts().filter(move |part| {
             let is_current = !shards.is_own_part(&part.name) || current.contains(&part.name);
-            is_current && !ours.contains(&part.name)
+            let is_taken_over = !part.accounts.is_empty()
+                && part.more_accounts.is_empty()
+                && part.accounts.iter().all(|entry| self.holds(&entry.name));
+            self.context.is_divided() && is_current && !is_taken_over && !ours.contains(&part.name)
         })
     }
 
@@ -134,7 +137,7 @@ impl Pass<'_> {
             .collect();
         let stale = self.parts().filter(|part| {
             let is_old =
-                shards.is_own_part(&part.name) && (!names.contains(&part.name) || !self.context.is_divided());
+                !self.context.is_divided() || (shards.is_own_part(&part.name) && !names.contains(&part.name));
             (ours.contains(&part.name) && !current.contains(&part.name)) || (leads && is_old)
         });
         let stale: Vec<String> = stale.map(|part| part.name.clone()).collect();
@@ -168,7 +171,8 @@ impl Pass<'_> {
         let mut accounts = ours;
         let mut groups = vec![];
         for part in self.parts_of_others() {
-            let shown = part.accounts.iter().filter(|entry| !self.is_hidden(entry));
+            let shown = part.accounts.iter();
+            let shown = shown.filter(|entry| !self.holds(&entry.name) && !self.is_hidden(entry));
             accounts.extend(shown.cloned());
             groups.extend(part.more_accounts.iter().cloned());
         }
