@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use http::StatusCode;
 use rolectl_crds::Reason;
 use rolectl_tests::double::Calls;
 use rolectl_tests::scenario::{Scenario, World};
@@ -298,7 +299,7 @@ async fn writes_of_statuses_that_are_refused_make_no_role_late_and_cost_no_call(
     s.apply(&s.role("before", json!({}))).await?;
     s.role_is("before", "True", "InSync").await?;
     let before = s.calls(0, 0).await?.total;
-    api.refuses(true);
+    api.refuses(Some(StatusCode::SERVICE_UNAVAILABLE));
     let roles: Vec<_> = (0..12)
         .map(|n| s.role(&format!("app-{n:02}"), json!({})))
         .collect();
@@ -317,12 +318,31 @@ async fn writes_of_statuses_that_are_refused_make_no_role_late_and_cost_no_call(
     ensure!(refused >= 12, "each role's status was refused: {refused}");
     let calls = s.calls(0, before).await?;
     ensure!(created(&calls) == 12, "{calls:?}");
-    api.refuses(false);
+    api.refuses(None);
     for n in 0..12 {
         s.role_is(&format!("app-{n:02}"), "True", "InSync").await?;
     }
     let calls = s.calls(0, before).await?;
     ensure!(created(&calls) == 12, "no role was made twice: {calls:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_status_that_meets_a_conflict_is_written_again() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "conflicting-api", 1).await?;
+    let api = SlowApi::start(&s.world.plane, &s.dir).await?;
+    let kubeconfig = api.kubeconfig.display().to_string();
+    s.start_controller_with(&[("KUBECONFIG", &kubeconfig)])?;
+    s.unlock().await?;
+    s.account_is(0, "InSync").await?;
+    api.refuses(Some(StatusCode::CONFLICT));
+    s.apply(&s.role("app", json!({}))).await?;
+    until("a status that meets a conflict", || async {
+        if api.kept().0 > 0 { Ok(()) } else { Err(()) }
+    })
+    .await?;
+    api.refuses(None);
+    s.role_is("app", "True", "InSync").await?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -18,7 +18,8 @@ use crate::control_plane::ControlPlane;
 /// The largest request that is passed on.
 const MOST: usize = 16 * 1024 * 1024;
 
-/// Passes all requests on, and keeps writes of statuses while it [`Self::hangs`], or answers them with 503 while it [`Self::refuses`]. It ends with the runtime that it was made on.
+/// Passes all requests on, and keeps writes of statuses while it [`Self::hangs`], or answers them with an error while it
+/// [`Self::refuses`]. It ends with the runtime that it was made on.
 #[derive(Debug)]
 pub struct SlowApi {
     /// A kubeconfig of the controller's user for it.
@@ -31,7 +32,8 @@ struct Kept {
     url: String,
     client: reqwest::Client,
     hangs: AtomicBool,
-    refuses: AtomicBool,
+    /// The code of the answer. 0: requests are passed on.
+    refuses: AtomicU16,
     /// Writes that came and were kept.
     came: AtomicUsize,
     /// Those that the client gave up.
@@ -52,7 +54,7 @@ impl SlowApi {
                 .tls_danger_accept_invalid_certs(true)
                 .build()?,
             hangs: AtomicBool::new(false),
-            refuses: AtomicBool::new(false),
+            refuses: AtomicU16::new(0),
             came: AtomicUsize::new(0),
             left: AtomicUsize::new(0),
             released: Notify::new(),
@@ -70,9 +72,10 @@ impl SlowApi {
         self.state.released.notify_waiters();
     }
 
-    /// From now on writes of statuses are answered with 503, or no longer.
-    pub fn refuses(&self, refuses: bool) {
-        self.state.refuses.store(refuses, Ordering::SeqCst);
+    /// From now on writes of statuses are answered with this code, or are passed on.
+    pub fn refuses(&self, code: Option<StatusCode>) {
+        let code = code.map_or(0, |code| code.as_u16());
+        self.state.refuses.store(code, Ordering::SeqCst);
     }
 
     /// How many writes were kept, and how many of these the client has given up.
@@ -95,9 +98,9 @@ impl Drop for Waiting<'_> {
 
 async fn pass_on(State(kept): State<Arc<Kept>>, request: Request) -> Response {
     if request.method() == Method::PATCH && request.uri().path().ends_with("/status") {
-        if kept.refuses.load(Ordering::SeqCst) {
+        if let Ok(code) = StatusCode::from_u16(kept.refuses.load(Ordering::SeqCst)) {
             kept.came.fetch_add(1, Ordering::SeqCst);
-            return (StatusCode::SERVICE_UNAVAILABLE, "no statuses today").into_response();
+            return (code, "no statuses today").into_response();
         }
         while kept.hangs.load(Ordering::SeqCst) {
             kept.came.fetch_add(1, Ordering::SeqCst);

@@ -36,8 +36,7 @@ impl Context {
         K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug,
         S: Serialize + Sync,
     {
-        let id = (object.uid().unwrap_or_default(), part);
-        let id = self.hasher.hash_one(id);
+        let id = self.written_id(object.uid().as_deref().unwrap_or_default(), part);
         let body = serde_json::to_string(status).unwrap_or_default();
         let hash = self.hasher.hash_one(&body);
         // The cache may trail our own last write, so it alone does not prove that nothing changed.
@@ -68,13 +67,28 @@ impl Context {
         let (url, name) = (api.resource_url(), object.name_any());
         match apply_status(&self.client, url, &name, &manager, &patch).await {
             Ok(()) => {}
-            // Deleted meanwhile, or made again: there is nothing to report any more.
-            Err(kube::Error::Api(e)) if e.code == 404 || e.code == 409 => return Ok(false),
+            // Deleted meanwhile: there is nothing to report any more.
+            Err(kube::Error::Api(e)) if e.code == 404 => return Ok(false),
+            // Many writers at the same moment, or another object of this name: the next try uses the object as it is then.
+            Err(kube::Error::Api(e)) if e.code == 409 => return Err(Error::Contended),
             Err(error) => return Err(Error::kube("could not write the status")(error)),
         }
         self.written.lock().insert(id, hash);
         self.metrics.wrote_status(static_kind(&K::kind(&())));
         Ok(true)
+    }
+
+    fn written_id(&self, uid: &str, part: &str) -> u64 {
+        self.hasher.hash_one((uid, part))
+    }
+
+    /// The object with this uid is deleted: nothing is remembered of the statuses that were written for it.
+    pub fn forget_written(&self, uid: &str) {
+        let parts = (0..self.shards.count()).map(|number| self.shards.part_name(number));
+        let mut written = self.written.lock();
+        for part in parts.chain([String::new()]) {
+            written.remove(&self.written_id(uid, &part));
+        }
     }
 
     /// Adds or removes our finalizer. Returns the object's version since, where nobody else has written meanwhile.

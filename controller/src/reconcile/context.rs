@@ -127,7 +127,7 @@ pub struct Context {
     api_failures: Mutex<HashMap<u64, u32>>,
     forced: Mutex<HashMap<u64, u64>>,
     warned: Mutex<HashMap<u64, Option<i64>>>,
-    /// Hash of the last status that we wrote, by the hash of the object's uid.
+    /// Hash of the last status that we wrote, by a hash of the object's uid and of the name of the part.
     pub written: Mutex<HashMap<u64, u64>>,
     /// Policy documents of all roles, each parsed once for all accounts and retries.
     pub documents: DocumentCache,
@@ -420,7 +420,7 @@ impl Context {
             }
         }
         if let Some(uid) = uid {
-            self.written.lock().remove(&self.hasher.hash_one(uid));
+            self.forget_written(uid);
         }
         asked.iter().map(ToString::to_string).collect()
     }

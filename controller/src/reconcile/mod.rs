@@ -95,8 +95,8 @@ pub enum Error {
     /// The API server refused or did not answer.
     #[error("{0}: {1}")]
     Kube(&'static str, #[source] Box<kube::Error>),
-    /// The status could not be written for all that others wrote.
-    #[error("the status is written by others too often")]
+    /// Others have changed the object since it was read.
+    #[error("the object has changed since it was read")]
     Contended,
     /// An object lacks what the API server always sets.
     #[error("object without {0}")]
