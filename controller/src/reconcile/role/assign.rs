@@ -62,8 +62,8 @@ impl Pass<'_> {
     pub(super) fn find_not_allowed(&self) {
         self.not_allowed.get_or_init(|| {
             let named: HashSet<&String> = self.role.spec.accounts.names.iter().collect();
-            let targets = self.targets();
-            let refused = targets
+            let refused = self
+                .targets
                 .iter()
                 .filter(|account| self.context.admits(account, self.namespace) == Admits::No);
             let refused = refused.map(|account| account.name_any());
@@ -71,24 +71,19 @@ impl Pass<'_> {
         });
     }
 
-    /// All accounts that the spec selects.
-    pub(super) fn targets(&self) -> Vec<Arc<AwsAccount>> {
-        let accounts = &self.context.stores.accounts;
-        accounts.state_filter(|account| targets(self.role, account))
-    }
-
     /// The accounts that the spec selects, and the names that no account has, as far as they are in our part.
     pub(super) fn resolve(&self) -> (Vec<Arc<AwsAccount>>, Vec<String>) {
-        let mut accounts = self.targets();
-        let names: HashSet<&str> = accounts
+        let names: HashSet<&str> = self
+            .targets
             .iter()
             .filter_map(|a| a.metadata.name.as_deref())
             .collect();
         let wanted = self.role.spec.accounts.names.iter();
         let unknown = wanted.filter(|name| !names.contains(name.as_str()) && self.holds(name));
         let unknown = distinct(unknown.cloned());
-        accounts.retain(|account| self.holds(&account.name_any()));
-        (accounts, unknown)
+        let ours = self.targets.iter();
+        let ours = ours.filter(|account| self.holds(&account.name_any()));
+        (ours.cloned().collect(), unknown)
     }
 
     /// Accounts that the spec does not select any more, but that have the role, or may have it: by the status, by what a sweep
@@ -117,7 +112,7 @@ impl Pass<'_> {
         let name = account.name_any();
         let lives = self.role.metadata.deletion_timestamp.is_none();
         let same = |target: &Arc<AwsAccount>| is_same_account(target, account);
-        if lives && self.targets().iter().any(same) {
+        if lives && self.targets.iter().any(same) {
             // The spec still wants the role in this AWS account, by another object that describes it.
             return None;
         }
@@ -152,8 +147,7 @@ impl Pass<'_> {
 
     /// What to say of an account whose AWS account another object describes, which is the one that acts.
     fn yields(&self, account: &AwsAccount, other: &str) -> Option<AccountStatus> {
-        let targets = self.targets();
-        if targets.iter().any(|target| target.name_any() == other) {
+        if self.targets.iter().any(|target| target.name_any() == other) {
             return None;
         }
         let message = format!(

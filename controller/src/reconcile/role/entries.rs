@@ -1,6 +1,6 @@
 //! The entries of a status, from what the actors have reported, and the events about them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kube::ResourceExt as _;
@@ -125,9 +125,10 @@ impl Pass<'_> {
         let done = self.write_entries(&entries, false).await?;
         self.publish_done(&done, self.done_reason());
         self.publish_found(&entries, answers);
+        let changed: HashSet<&str> = done.iter().map(|(account, _)| account.as_str()).collect();
         for entry in &entries {
             let before = self.prior(&entry.name).map(|p| p.state);
-            if before != Some(entry.state) || done.iter().any(|(account, _)| *account == entry.name) {
+            if before != Some(entry.state) || changed.contains(entry.name.as_str()) {
                 self.context.recount(&entry.name);
             }
         }
@@ -163,12 +164,13 @@ impl Pass<'_> {
         if let Some((_, report)) = fresh.iter().find(|(_, report)| !report.warnings.is_empty()) {
             self.publish_warnings(&report.warnings);
         }
+        let entries: HashMap<&str, &AccountStatus> =
+            entries.iter().map(|entry| (entry.name.as_str(), entry)).collect();
         for (account, report) in &fresh {
             let Finding::State(state) = &report.finding else {
                 continue;
             };
-            let entry = entries.iter().find(|entry| entry.name == *account);
-            let Some(entry) = entry.filter(|entry| entry.state == state.state) else {
+            let Some(entry) = entries.get(account).filter(|entry| entry.state == state.state) else {
                 continue;
             };
             if state.is_restricted {

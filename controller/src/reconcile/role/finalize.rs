@@ -1,6 +1,6 @@
 //! The deletion of an object: its role is removed from every account, then the finalizer from the object.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use rolectl_core::forget::forgets;
 
 use super::super::{Error, events, pauses};
 use super::Pass;
+use super::entries::Answers;
 
 /// How soon to look again if accounts have been read that may have the role.
 const UNREAD_RETRY: Duration = Duration::from_secs(2);
@@ -50,76 +51,71 @@ impl Pass<'_> {
         if let Some(wait) = self.context.reports.wait(&self.key, Instant::now()) {
             return Ok(Action::requeue(wait));
         }
-        let left = self.left(&removal);
+        let (answers, lost) = (self.context.reports.answers(&self.key), self.lost());
+        let is_lost = !lost.is_empty();
+        let mut left = self.left(&removal, &answers);
+        left.extend(lost);
         if left.is_empty() {
             return self.all_removed(&removal).await;
         }
-        let answers = self.context.reports.answers(&self.key);
         let mut entries: Vec<AccountStatus> = left.into_iter().map(deleting).collect();
         entries.extend(removal.done.iter().map(|account| self.done_with(account)));
-        let lost = !self.without_object(&[]).is_empty();
         self.publish(entries, &answers).await?;
-        Ok(self.next(lost))
+        Ok(self.next(is_lost))
     }
 
     /// Asks the actors to remove the role.
     fn removal(&self) -> Removal {
         let mut accounts = self.resolve().0;
         accounts.extend(self.leaving(&accounts));
-        let mut goals: Vec<(Arc<AwsAccount>, Goal)> = vec![];
         let mut removal = Removal {
             done: vec![],
             open: vec![],
         };
+        let mut goals = HashMap::new();
+        let mut asked = vec![];
         for account in accounts {
-            if forgets(&account, self.role) {
-                removal.done.push(account);
-                continue;
+            let target = (!forgets(&account, self.role)).then(|| self.to_remove_from(&account));
+            match target.flatten() {
+                None => removal.done.push(account),
+                Some(target) => {
+                    let name = target.name_any();
+                    goals.insert(name.clone(), (target, Goal::Remove));
+                    asked.push((account, name));
+                }
             }
-            let Some(target) = self.to_remove_from(&account) else {
-                removal.done.push(account);
-                continue;
+        }
+        self.send(&goals.into_values().collect::<Vec<_>>());
+        for (account, target) in asked {
+            let is_gone = self.context.reports.is_gone(&self.key, &target)
+                && !self.context.has_role_of(&target, &self.owner);
+            let place = if is_gone {
+                &mut removal.done
+            } else {
+                &mut removal.open
             };
-            if !goals
-                .iter()
-                .any(|(other, _)| other.metadata.name == target.metadata.name)
-            {
-                goals.push((target, Goal::Remove));
-            }
-            removal.open.push(account);
+            place.push(account);
         }
-        self.send(&goals);
-        let (done, open) = removal.open.into_iter().partition(|account| {
-            let target = self.to_remove_from(account);
-            target.is_none_or(|target| {
-                let name = target.name_any();
-                self.context.reports.is_gone(&self.key, &name)
-                    && !self.context.has_role_of(&name, &self.owner)
-            })
-        });
-        removal.done.extend::<Vec<_>>(done);
-        Removal {
-            open,
-            done: removal.done,
-        }
+        removal
     }
 
     /// The entries of the accounts in which the role still is, or may be.
-    fn left(&self, removal: &Removal) -> Vec<AccountStatus> {
-        let answers = self.context.reports.answers(&self.key);
-        let mut left: Vec<AccountStatus> = removal
-            .open
-            .iter()
-            .map(|account| {
-                self.answered(account, Goal::Remove, &answers)
-                    .unwrap_or_else(|| self.unchanged(account, "under way"))
-            })
-            .collect();
+    fn left(&self, removal: &Removal, answers: &Answers) -> Vec<AccountStatus> {
+        let open = removal.open.iter();
+        open.map(|account| {
+            self.answered(account, Goal::Remove, answers)
+                .unwrap_or_else(|| self.unchanged(account, "under way"))
+        })
+        .collect()
+    }
+
+    /// The accounts without object that the deletion waits for.
+    fn lost(&self) -> Vec<AccountStatus> {
         let retains = self.role.spec.deletion_policy == Some(DeletionPolicy::Retain);
-        if !retains && self.role.spec.drift != DriftPolicy::Report {
-            left.extend(self.without_object(&[]));
+        if retains || self.role.spec.drift == DriftPolicy::Report {
+            return vec![];
         }
-        left
+        self.without_object(&[])
     }
 
     /// Nothing of the role is left in our accounts: removes the finalizer, unless somebody else is still to be waited for.

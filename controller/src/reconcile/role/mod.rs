@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use rolectl_aws::actor::report::Goal;
 use rolectl_core::names::{RoleKey, full_name, name_in_aws};
-use rolectl_core::selection::{may_admit, selector_error};
+use rolectl_core::selection::{may_admit, selector_error, targets};
 
 use super::shards::HeldShards;
 use super::{Error, Shared, pauses};
@@ -123,6 +123,8 @@ struct Pass<'a> {
     part: HeldShards,
     /// The accounts of other controllers' sessions, as they were at its beginning.
     foreign: HashSet<String>,
+    /// All accounts that the spec selects.
+    targets: Vec<Arc<AwsAccount>>,
     owner: String,
     /// The entries of the object's status and of its parts, by account.
     entries: HashMap<&'a str, &'a AccountStatus>,
@@ -143,6 +145,10 @@ impl<'a> Pass<'a> {
             owner: context.owner(namespace, &name),
             part: context.shards.held_now(),
             foreign: context.foreign_accounts(),
+            targets: context
+                .stores
+                .accounts
+                .state_filter(|account| targets(role, account)),
             not_allowed: OnceLock::new(),
             entries: entries.map(|entry| (entry.name.as_str(), entry)).collect(),
             namespace,
@@ -188,8 +194,7 @@ impl<'a> Pass<'a> {
         if self.context.serves_all_sessions() {
             return true;
         }
-        let targets = self.targets();
-        let targets = targets.iter().map(|account| account.name_any());
+        let targets = self.targets.iter().map(|account| account.name_any());
         let entries = self.entries.keys().map(|name| (*name).to_owned());
         let first = targets.chain(entries).min();
         first.is_none_or(|account| self.context.serves_session_of(&account))
@@ -251,21 +256,7 @@ impl<'a> Pass<'a> {
         if self.has_finalizer() || self.context.reports.has_finalizer(&self.key, uid) {
             return Ok(());
         }
-        let answers = self.context.reports.answers(&self.key);
-        let is_there = answers.values().any(|answer| {
-            let report = answer.report.as_ref();
-            report.is_some_and(|report| match &report.finding {
-                rolectl_aws::actor::report::Finding::State(state) => {
-                    state.in_sync.is_some()
-                        && matches!(
-                            state.identity,
-                            rolectl_aws::actor::report::RoleIdentity::Known(Some(_))
-                        )
-                }
-                _ => false,
-            })
-        });
-        if is_there {
+        if self.context.reports.has_role(&self.key) {
             self.context.protect_role(self.role).await?;
         }
         Ok(())

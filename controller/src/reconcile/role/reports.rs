@@ -9,7 +9,7 @@ use rolectl_crds::Reason;
 use tokio::time::Instant;
 
 use rolectl_aws::actor::ActorHandle;
-use rolectl_aws::actor::report::{Assignment, Finding, Goal, RoleReport};
+use rolectl_aws::actor::report::{Assignment, Finding, Goal, RoleIdentity, RoleReport};
 use rolectl_core::names::RoleKey;
 
 /// How long a status waits for the last of its accounts, and how much longer for each account of the role: each makes the status
@@ -190,13 +190,11 @@ impl RoleReports {
         dropped
     }
 
-    /// All accounts of the role are to be asked again. Returns false if none was.
-    pub fn nudge(&self, key: &RoleKey) -> bool {
-        let mut roles = self.0.lock();
-        roles.get_mut(key).is_some_and(|record| {
+    /// All accounts of the role are to be asked again.
+    pub fn nudge(&self, key: &RoleKey) {
+        if let Some(record) = self.0.lock().get_mut(key) {
             record.is_nudged = true;
-            true
-        })
+        }
     }
 
     /// One account is to be asked again.
@@ -279,11 +277,11 @@ impl RoleReports {
         let accounts = u32::try_from(record.accounts.len()).unwrap_or(u32::MAX);
         let first = INTERIM.0 + INTERIM.1.saturating_mul(accounts);
         let (due, pause) = *record.interim.get_or_insert((now + first, first));
-        (due > now).then(|| due - now).or_else(|| {
-            let pause = pause * 2;
-            record.interim = Some((now + pause, pause));
-            None
-        })
+        if due > now {
+            return Some(due - now);
+        }
+        record.interim = Some((now + 2 * pause, 2 * pause));
+        None
     }
 
     /// How long until the next status without the accounts that are still awaited. `None`: all have answered.
@@ -402,6 +400,20 @@ impl RoleReports {
         let found = roles.get(key).and_then(|record| record.accounts.get(account));
         let report = found.and_then(|it| it.report.as_ref());
         report.is_some_and(|report| !matches!(report.finding, Finding::Waits(_)))
+    }
+
+    /// Returns true if an actor has reported the role in sync in an account that has it.
+    pub fn has_role(&self, key: &RoleKey) -> bool {
+        let roles = self.0.lock();
+        let mut accounts = roles
+            .get(key)
+            .into_iter()
+            .flat_map(|record| record.accounts.values());
+        accounts.any(|it| {
+            let finding = it.report.as_ref().map(|report| &report.finding);
+            matches!(finding, Some(Finding::State(state))
+                if state.in_sync.is_some() && matches!(state.identity, RoleIdentity::Known(Some(_))))
+        })
     }
 
     /// The reported state of the role in the account.

@@ -68,34 +68,47 @@ impl Pass<'_> {
         shard_of(account, self.context.shards.count())
     }
 
-    /// The parts that other replicas and controllers write. Parts of an earlier division of the accounts do not count.
-    fn parts_of_others(&self) -> impl Iterator<Item = &ShardStatus> {
-        let shards = &self.context.shards;
-        let numbers = 0..shards.count();
-        let current: HashSet<String> = numbers.map(|number| shards.part_name(number)).collect();
-        let ours: HashSet<String> = self
-            .part
-            .numbers()
-            .into_iter()
-            .map(|number| shards.part_name(number))
-            .collect();
-        self.parts().filter(move |part| {
-            let is_current = !shards.is_own_part(&part.name) || current.contains(&part.name);
-            let is_taken_over = !part.accounts.is_empty()
-                && part.more_accounts.is_empty()
-                && part.accounts.iter().all(|entry| self.holds(&entry.name));
-            self.context.is_divided() && is_current && !is_taken_over && !ours.contains(&part.name)
-        })
+    /// The names of the parts of the shards that this replica holds, by number.
+    fn own_parts(&self) -> Vec<(usize, String)> {
+        let numbers = self.part.numbers().into_iter();
+        numbers
+            .map(|number| (number, self.context.shards.part_name(number)))
+            .collect()
     }
 
-    /// Returns true if the part of somebody else covers an account that is not ours.
-    fn is_covered(&self, account: &str) -> bool {
+    /// Returns true if a part is of our own group of replicas, and of another number of shards.
+    fn is_of_another_number(&self, part: &str) -> bool {
+        let shards = &self.context.shards;
+        shards.is_own_part(part) && !(0..shards.count()).any(|number| shards.part_name(number) == part)
+    }
+
+    /// The parts that other replicas and controllers write. Parts of an earlier division of the accounts do not count.
+    fn parts_of_others(&self) -> Vec<&ShardStatus> {
+        if !self.context.is_divided() {
+            return vec![];
+        }
+        let ours = self.own_parts();
+        let is_taken_over = |part: &ShardStatus| {
+            !part.accounts.is_empty()
+                && part.more_accounts.is_empty()
+                && part.accounts.iter().all(|entry| self.holds(&entry.name))
+        };
+        let others = self.parts().filter(|part| {
+            !self.is_of_another_number(&part.name)
+                && !is_taken_over(part)
+                && !ours.iter().any(|(_, name)| *name == part.name)
+        });
+        others.collect()
+    }
+
+    /// Returns true if one of the parts of others covers an account that is not ours.
+    fn is_covered(&self, account: &str, others: &[&ShardStatus]) -> bool {
         let shards = &self.context.shards;
         if self.context.serves_session_of(account) {
             let name = shards.part_name(self.number_of(account));
-            self.parts_of_others().any(|part| part.name == name)
+            others.iter().any(|part| part.name == name)
         } else {
-            self.parts_of_others().any(|part| !shards.is_own_part(&part.name))
+            others.iter().any(|part| !shards.is_own_part(&part.name))
         }
     }
 
@@ -103,44 +116,31 @@ impl Pass<'_> {
     /// another leader is there only after this replica has lost a shard, and has looked at all roles again.
     async fn write_parts(&self, entries: &[AccountStatus], is_removed: bool) -> Result<(), Error> {
         let shards = &self.context.shards;
-        let mut current = HashSet::new();
-        let leads = self.leads();
+        let (ours, leads) = (self.own_parts(), self.leads());
+        let mut written = HashSet::new();
         if self.context.is_divided() && !leads {
-            for number in self.part.numbers() {
-                let name = shards.part_name(number);
+            for (number, name) in &ours {
                 let of_shard = entries
                     .iter()
-                    .filter(|entry| self.number_of(&entry.name) == number);
+                    .filter(|entry| self.number_of(&entry.name) == *number);
                 let of_shard: Vec<AccountStatus> = of_shard.cloned().collect();
                 let generation = self.role.metadata.generation;
-                let mut part = part_of_shard(&name, generation, &of_shard, shards.count());
+                let mut part = part_of_shard(name, generation, &of_shard, shards.count());
                 part.removed = is_removed;
-                let is_known = self.parts().any(|there| there.name == name);
-                let is_empty = part.accounts.is_empty() && part.more_accounts.is_empty();
-                let is_wanted = !is_empty || (is_removed && (is_known || self.has_accounts_in(number)));
-                if is_wanted {
-                    self.write_part(&name, Some(&part)).await?;
-                    current.insert(name);
-                } else if !is_known {
-                    current.insert(name);
+                let is_known = self.parts().any(|there| there.name == *name);
+                if !of_shard.is_empty() || (is_removed && (is_known || self.has_accounts_in(*number))) {
+                    self.write_part(name, Some(&part)).await?;
+                    written.insert(name);
                 }
             }
         }
-        // Shards that are empty now, and of an earlier number of shards.
-        let numbers = 0..shards.count();
-        let names: HashSet<String> = numbers.map(|number| shards.part_name(number)).collect();
-        let ours: Vec<String> = self
-            .part
-            .numbers()
-            .into_iter()
-            .map(|n| shards.part_name(n))
-            .collect();
-        let stale = self.parts().filter(|part| {
-            let is_old =
-                !self.context.is_divided() || (shards.is_own_part(&part.name) && !names.contains(&part.name));
-            (ours.contains(&part.name) && !current.contains(&part.name)) || (leads && is_old)
+        // Shards that have no account of the role any more, and parts of an earlier division of the accounts.
+        let stale = self.parts().map(|part| &part.name).filter(|name| {
+            let is_old = !self.context.is_divided() || self.is_of_another_number(name);
+            let is_ours = ours.iter().any(|(_, own)| own == *name);
+            (is_ours && !written.contains(name)) || (leads && is_old)
         });
-        let stale: Vec<String> = stale.map(|part| part.name.clone()).collect();
+        let stale: Vec<String> = stale.cloned().collect();
         for name in stale {
             self.write_part(&name, None).await?;
         }
@@ -149,8 +149,7 @@ impl Pass<'_> {
 
     /// Returns true if the spec selects an account of this shard.
     fn has_accounts_in(&self, shard: usize) -> bool {
-        let targets = self.targets();
-        let mut names = targets.iter().map(|account| account.name_any());
+        let mut names = self.targets.iter().map(|account| account.name_any());
         names.any(|name| self.holds(&name) && self.number_of(&name) == shard)
     }
 
@@ -170,7 +169,8 @@ impl Pass<'_> {
     fn compose(&self, ours: Vec<AccountStatus>) -> IamRoleStatus {
         let mut accounts = ours;
         let mut groups = vec![];
-        for part in self.parts_of_others() {
+        let others = self.parts_of_others();
+        for part in &others {
             let shown = part.accounts.iter();
             let shown = shown.filter(|entry| !self.holds(&entry.name) && !self.is_hidden(entry));
             accounts.extend(shown.cloned());
@@ -178,12 +178,12 @@ impl Pass<'_> {
         }
         // Whoever looks after the others may not have begun.
         let listed: HashSet<String> = accounts.iter().map(|entry| entry.name.clone()).collect();
-        let targets = self.targets();
-        let names = targets.iter().map(|account| account.name_any());
+        let names = self.targets.iter().map(|account| account.name_any());
         let names = names.chain(self.role.spec.accounts.names.iter().cloned());
         let lives = self.role.metadata.deletion_timestamp.is_none();
-        let silent = names
-            .filter(|name| lives && !self.holds(name) && !listed.contains(name) && !self.is_covered(name));
+        let silent = names.filter(|name| {
+            lives && !self.holds(name) && !listed.contains(name) && !self.is_covered(name, &others)
+        });
         let silent = distinct(silent).into_iter().map(|name| AccountStatus {
             message: Some("waiting for the controller that looks after it".to_owned()),
             ..AccountStatus::new(name, Reason::Progressing)
@@ -226,10 +226,10 @@ impl Pass<'_> {
     pub(super) fn others_remove(&self) -> bool {
         let is_done =
             |part: &ShardStatus| part.removed && part.observed_generation == self.role.metadata.generation;
-        let targets = self.targets();
-        let mut foreign = targets.iter().map(|account| account.name_any());
+        let others = self.parts_of_others();
+        let mut foreign = self.targets.iter().map(|account| account.name_any());
         // Also one that has reported nothing yet may be making the role.
-        self.parts_of_others().any(|part| !is_done(part))
-            || foreign.any(|name| !self.holds(&name) && !self.is_covered(&name))
+        others.iter().any(|part| !is_done(part))
+            || foreign.any(|name| !self.holds(&name) && !self.is_covered(&name, &others))
     }
 }
