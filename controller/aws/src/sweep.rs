@@ -14,7 +14,6 @@ use rolectl_crds::{OWNER_TAG, Quotas};
 
 use crate::account::Account;
 use crate::api::{DetailedRole, Iam};
-use crate::bucket::Priority;
 use crate::error::AwsFailure;
 
 /// Reads all roles of an account. Those whose name in lower case `matters`, and those that carry a tag of our cluster,
@@ -29,7 +28,7 @@ pub async fn sweep(
     let mut marker = None;
     loop {
         let request = iam.list_roles(marker.take());
-        let page = account.call_at(Priority::Sweep, "ListRoles", request).await?;
+        let page = account.call_for_sweep("ListRoles", request).await?;
         for role in page.items {
             described.insert(role.name, (role.description, role.max_session_duration));
         }
@@ -43,7 +42,7 @@ pub async fn sweep(
     loop {
         let request = iam.get_account_authorization_details(marker.take());
         let page = account
-            .call_at(Priority::Sweep, "GetAccountAuthorizationDetails", request)
+            .call_for_sweep("GetAccountAuthorizationDetails", request)
             .await?;
         for detail in page.items {
             let key = detail.name.to_lowercase();
@@ -74,7 +73,7 @@ pub async fn sweep(
 /// A quota that the answer lacks is 0. Also returns how many roles AWS counts.
 pub async fn quotas(account: &Account, iam: &dyn Iam) -> Result<(Quotas, u32), AwsFailure> {
     let summary = account
-        .call_at(Priority::Sweep, "GetAccountSummary", iam.get_account_summary())
+        .call_for_sweep("GetAccountSummary", iam.get_account_summary())
         .await?;
     let quota = |name: &str| {
         let value = summary.get(name).copied();

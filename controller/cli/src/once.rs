@@ -26,7 +26,7 @@ use rolectl_core::names::{RoleKey, full_name, name_in_aws, owner};
 use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::role::admission::works_through;
 use rolectl_core::role::{ObservedRole, Plan, Refusal};
-use rolectl_core::selection::{admits, may_admit, selector_error, targets};
+use rolectl_core::selection::{admits, selector_error, targets};
 use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, MfaSession, Reason};
 
 /// The objects to go by.
@@ -267,7 +267,7 @@ impl Directory for Inventory {
     fn admits(&self, account: &AwsAccount, namespace: &str) -> Admits {
         let mut namespaces = self.namespaces.iter();
         let found = namespaces.find(|other| other.metadata.name.as_deref() == Some(namespace));
-        if may_admit(account, namespace) && admits(account, namespace, found.map(Namespace::labels)) {
+        if admits(account, namespace, found.map(Namespace::labels)) {
             Admits::Yes
         } else {
             Admits::No

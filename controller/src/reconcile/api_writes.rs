@@ -91,80 +91,38 @@ impl Context {
         }
     }
 
-    /// Adds or removes our finalizer. Returns the object's version since, where nobody else has written meanwhile.
-    pub async fn set_finalizer<K>(
-        &self,
-        api: &Api<K>,
-        object: &K,
-        wanted: bool,
-    ) -> Result<Option<String>, Error>
+    /// Adds or removes our finalizer.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or the object is not the one that was read.
+    pub async fn set_finalizer<K>(&self, api: &Api<K>, object: &K, wanted: bool) -> Result<(), Error>
     where
         K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug,
     {
-        if object.finalizers().iter().any(|f| f == FINALIZER) == wanted {
-            return Ok(object.resource_version());
+        match write_finalizer(api, object, wanted).await {
+            Err(kube::Error::Api(e)) if e.code == 404 && !wanted => return Ok(()),
+            Err(kube::Error::Api(e)) if e.code == 409 => {}
+            done => return done.map_err(Error::kube("could not write the finalizer")),
         }
-        let mut finalizers: Vec<&str> = object
-            .finalizers()
-            .iter()
-            .map(String::as_str)
-            .filter(|f| *f != FINALIZER)
-            .collect();
-        if wanted {
-            finalizers.push(FINALIZER);
+        // What the others have written since may be a reason not to.
+        if !wanted && self.is_divided() {
+            return Err(Error::Contended);
         }
-        // With the resource version: another's finalizer that we have not seen is never lost.
-        let patch =
-            json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
-        match bounded_call(api.patch_metadata(
-            &object.name_any(),
-            &PatchParams::default(),
-            &Patch::Merge(&patch),
-        ))
-        .await
-        {
-            Ok(now) => Ok(now.metadata.resource_version),
-            Err(kube::Error::Api(e)) if e.code == 404 && !wanted => Ok(None),
-            Err(kube::Error::Api(e)) if e.code == 409 => {
-                // What the others have written since may be a reason not to.
-                if !wanted && self.is_divided() {
-                    return Err(Error::Contended);
-                }
-                // Our cache trails: take the finalizers as they are now.
-                let now = bounded_call(api.get_opt(&object.name_any())).await;
-                let now = now.map_err(Error::kube("could not read the object"))?;
-                // Another replica may have let it go.
-                let Some(now) = now else {
-                    return if wanted {
-                        Err(Error::Incomplete("itself"))
-                    } else {
-                        Ok(None)
-                    };
-                };
-                if now.uid() != object.uid() {
-                    return Err(Error::Incomplete("the same uid"));
-                }
-                if now.finalizers().iter().any(|f| f == FINALIZER) == wanted {
-                    return Ok(None);
-                }
-                let mut finalizers: Vec<String> = now
-                    .finalizers()
-                    .iter()
-                    .filter(|f| *f != FINALIZER)
-                    .cloned()
-                    .collect();
-                if wanted {
-                    finalizers.push(FINALIZER.to_owned());
-                }
-                let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": now.resource_version()}});
-                let (name, params, patch) = (object.name_any(), PatchParams::default(), Patch::Merge(&patch));
-                let done = api.patch_metadata(&name, &params, &patch);
-                let done = bounded_call(done).await;
-                done.map(|_| None)
-                    .map_err(Error::kube("could not write the finalizer"))
-            }
-            Err(error) => Err(Error::kube("could not write the finalizer")(error)),
+        // Our cache trails: take the finalizers as they are now.
+        let now = bounded_call(api.get_opt(&object.name_any())).await;
+        let Some(now) = now.map_err(Error::kube("could not read the object"))? else {
+            // Another replica may have removed it.
+            return if wanted {
+                Err(Error::Incomplete("itself"))
+            } else {
+                Ok(())
+            };
+        };
+        if now.uid() != object.uid() {
+            return Err(Error::Incomplete("the same uid"));
         }
+        let written = write_finalizer(api, &now, wanted).await;
+        written.map_err(Error::kube("could not write the finalizer"))
     }
 
     /// Sets the finalizer of a role that is to be written, unless it is set.
@@ -189,6 +147,27 @@ impl Context {
         self.reports.set_finalizer(&key, uid);
         Ok(())
     }
+}
+
+/// Adds or removes our finalizer, unless that is done already. With the resource version: another's finalizer that we have not seen is
+/// never lost.
+async fn write_finalizer<K>(api: &Api<K>, object: &K, wanted: bool) -> kube::Result<()>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug,
+{
+    let others = object.finalizers().iter().map(String::as_str);
+    let mut finalizers: Vec<&str> = others.filter(|f| *f != FINALIZER).collect();
+    if (finalizers.len() < object.finalizers().len()) == wanted {
+        return Ok(());
+    }
+    if wanted {
+        finalizers.push(FINALIZER);
+    }
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
+    let (name, params, patch) = (object.name_any(), PatchParams::default(), Patch::Merge(&patch));
+    bounded_call(api.patch_metadata(&name, &params, &patch))
+        .await
+        .map(drop)
 }
 
 /// Turns of writers, by a hash of the object. Objects that share a turn wait for each other now and then.

@@ -17,10 +17,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use rolectl_aws::account::AccountEnvironment;
+use rolectl_aws::actor::propose::SessionView;
 use rolectl_aws::actor::{ActorContext, ActorHandle};
 use rolectl_aws::api::Aws;
 use rolectl_aws::sdk::{SdkAws, base_config};
-use rolectl_aws::session::{SessionState, Sessions};
+use rolectl_aws::session::Sessions;
 use rolectl_core::names::{RoleKey, owner};
 use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::selection::targets;
@@ -326,12 +327,8 @@ impl Context {
     /// Returns true if the account's roles can be read, as far as that is known now. An account that denies access cannot, nor one
     /// whose sweeps have failed often.
     pub fn can_be_read(&self, account: &AwsAccount) -> bool {
-        let session = &account.spec.session_ref;
-        let open = match self.sessions.state(session, Timestamp::now()) {
-            SessionState::Open(_) => true,
-            SessionState::Pending => self.stores.sessions.get(&ObjectRef::new(session)).is_some(),
-            SessionState::Locked(_) => false,
-        };
+        let session = SessionView::of(account, &self.sessions, self, Timestamp::now());
+        let open = matches!(session, SessionView::Open(_) | SessionView::Waits);
         let name = account.name_any();
         let report = self.actors.get(&name).map(|actor| actor.report());
         let fails = report.is_some_and(|report| {

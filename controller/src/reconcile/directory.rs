@@ -45,8 +45,7 @@ impl Directory for Context {
     }
 
     fn namesakes(&self, role_name: &str) -> Vec<Arc<IamRole>> {
-        let keys = self.stores.names.wanted_by(&role_name.to_lowercase());
-        keys.iter().filter_map(|key| self.stores.roles.get(key)).collect()
+        Self::namesakes(self, role_name)
     }
 
     fn is_wanted(&self, role_name: &str) -> bool {

@@ -79,8 +79,9 @@ impl Account {
         }
     }
 
-    /// Makes one IAM call in its turn. Boxed: the futures of the SDK are large, and thousands of them may wait.
-    pub fn call<'a, T>(
+    /// Makes one IAM call of a sweep, which changes nothing and lets changes go first. Boxed: the futures of the SDK are large, and
+    /// thousands of them may wait.
+    pub fn call_for_sweep<'a, T>(
         &'a self,
         operation: &'static str,
         call: impl Future<Output = Answer<T>> + Send + 'a,
@@ -88,20 +89,7 @@ impl Account {
     where
         T: Send + 'a,
     {
-        self.call_at(Priority::Change, operation, call)
-    }
-
-    /// The same, and a sweep's call gives way to others.
-    pub fn call_at<'a, T>(
-        &'a self,
-        priority: Priority,
-        operation: &'static str,
-        call: impl Future<Output = Answer<T>> + Send + 'a,
-    ) -> BoxFuture<'a, Answer<T>>
-    where
-        T: Send + 'a,
-    {
-        self.call_with(None, priority, operation, call)
+        self.call_with(None, Priority::Sweep, operation, call)
     }
 
     fn call_with<'a, T>(

@@ -89,12 +89,6 @@ impl ActorHandle {
     }
 }
 
-impl Drop for ActorHandle {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
 /// Starts the actor of an account. `environment` is what the account has from this process. The future is the actor: it ends some time
 /// after [`ActorHandle::stop`] or the shutdown of the process, when no call is under way any more.
 pub fn start(

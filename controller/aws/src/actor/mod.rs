@@ -30,6 +30,7 @@ pub mod carry_out;
 pub mod directory;
 mod handle;
 pub mod inbox;
+pub mod inputs;
 pub mod pause;
 pub mod propose;
 pub mod report;
@@ -39,6 +40,7 @@ mod visit;
 
 use account_state::{AccountState, Sweeps};
 pub use handle::{ActorContext, ActorHandle, start};
+use inputs::Inputs;
 use propose::SessionView;
 use report::{AccountReport, RoleReport, SweepReport};
 use role_state::{RoleState, Slot};
@@ -58,14 +60,6 @@ enum Urgency {
     Changed,
     Found,
 }
-
-/// What the roles depend on beside their own objects: the generation and the labels of the account, and the account and role of
-/// its session.
-type Inputs = (
-    Option<i64>,
-    Option<std::collections::BTreeMap<String, String>>,
-    Option<(String, Option<String>)>,
-);
 
 struct Actor {
     handle: Arc<ActorHandle>,
@@ -145,7 +139,7 @@ impl Actor {
         }
         // What was begun comes to its next safe point, and is reported.
         while let Some((key, revision, generation, visited)) = visits.next().await {
-            self.report(&key, revision, generation, &visited);
+            self.report(&key, visited.report(revision, generation));
         }
     }
 
@@ -197,10 +191,8 @@ impl Actor {
             // A new account knows no role yet: it is swept before anything is decided.
             self.sweeps.reset();
         }
-        let metadata = &self.object.metadata;
         let session = self.context.directory.session(&self.object.spec.session_ref);
-        let session = session.map(|s| (s.spec.account_id.clone(), s.spec.role_arn.clone()));
-        let now = (metadata.generation, metadata.labels.clone(), session);
+        let now = Inputs::of(&self.object, session.as_deref());
         let before = self.seen.replace(now);
         if before.is_some() && before != self.seen {
             self.recheck_all(Slot::reset);
@@ -354,23 +346,17 @@ impl Actor {
         if visited.wants_sweep && !self.sweeps.comes_within(Instant::now(), SOON) {
             self.sweeps.want();
         }
-        self.report(key, revision, generation, &visited);
+        let outcome = visited.outcome.clone();
+        self.report(key, visited.report(revision, generation));
         if self.roles.get(key).is_some_and(|slot| slot.is_released) {
             self.roles.remove(key);
             return;
         }
         let (now, spread) = (Instant::now(), spread());
-        self.with_slot(key, Urgency::Found, |slot| slot.end(visited.outcome, now, spread));
+        self.with_slot(key, Urgency::Found, |slot| slot.end(outcome, now, spread));
     }
 
-    fn report(&self, key: &RoleKey, revision: u64, generation: Option<i64>, visited: &Visited) {
-        let report = RoleReport {
-            revision,
-            generation,
-            finding: visited.finding.clone(),
-            done: visited.done.clone(),
-            warnings: visited.warnings.clone(),
-        };
+    fn report(&self, key: &RoleKey, report: RoleReport) {
         self.context.reporter.role(&self.handle.name, key, report);
     }
 

@@ -5,7 +5,7 @@
 //! | `Pending` | its turn: `Working` |
 //! | `Working` | the end of the visit: any of the following; `Pending`, if something has changed since it began |
 //! | `InSync`, `Differs` | an assignment, a change of the account, a sweep that shows another fingerprint: `Pending` |
-//! | `Refused` | the same, and every sweep where the refusal may be over; a pause of about five minutes |
+//! | `Refused` | what ends `InSync`; a sweep, unless only a change of the spec can end the refusal; a pause of about five minutes |
 //! | `Waits` | a sweep, a change of the account; a growing pause |
 //! | `Failed` | its own growing pause, which no other role and no other account lengthens |
 //! | `Gone` | an assignment |

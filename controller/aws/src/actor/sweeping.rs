@@ -66,7 +66,7 @@ async fn read(
     Ok(merge)
 }
 
-/// Reads the quotas when they are due. Returns how many roles AWS counts. Without quotas roles are made all the same, and AWS
+/// Reads the quotas when they are due. Returns how many roles AWS counts. Roles are made without known quotas, too, and AWS
 /// refuses what exceeds one.
 async fn read_quotas(live: &Account, iam: &dyn Iam) -> Option<u32> {
     if !live.wants_quotas() {

@@ -1,8 +1,10 @@
 //! A visit: one role in one account, from what is known of it to the calls that change it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use rolectl_core::names::RoleKey;
+use rolectl_core::names::{RoleKey, name_in_aws};
+use rolectl_core::role::admission::not_admitted;
 use rolectl_core::role::kept::Kept;
 use rolectl_core::role::managed_policy::suggestion;
 use rolectl_core::role::ownership::is_ours;
@@ -16,7 +18,7 @@ use tokio::time::Instant;
 use super::carry_out::carry_out;
 use super::directory::{Admits, Directory};
 use super::propose::{Case, Proposal, Proposed, Refused, SessionView, left};
-use super::report::{Assignment, Finding, Goal, RoleIdentity, RoleInAccount};
+use super::report::{Assignment, Finding, Goal, RoleIdentity, RoleInAccount, RoleReport};
 use super::role_state::{Failure, Outcome};
 use crate::account::{Account, AccountError};
 use crate::apply::Applied;
@@ -66,6 +68,17 @@ impl Visited {
 
     fn state(outcome: Outcome, role: RoleInAccount) -> Self {
         Self::new(outcome, Finding::State(Box::new(role)))
+    }
+
+    /// What is reported of the visit.
+    pub(super) fn report(self, revision: u64, generation: Option<i64>) -> RoleReport {
+        RoleReport {
+            revision,
+            generation,
+            finding: self.finding,
+            done: self.done,
+            warnings: self.warnings,
+        }
     }
 
     /// Work was interrupted, and continues by itself.
@@ -139,7 +152,7 @@ impl Visit {
         let profile = self.role.spec.instance_profile.as_ref();
         let profile = profile.filter(|_| self.role.spec.ensure == Ensure::Present);
         let profile = profile.map(|p| {
-            let name = || rolectl_core::names::name_in_aws(&self.role).to_owned();
+            let name = || name_in_aws(&self.role).to_owned();
             p.name.clone().unwrap_or_else(name)
         });
         let role = RoleInAccount {
@@ -205,7 +218,8 @@ impl Visit {
                 .await
             {
                 Ok(true) => {}
-                Ok(false) => return self.not_admitted(),
+                // The API server says what the cache does not know yet.
+                Ok(false) => return self.refused(not_admitted(&self.account, self.namespace()).into()),
                 Err(message) => return Visited::interrupted(message),
             }
         }
@@ -225,20 +239,6 @@ impl Visit {
                 ..self.refused(refusal.into())
             },
             _ => visited,
-        }
-    }
-
-    /// The API server says what the cache does not know yet: the account does not admit the namespace.
-    fn not_admitted(&self) -> Visited {
-        let applicant = rolectl_core::role::admission::Applicant {
-            role: &self.role,
-            owner: String::new(),
-            is_admitted: false,
-            role_id: None,
-        };
-        match rolectl_core::role::admission::check_access(&self.account, &applicant) {
-            Err(refusal) => self.refused(refusal.into()),
-            Ok(()) => Visited::interrupted("waiting for the labels of the namespace"),
         }
     }
 
@@ -301,7 +301,7 @@ impl Visit {
         );
         tracing::warn!(role = %self.key, account, %reason, message, "not applied");
         // What AWS did is not certain: a sweep shows it.
-        let name = rolectl_core::names::name_in_aws(&self.role);
+        let name = name_in_aws(&self.role);
         wants_sweep |= matches!(self.live.snapshot.lock().lookup(name), Lookup::Unknown);
         if failure.class == Class::NotMade {
             return Visited {
@@ -359,7 +359,7 @@ impl Visit {
 }
 
 /// Returns true if `since` is longer ago than a principal of a trust policy is waited for.
-pub(super) fn is_out_of_patience(since: Option<Instant>, patience: std::time::Duration) -> bool {
+pub(super) fn is_out_of_patience(since: Option<Instant>, patience: Duration) -> bool {
     since.is_some_and(|since| since.elapsed() > patience)
 }
 

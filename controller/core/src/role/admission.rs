@@ -69,14 +69,19 @@ pub fn check_access(account: &AwsAccount, applicant: &Applicant<'_>) -> Result<(
         return Err(Refusal::new(Reason::Suspended, "the account is suspended"));
     }
     if !applicant.is_admitted {
-        let message = format!(
-            "AwsAccount {} does not allow namespace {}: its owner can add it to spec.allowedNamespaces",
-            account.name_any(),
-            applicant.role.metadata.namespace.as_deref().unwrap_or_default()
-        );
-        return Err(Refusal::new(Reason::NamespaceNotAllowed, message));
+        let namespace = applicant.role.metadata.namespace.as_deref();
+        return Err(not_admitted(account, namespace.unwrap_or_default()));
     }
     Ok(())
+}
+
+/// Returns the refusal of a role in a namespace that the account does not allow.
+pub fn not_admitted(account: &AwsAccount, namespace: &str) -> Refusal {
+    let message = format!(
+        "AwsAccount {} does not allow namespace {namespace}: its owner can add it to spec.allowedNamespaces",
+        account.name_any()
+    );
+    Refusal::new(Reason::NamespaceNotAllowed, message)
 }
 
 impl AccountCase<'_> {

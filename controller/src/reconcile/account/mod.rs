@@ -6,7 +6,6 @@
 //! deletion: the finalizer stays while a role needs the account
 //! ```
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 use rolectl_crds::{AwsAccount, FORGET_ANNOTATION, RECONCILE_ANNOTATION, Reason};
 
+use rolectl_aws::actor::inputs::Inputs;
 use rolectl_core::forget::forgotten;
 
 use super::context::Context;
@@ -30,14 +30,6 @@ mod status;
 const LEAVING: Duration = Duration::from_secs(5);
 /// How often an account whose AWS account another object describes looks whether that is still so. A change wakes it.
 const YIELDING: Duration = Duration::from_mins(1);
-
-/// What the roles of an account depend on beside their own objects: the generation and labels of the account, and the account and
-/// role of its session.
-pub type Inputs = (
-    Option<i64>,
-    BTreeMap<String, String>,
-    Option<(String, Option<String>)>,
-);
 
 /// Has the account looked after, and reports its state.
 pub async fn reconcile(object: Arc<AwsAccount>, context: Shared) -> Result<Action, Error> {
@@ -148,8 +140,7 @@ fn wake_on_change(object: &AwsAccount, context: &Context, is_new: bool) {
         .stores
         .sessions
         .get(&ObjectRef::new(&object.spec.session_ref));
-    let session = session.map(|session| (session.spec.account_id.clone(), session.spec.role_arn.clone()));
-    let inputs = (object.metadata.generation, object.labels().clone(), session);
+    let inputs = Inputs::of(object, session.as_deref());
     if !context.notes.set_inputs(&name, inputs) && !is_new {
         return;
     }

@@ -6,7 +6,8 @@ use parking_lot::Mutex;
 use rolectl_crds::RoleCounts;
 use tokio::time::Instant;
 
-use super::Inputs;
+use rolectl_aws::actor::inputs::Inputs;
+
 use super::deletion::Lists;
 use super::status::Counted;
 

@@ -121,25 +121,6 @@ mod tests {
 
     use super::*;
 
-    fn role(change: serde_json::Value) -> IamRole {
-        let mut role = json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "IamRole",
-            "metadata": {"name": "app", "namespace": "team", "uid": "1", "generation": 1, "resourceVersion": "1"},
-            "spec": {"accounts": {"names": ["dev"]}, "ensure": "Absent"}});
-        json_patch(&mut role, change);
-        serde_json::from_value(role).unwrap()
-    }
-
-    /// A JSON merge patch.
-    fn json_patch(target: &mut serde_json::Value, patch: serde_json::Value) {
-        let serde_json::Value::Object(patch) = patch else {
-            *target = patch;
-            return;
-        };
-        for (key, value) in patch {
-            json_patch(&mut target[key], value);
-        }
-    }
-
     #[test]
     fn a_role_is_removed_after_its_object_only_if_nobody_decided_about_it_before() {
         for (finalizer, deleting, suspended, leftover) in [
@@ -148,7 +129,8 @@ mod tests {
             (true, true, false, false),
             (true, false, true, false),
         ] {
-            let mut role = role(json!({"spec": {"suspend": suspended}}));
+            let spec = json!({"accounts": {"names": ["dev"]}, "suspend": suspended});
+            let mut role = IamRole::new("app", serde_json::from_value(spec).unwrap());
             role.metadata.finalizers = finalizer.then(|| vec![FINALIZER.to_owned()]);
             role.metadata.deletion_timestamp = deleting.then_some(Time(Timestamp::UNIX_EPOCH));
             assert_eq!(
