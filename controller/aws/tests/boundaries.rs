@@ -1,35 +1,27 @@
 //! What the crate may depend on.
 
-use std::collections::BTreeSet;
-use std::process::Command;
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy does not recognize the helpers of an integration test as test code"
+)]
+
+#[path = "../../core/tests/cargo_tree/mod.rs"]
+mod cargo_tree;
+
+use cargo_tree::{assert_none, packages};
 
 #[test]
 fn aws_is_called_without_a_kubernetes_client() {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let tree = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--offline",
-            "--locked",
-            "--edges",
-            "normal",
-            "--prefix",
-            "none",
-        ])
-        .args(["--manifest-path", manifest])
-        .output()
-        .unwrap();
-    let text = String::from_utf8(tree.stdout).unwrap();
-    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
-    let packages: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    let packages = packages(env!("CARGO_MANIFEST_DIR"), &[]);
     assert!(packages.contains("rolectl-core"), "{packages:?}");
-    for absent in [
-        "kube-client",
-        "kube-runtime",
-        "axum",
-        "prometheus-client",
-        "opentelemetry",
-    ] {
-        assert!(!packages.contains(absent), "{absent}");
-    }
+    assert_none(
+        &packages,
+        &[
+            "kube-client",
+            "kube-runtime",
+            "axum",
+            "prometheus-client",
+            "opentelemetry",
+        ],
+    );
 }

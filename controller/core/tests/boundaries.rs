@@ -7,7 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+mod cargo_tree;
+
+use cargo_tree::{assert_none, packages};
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
@@ -217,43 +220,19 @@ fn modules_import_each_other_without_a_cycle() {
 
 #[test]
 fn the_crate_depends_on_no_client_no_runtime_and_no_sdk() {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let cargo = env!("CARGO");
-    let tree = Command::new(cargo)
-        .args([
-            "tree",
-            "--offline",
-            "--locked",
-            "--edges",
-            "normal",
-            "--prefix",
-            "none",
-            "--manifest-path",
-            manifest,
-        ])
-        .output()
-        .unwrap();
-    let tree_text = String::from_utf8(tree.stdout).unwrap();
-    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
-    let packages: BTreeSet<&str> = tree_text
-        .lines()
-        .filter_map(|line| line.split(' ').next())
-        .collect();
+    let packages = packages(env!("CARGO_MANIFEST_DIR"), &[]);
     assert!(packages.contains("rolectl-crds"), "{packages:?}");
-    let forbidden = |name: &&&str| {
-        let parts = [
-            "tokio",
-            "async-std",
-            "hyper",
-            "reqwest",
-            "kube-client",
-            "kube-runtime",
-            "opentelemetry",
-        ];
-        parts.iter().any(|part| name.starts_with(part)) || name.starts_with("aws-")
-    };
-    let found: Vec<_> = packages.iter().filter(forbidden).collect();
-    assert!(found.is_empty(), "{found:?}");
+    let unwanted = [
+        "aws-",
+        "tokio",
+        "async-std",
+        "hyper",
+        "reqwest",
+        "kube-client",
+        "kube-runtime",
+        "opentelemetry",
+    ];
+    assert_none(&packages, &unwanted);
 }
 
 #[test]
