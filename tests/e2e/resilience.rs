@@ -49,9 +49,13 @@ async fn a_controller_killed_midway_leaves_fifty_correct_roles_and_no_orphan_onc
     let s = Scenario::with(crate::world().await?, "kill", 1, slow).await?;
     s.start_controller()?;
     s.unlock().await?;
+    // However long it takes until it is killed: AWS creates 20 roles, and answers nothing more.
+    let stuck = json!([{"action": "CreateRole", "rate": 0, "burst": 20, "latency_ms": 600_000}]);
+    s.world.double.faults(&s.targets[0].1, stuck).await?;
     s.apply(&many(&s)).await?;
     s.begun(10).await?;
     s.end_controller("KILL").await?;
+    s.world.double.faults(&s.targets[0].1, json!([])).await?;
     let half = s.owned_roles(0).await?.len();
     ensure!(half < ROLES, "killed too late to show anything");
     s.start_controller()?;
