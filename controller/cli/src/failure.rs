@@ -1,8 +1,10 @@
-//! What a person is told when a verb fails: what happened, and the next step.
+//! The error of a command: what happened, and what the user does next.
 
 use std::fmt;
 
-/// A failure with its next step.
+use rolectl_crds::PartitionError;
+
+/// The error of a command, with the next step for the user.
 #[derive(Debug)]
 pub struct Failure {
     what: String,
@@ -21,7 +23,7 @@ impl Failure {
         }
     }
 
-    /// The same, where there is no way to a cluster.
+    /// Marks the failure as one to reach a cluster.
     pub fn without_cluster(self) -> Self {
         Self {
             no_cluster: true,
@@ -29,22 +31,22 @@ impl Failure {
         }
     }
 
-    /// Whether there is no way to a cluster.
+    /// Returns true if the command could not reach a cluster.
     pub const fn has_no_cluster(&self) -> bool {
         self.no_cluster
     }
 
-    /// The same, by the exit code of what cannot be read or was asked for wrongly.
+    /// Sets the exit code of wrong usage and of unreadable input, 2.
     pub fn usage(self) -> Self {
         Self { code: 2, ..self }
     }
 
-    /// The same, where code 2 has a meaning of its own.
+    /// Sets the general exit code, 1, for commands in which 2 has another meaning.
     pub fn plain(self) -> Self {
         Self { code: 1, ..self }
     }
 
-    /// What happened, without the next step.
+    /// Returns what happened, without the next step.
     pub fn what(&self) -> &str {
         &self.what
     }
@@ -57,5 +59,14 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}\n  next: {}", self.what, self.next)
+    }
+}
+
+impl From<PartitionError> for Failure {
+    fn from(error: PartitionError) -> Self {
+        Self::new(
+            error.to_string(),
+            "correct AWS_REGION, the region of your profile, or spec.region of the object; no request was made",
+        )
     }
 }

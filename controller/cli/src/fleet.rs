@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::failure::Failure;
 use crate::files::{self, Found};
 use crate::hints::unmatched;
-use crate::mfa::{self, Buyer};
+use crate::mfa::{self, Caller};
 use crate::output::{counted, moment};
 use crate::session_cache::{Cache, Unusable};
 use crate::{cluster, managed};
@@ -289,7 +289,7 @@ impl FleetFlags {
                 wanted.push(session.clone());
             }
         }
-        let mut buyer = None;
+        let mut caller = None;
         // A code buys once: what it has bought is good for every MfaSession of the same account or role.
         let mut bought: BTreeMap<String, SessionSecret> = BTreeMap::new();
         let different: BTreeSet<&str> = wanted.iter().map(bought_by).collect();
@@ -304,12 +304,12 @@ impl FleetFlags {
             let session_secret = match there {
                 Some(stored) if !self.buys() => stored,
                 there => {
-                    if buyer.is_none() {
-                        buyer = Some(Buyer::find(&self.mfa, Some(&session)).await?);
+                    if caller.is_none() {
+                        caller = Some(Caller::find(&self.mfa, Some(&session)).await?);
                     }
-                    let Some(buyer) = &buyer else { continue };
+                    let Some(caller) = &caller else { continue };
                     let what = bought_by(&session);
-                    match (buyer.fits(&session), there, bought.get(what)) {
+                    match (caller.check_access(&session), there, bought.get(what)) {
                         (Ok(()), _, Some(bought)) => {
                             if let Some(from) = fleet.kept.values().find(|(_, of)| of == what).cloned() {
                                 fleet.kept.insert(name.clone(), from);
@@ -317,7 +317,7 @@ impl FleetFlags {
                             bought.clone()
                         }
                         (Ok(()), _, None) => {
-                            let session_secret = self.bought(fleet, buyer, &session, anew).await?;
+                            let session_secret = self.bought(fleet, caller, &session, anew).await?;
                             bought.insert(what.to_owned(), session_secret.clone());
                             session_secret
                         }
@@ -336,24 +336,24 @@ impl FleetFlags {
     async fn bought(
         &self,
         fleet: &mut Fleet,
-        buyer: &Buyer,
+        caller: &Caller,
         session: &MfaSession,
         anew: bool,
     ) -> Result<SessionSecret, Failure> {
         let what = bought_by(session);
-        if !anew && let Some(kept) = kept(buyer, session) {
-            let from = (buyer.principal.clone(), what.to_owned());
+        if !anew && let Some(kept) = kept(caller, session) {
+            let from = (caller.principal.clone(), what.to_owned());
             fleet.kept.insert(session.name_any(), from);
             return Ok(kept);
         }
-        let session_secret = buyer.session_of(session, self.duration).await?;
-        keep(&buyer.principal, what, &session_secret);
+        let session_secret = caller.request_session(session, self.duration).await?;
+        keep(&caller.principal, what, &session_secret);
         Ok(session_secret)
     }
 
     /// Whether a session is asked for as it is not kept: with this code, or this long.
     const fn buys(&self) -> bool {
-        self.mfa.mfa.is_some() || self.duration.is_some()
+        self.mfa.has_code() || self.duration.is_some()
     }
 
     /// One role's own session, for its account alone.
@@ -362,19 +362,19 @@ impl FleetFlags {
             role_arn: Some(arn.to_owned()),
             ..MfaSessionSpec::of_account(arn_account(arn))
         };
-        let buyer = Buyer::find(&self.mfa, Some(&MfaSession::new(arn, role))).await?;
+        let caller = Caller::find(&self.mfa, Some(&MfaSession::new(arn, role))).await?;
         let id = arn_account(arn).to_owned();
         let of_account = |account: &&AwsAccount| account.spec.account_id == id;
         let before = fleet.inventory.accounts.iter().find(of_account);
         let before = before.and_then(|account| fleet.inventory.session_of(account));
         // Operators are where they were: `$(session.accountId)` must not mean the role's own account.
-        let operators = before.map_or(arn_account(&buyer.principal), |session| &session.spec.account_id);
+        let operators = before.map_or(arn_account(&caller.principal), |session| &session.spec.account_id);
         let spec = MfaSessionSpec {
             role_arn: Some(arn.to_owned()),
             ..MfaSessionSpec::of_account(operators)
         };
         let session = MfaSession::new(arn, spec);
-        let session_secret = self.bought(fleet, &buyer, &session, self.buys()).await?;
+        let session_secret = self.bought(fleet, &caller, &session, self.buys()).await?;
         fleet.inventory.sessions.push(session);
         fleet.leave_out(|account| {
             (account.spec.account_id != id)
@@ -409,8 +409,8 @@ fn bought_by(session: &MfaSession) -> &str {
 }
 
 /// What was bought and kept before. We have written it ourselves, with the name that AWS gave.
-fn kept(buyer: &Buyer, session: &MfaSession) -> Option<SessionSecret> {
-    let kept = match Cache::of_user()?.get(&buyer.principal, bought_by(session), Timestamp::now()) {
+fn kept(caller: &Caller, session: &MfaSession) -> Option<SessionSecret> {
+    let kept = match Cache::of_user()?.get(&caller.principal, bought_by(session), Timestamp::now()) {
         Ok(kept) => kept,
         Err(Unusable::Absent) => return None,
         Err(unusable) => {

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::cluster;
 use crate::failure::Failure;
-use crate::mfa::{Buyer, CodeFlags};
+use crate::mfa::{Caller, CodeFlags};
 use crate::output::agreed;
 use crate::session_cache::Cache;
 
@@ -166,13 +166,13 @@ impl Lock {
                 )
                 .usage());
         }
-        let buyer = Buyer::find(&CodeFlags::of_profile(self.profile.clone()), session).await?;
+        let caller = Caller::find(&CodeFlags::of_profile(self.profile.clone()), session).await?;
         let account = session.map(|session| session.spec.account_id.as_str());
-        if let Some(account) = account.filter(|account| arn_account(&buyer.principal) != *account) {
+        if let Some(account) = account.filter(|account| arn_account(&caller.principal) != *account) {
             return Err(Failure::new(
                 format!(
                     "your key is of {}, the session is of account {account}",
-                    buyer.principal
+                    caller.principal
                 ),
                 "use a key of that account (--profile)",
             ));
@@ -187,34 +187,34 @@ impl Lock {
                 )
                 .usage());
             }
-            None => buyer.principal.clone(),
+            None => caller.principal.clone(),
         };
         let user = user.rsplit('/').next().unwrap_or_default().to_owned();
         // AWS notes when a session began in whole seconds: of one that began in this second nobody could tell.
         let next = Timestamp::now().as_second() + 1;
         let before = Timestamp::from_second(next).unwrap_or_default();
-        let account = arn_account(&buyer.principal);
+        let account = arn_account(&caller.principal);
         let question = format!(
             "Deny everything to all sessions of user {user} in account {account} that were begun before {before}?"
         );
         let agreed = self.yes || agreed(&question)?;
-        Ok(agreed.then_some(Revocation { buyer, user, before }))
+        Ok(agreed.then_some(Revocation { caller, user, before }))
     }
 }
 
 struct Revocation {
-    buyer: Buyer,
+    caller: Caller,
     user: String,
     before: Timestamp,
 }
 
 impl Revocation {
     async fn carry_out(self) -> Result<(), Failure> {
-        let Self { buyer, user, before } = self;
+        let Self { caller, user, before } = self;
         let policy = json!({"Version": "2012-10-17", "Statement": [{
             "Effect": "Deny", "Action": ["*"], "Resource": ["*"],
             "Condition": {"DateLessThan": {"aws:TokenIssueTime": before.to_string()}}}]});
-        let iam = buyer.iam()?;
+        let iam = caller.iam()?;
         let put = iam
             .put_user_policy()
             .user_name(&user)

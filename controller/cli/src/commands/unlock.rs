@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster;
 use crate::failure::Failure;
-use crate::mfa::{self, Buyer};
+use crate::mfa::{self, Caller};
 use crate::output::{moment, table};
 
 /// Open a session with a code from your MFA device
@@ -83,9 +83,9 @@ impl Unlock {
         } else {
             vec![cluster::session(&client, &self.session).await?]
         };
-        let buyer = Buyer::find(&self.mfa, representative(&sessions)).await?;
+        let caller = Caller::find(&self.mfa, representative(&sessions)).await?;
         if self.all {
-            sessions.retain(|session| buyer.fits(session).is_ok());
+            sessions.retain(|session| caller.check_access(session).is_ok());
             // A code buys one session.
             for session in sessions.extract_if(.., |session| session.spec.role_arn.is_some()) {
                 eprintln!(
@@ -96,7 +96,7 @@ impl Unlock {
         }
         let Some(first) = sessions.first() else {
             return Err(Failure::new(
-                format!("no MfaSession is one that {} may open", buyer.principal),
+                format!("no MfaSession is one that {} may open", caller.principal),
                 "use another key (--profile), or apply an MfaSession of that account",
             ));
         };
@@ -113,18 +113,18 @@ impl Unlock {
         }
         // Whom the controller will find in the session.
         let principal = role.as_deref().map_or_else(
-            || buyer.principal.clone(),
-            |role| mfa::assumed(role, &buyer.principal),
+            || caller.principal.clone(),
+            |role| mfa::assumed_role_arn(role, &caller.principal),
         );
         for session in &sessions {
-            buyer.fits(session)?;
+            caller.check_access(session)?;
             for verb in ["create", "patch"] {
                 cluster::may_on_secret(&client, &flags.controller_namespace, &session.secret_name(), verb)
                     .await?;
             }
         }
         let region = first.spec.region.clone();
-        let mut session_secret = buyer.session_of(first, self.duration).await?;
+        let mut session_secret = caller.request_session(first, self.duration).await?;
         session_secret.replace = self.replace;
 
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &flags.controller_namespace);
@@ -146,7 +146,7 @@ impl Unlock {
                 .await?;
             }
         }
-        let aws = SdkAws::new(buyer.base.clone());
+        let aws = SdkAws::new(caller.base.clone());
         let sts = aws.sts(
             session_secret.credentials(),
             arn_partition(&principal),

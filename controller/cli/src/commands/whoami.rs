@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cluster;
 use crate::failure::Failure;
-use crate::mfa::{Buyer, CodeFlags};
+use crate::mfa::{Caller, CodeFlags};
 use crate::output::{Format, machine};
 
 /// Show whose key is in use, its MFA device, and which sessions it may open
@@ -52,17 +52,17 @@ struct SessionLine {
 
 impl Whoami {
     pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
-        let buyer = Buyer::find(&CodeFlags::of_profile(self.profile), None).await?;
+        let caller = Caller::find(&CodeFlags::of_profile(self.profile), None).await?;
         let sessions = match flags.client().await {
             Ok(client) => cluster::sessions(&client).await.map_err(|e| e.to_string()),
             Err(failure) => Err(failure.to_string()),
         };
-        let mfa_device = buyer
+        let mfa_device = caller
             .serial(None)
             .await
             .map_err(|failure| failure.what().to_owned());
         let line = |session: rolectl_crds::MfaSession| SessionLine {
-            may_open: buyer.fits(&session).is_ok(),
+            may_open: caller.check_access(&session).is_ok(),
             name: session.name_any(),
             phase: format!(
                 "{:?}",
@@ -75,7 +75,7 @@ impl Whoami {
             .err()
             .map(|why| why.lines().next().unwrap_or_default().to_owned());
         let known = Known {
-            principal: buyer.principal.clone(),
+            principal: caller.principal.clone(),
             mfa_device,
             sessions: sessions.into_iter().flatten().map(line).collect(),
             cluster,

@@ -1,0 +1,84 @@
+//! Flags of the commands that use an MFA code.
+
+use std::time::Duration;
+
+use clap::Args;
+use secrecy::SecretString;
+
+use rolectl_core::arn::arn_account;
+
+/// Flags that name the key, the MFA device and the source of the code.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CodeFlags {
+    /// The 6 digits that your MFA device shows; `-` reads them from stdin. Without it you are asked
+    #[arg(long, value_name = "CODE", value_parser = code_or_dash)]
+    pub(super) mfa: Option<SecretString>,
+    /// A command that prints the code, as `op item get aws --otp`
+    #[arg(long, value_name = "COMMAND", conflicts_with = "mfa")]
+    pub(super) mfa_process: Option<String>,
+    /// Take the code from a YubiKey by `ykman`, from its OATH account of this name
+    #[arg(long, value_name = "ACCOUNT", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["mfa", "mfa_process"])]
+    pub(super) ykman: Option<String>,
+    /// Serial number or ARN of the MFA device. Default: the profile's `mfa_serial`, then the MfaSession's, then your only device
+    #[arg(long, env = "AWS_MFA_SERIAL", hide_env_values = true)]
+    pub(super) serial: Option<String>,
+    /// Profile with your key, in place of the usual chain
+    #[arg(long)]
+    pub(super) profile: Option<String>,
+}
+
+impl CodeFlags {
+    /// Returns the flags of a command that needs the key and no code.
+    pub fn of_profile(profile: Option<String>) -> Self {
+        Self {
+            profile,
+            ..Self::default()
+        }
+    }
+
+    /// Returns true if the command line contains a code.
+    pub const fn has_code(&self) -> bool {
+        self.mfa.is_some()
+    }
+}
+
+/// Parses an MFA code, or `-` for stdin.
+fn code_or_dash(text: &str) -> Result<SecretString, String> {
+    if text == "-" { Ok(text.into()) } else { code(text) }
+}
+
+/// Parses an MFA code.
+pub(super) fn code(text: &str) -> Result<SecretString, String> {
+    let text = text.trim();
+    if text.len() == 6 && text.bytes().all(|b| b.is_ascii_digit()) {
+        Ok(text.into())
+    } else {
+        Err("an MFA code has exactly 6 digits".to_owned())
+    }
+}
+
+/// Parses the ARN of a role, the value of `--assume-role`.
+pub fn role_arn(text: &str) -> Result<String, String> {
+    let is_role = text.starts_with("arn:")
+        && text.contains(":iam::")
+        && text.contains(":role/")
+        && arn_account(text).len() == 12;
+    if is_role {
+        Ok(text.to_owned())
+    } else {
+        Err("write it as arn:aws:iam::222222222222:role/name".to_owned())
+    }
+}
+
+/// Parses the length of a session in seconds: 15 minutes to 36 hours, as
+/// [`GetSessionToken`](https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html) accepts.
+pub fn duration_seconds(text: &str) -> Result<i32, String> {
+    let parsed: kube::core::Duration = text
+        .parse()
+        .map_err(|_| "write it as 45m, 8h or 1h30m".to_owned())?;
+    let seconds = Duration::from(parsed).as_secs();
+    match i32::try_from(seconds) {
+        Ok(s) if (900..=129_600).contains(&s) && !parsed.is_negative() => Ok(s),
+        _ => Err("AWS takes 15m to 36h".to_owned()),
+    }
+}
