@@ -14,6 +14,7 @@ mod managed;
 mod mfa;
 mod once;
 mod output;
+mod paint;
 mod session_cache;
 mod used_code;
 mod yaml;

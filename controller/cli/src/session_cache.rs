@@ -1,50 +1,51 @@
-//! Sessions of `rolectl plan`, `apply` and `destroy` without a cluster: kept until they end, so that one code is enough
-//! for a day. A file that only the user can read, and nowhere else.
+//! Caches sessions of `rolectl plan`, `apply` and `destroy` until they expire, so that one code is enough for a day.
 //!
-//! Whoever can write such a file makes the next command work on a session of their own choice, and whoever can read it has
-//! the user's. So folders and files are opened without following links, and are used only if they belong to the user and
-//! give nobody else any access. Files are named relative to the folder that was checked, which cannot be exchanged meanwhile.
+//! A session is a file that only the user can read. A person who can write the file chooses the session that the next command
+//! uses, and a person who can read it has the user's session. Therefore the cache opens folders and files without following
+//! links, and uses them only if they belong to the user and give no access to others. It opens files relative to the folder
+//! that it has checked, so that nobody can replace the folder in between.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
-use rolectl_aws::session::SessionSecret;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RawMode};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use secrecy::zeroize::Zeroizing;
 use sha2::{Digest as _, Sha256};
 
-/// A session that ends sooner is not begun with.
-const LEAST: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
-/// Longest file, in bytes. A session token may have some KiB.
-const LONGEST: u64 = 64 * 1024;
-/// All access that a group or others may have.
+use rolectl_aws::session::SessionSecret;
+
+/// Minimum remaining time of a session that a command starts with.
+const MIN_REMAINING: SignedDuration = SignedDuration::from_mins(5);
+/// Maximum size of a file, in bytes. A session token has some KiB.
+const MAX_BYTES: u64 = 64 * 1024;
+/// Permission bits of the group and of others.
 const OTHERS: RawMode = 0o077;
 
-/// What the folder is opened for.
+/// What the cache opens its folder for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Read,
-    /// It is made where it is missing.
+    /// Creates the folder if it is missing.
     Write,
-    /// Allowed also where others have access: to leave a session there would be worse.
+    /// Accepts a folder to which others have access, because a session that stays there is the greater risk.
     Delete,
 }
 
-/// Why a session cannot be read or kept.
+/// The reason why the cache cannot read or write a session.
 #[derive(Debug)]
 pub enum Unusable {
-    /// Nothing was kept.
+    /// The cache has no such session.
     Absent,
-    /// What is there may be read or written by somebody else.
+    /// Another user can read or write the file or a folder.
     Unsafe(String),
-    /// It could not be read or written.
+    /// Reading or writing failed.
     Failed(String),
 }
 
@@ -57,13 +58,33 @@ impl fmt::Display for Unusable {
     }
 }
 
-/// The place where sessions are kept.
+/// Identifies a cached session.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// ARN of the principal that requested the session.
+    pub principal: String,
+    /// ID of the account in which the session is one of a user, or ARN of the role that it is of.
+    pub subject: String,
+}
+
+impl Key {
+    /// Returns the name of the session's file.
+    fn file(&self) -> String {
+        let digest = format!(
+            "{:x}",
+            Sha256::digest(format!("{} {}", self.principal, self.subject))
+        );
+        digest.chars().take(32).collect()
+    }
+}
+
+/// The folder in which the folder `rolectl/sessions` contains the sessions.
 #[derive(Clone, Debug)]
 pub struct Cache(PathBuf);
 
 impl Cache {
-    /// `rolectl/sessions` in `$XDG_CACHE_HOME`, else in `~/.cache`.
-    // A convention of all tools, and no flag of ours.
+    /// Returns the cache of the user, in `$XDG_CACHE_HOME` or else in `~/.cache`.
+    // XDG_CACHE_HOME is a convention of all tools, so it has no flag.
     #[allow(clippy::disallowed_methods)]
     pub fn of_user() -> Option<Self> {
         let xdg = std::env::var_os("XDG_CACHE_HOME")
@@ -72,7 +93,7 @@ impl Cache {
         Some(Self(xdg.or_else(|| Some(std::env::home_dir()?.join(".cache")))?))
     }
 
-    /// The folder of the sessions, for `purpose`. Both folders on the way to it are checked.
+    /// Opens the folder of the sessions. Checks this folder and its parent.
     fn folder(&self, purpose: Purpose) -> Result<OwnedFd, Unusable> {
         let make = purpose == Purpose::Write;
         if make {
@@ -81,7 +102,7 @@ impl Cache {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mut path = self.0.clone();
-        // Where the user keeps caches may well be a link.
+        // The user may replace the folder of all caches by a link.
         let mut folder = rustix::fs::open(&path, flags, Mode::empty()).map_err(|e| failed(&path, e))?;
         for name in ["rolectl", "sessions"] {
             path.push(name);
@@ -102,18 +123,18 @@ impl Cache {
         self.0.join("rolectl/sessions").join(name)
     }
 
-    /// The session that was kept, if it lasts.
-    pub fn get(&self, principal: &str, bought: &str, now: Timestamp) -> Result<SessionSecret, Unusable> {
+    /// Returns the session if it does not expire soon.
+    pub fn get(&self, key: &Key, now: Timestamp) -> Result<SessionSecret, Unusable> {
         let folder = self.folder(Purpose::Read)?;
-        let name = file(principal, bought);
+        let name = key.file();
         let path = self.path(&name);
-        // Not blocking: it may be a pipe.
+        // `NONBLOCK`, because opening a pipe would wait for its writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened =
             rustix::fs::openat(&folder, &name, flags, Mode::empty()).map_err(|e| failed(&path, e))?;
         check(&opened, &path, FileType::RegularFile, Purpose::Read)?;
         let mut text = Zeroizing::new(vec![]);
-        let read = File::from(opened).take(LONGEST).read_to_end(&mut text);
+        let read = File::from(opened).take(MAX_BYTES).read_to_end(&mut text);
         read.map_err(|e| Unusable::Failed(format!("{}: {e}", path.display())))?;
         let broken = |_| Unusable::Failed(format!("{} is not a session of rolectl", path.display()));
         let secret = Secret {
@@ -122,41 +143,41 @@ impl Cache {
         };
         let session_secret = SessionSecret::from_secret(secret)
             .map_err(|e| Unusable::Failed(format!("{}: {e}", path.display())))?;
-        if session_secret.expires_at.duration_since(now) > LEAST {
+        if session_secret.expires_at.duration_since(now) > MIN_REMAINING {
             return Ok(session_secret);
         }
         let _ = rustix::fs::unlinkat(&folder, &name, AtFlags::empty());
         Err(Unusable::Absent)
     }
 
-    /// Keeps the session. That it cannot be kept costs another code and nothing else.
-    pub fn put(&self, principal: &str, bought: &str, session_secret: &SessionSecret) -> Result<(), Unusable> {
+    /// Stores the session. After an error the next command needs another code.
+    pub fn put(&self, key: &Key, session_secret: &SessionSecret) -> Result<(), Unusable> {
         let folder = self.folder(Purpose::Write)?;
-        let name = file(principal, bought);
+        let name = key.file();
         let path = self.path(&name);
-        // Written beside and moved: a reader never sees half, and the mode is right from the first byte.
-        let beside = format!("{name}.new");
-        let _ = rustix::fs::unlinkat(&folder, &beside, AtFlags::empty());
+        // A new file that is then renamed: no reader sees a part of it, and its mode is right from the first byte.
+        let temporary = format!("{name}.new");
+        let _ = rustix::fs::unlinkat(&folder, &temporary, AtFlags::empty());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(&folder, &beside, flags, Mode::from_raw_mode(0o600));
+        let opened = rustix::fs::openat(&folder, &temporary, flags, Mode::from_raw_mode(0o600));
         let mut opened = File::from(opened.map_err(|e| failed(&path, e))?);
         let write = |file: &mut File| -> std::io::Result<()> {
             let text = Zeroizing::new(serde_json::to_vec(&session_secret.to_data())?);
             file.write_all(&text)
         };
         write(&mut opened).map_err(|e| Unusable::Failed(format!("{}: {e}", path.display())))?;
-        rustix::fs::renameat(&folder, &beside, &folder, &name).map_err(|e| failed(&path, e))
+        rustix::fs::renameat(&folder, &temporary, &folder, &name).map_err(|e| failed(&path, e))
     }
 
-    /// Forgets one session, which AWS does not take any more.
-    pub fn forget(&self, principal: &str, bought: &str) {
+    /// Deletes one session.
+    pub fn delete(&self, key: &Key) {
         if let Ok(folder) = self.folder(Purpose::Delete) {
-            let _ = rustix::fs::unlinkat(&folder, file(principal, bought), AtFlags::empty());
+            let _ = rustix::fs::unlinkat(&folder, key.file(), AtFlags::empty());
         }
     }
 
-    /// Forgets all sessions. Returns how many there were.
-    pub fn forget_all(&self) -> Result<usize, Unusable> {
+    /// Deletes all sessions and returns their number.
+    pub fn delete_all(&self) -> Result<usize, Unusable> {
         let folder = match self.folder(Purpose::Delete) {
             Err(Unusable::Absent) => return Ok(0),
             other => other?,
@@ -171,30 +192,20 @@ impl Cache {
     }
 }
 
-/// One file for each user and what was bought: a session, or a role's own.
-fn file(principal: &str, bought: &str) -> String {
-    let digest = format!("{:x}", Sha256::digest(format!("{principal} {bought}")));
-    digest.chars().take(32).collect()
-}
-
-fn failed(path: &std::path::Path, error: Errno) -> Unusable {
+/// Returns the reason for an error of the operating system at `path`.
+fn failed(path: &Path, error: Errno) -> Unusable {
     let path = path.display();
     match error {
         Errno::NOENT => Unusable::Absent,
-        // ELOOP of a file, ENOTDIR of a folder.
+        // With `NOFOLLOW` a link to a file gives ELOOP, and a link to a folder ENOTDIR.
         Errno::LOOP => Unusable::Unsafe(format!("{path} is a link, which is not followed: remove it")),
         Errno::NOTDIR => Unusable::Unsafe(format!("{path} is a link or no folder: remove it")),
         other => Unusable::Failed(format!("{path}: {other}")),
     }
 }
 
-/// Checks what was opened, and not what now has its name.
-fn check(
-    opened: impl AsFd,
-    path: &std::path::Path,
-    kind: FileType,
-    purpose: Purpose,
-) -> Result<(), Unusable> {
+/// Checks the type, the owner and the mode of an open file or folder, not of what has its name now.
+fn check(opened: impl AsFd, path: &Path, kind: FileType, purpose: Purpose) -> Result<(), Unusable> {
     let found = rustix::fs::fstat(opened).map_err(|e| failed(path, e))?;
     let path = path.display();
     let mode = found.st_mode & 0o7777;
@@ -219,14 +230,22 @@ fn check(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
 
     fn cache(name: &str) -> Cache {
         let dir = std::env::temp_dir().join(format!("rolectl-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         Cache(dir)
+    }
+
+    fn key(subject: &str) -> Key {
+        Key {
+            principal: "a".to_owned(),
+            subject: subject.to_owned(),
+        }
     }
 
     fn session_secret(expires_at: &str) -> SessionSecret {
@@ -240,7 +259,7 @@ mod tests {
         }
     }
 
-    fn chmod(path: &std::path::Path, mode: u32) {
+    fn chmod(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
@@ -248,15 +267,15 @@ mod tests {
     fn a_session_is_kept_until_it_ends_and_only_for_its_user() {
         let cache = cache("kept");
         let now = Timestamp::UNIX_EPOCH;
-        assert!(matches!(cache.get("a", "b", now), Err(Unusable::Absent)));
-        assert_eq!(cache.forget_all().unwrap(), 0);
+        assert!(matches!(cache.get(&key("b"), now), Err(Unusable::Absent)));
+        assert_eq!(cache.delete_all().unwrap(), 0);
         cache
-            .put("a", "b", &session_secret("1970-01-01T01:00:00Z"))
+            .put(&key("b"), &session_secret("1970-01-01T01:00:00Z"))
             .unwrap();
         cache
-            .put("a", "b", &session_secret("1970-01-01T02:00:00Z"))
+            .put(&key("b"), &session_secret("1970-01-01T02:00:00Z"))
             .unwrap();
-        let kept = cache.get("a", "b", now).unwrap();
+        let kept = cache.get(&key("b"), now).unwrap();
         assert_eq!(kept.expires_at, "1970-01-01T02:00:00Z".parse().unwrap());
         for path in ["rolectl", "rolectl/sessions"] {
             assert_eq!(
@@ -264,14 +283,14 @@ mod tests {
                 0o700
             );
         }
-        let file = cache.path(&file("a", "b"));
+        let file = cache.path(&key("b").file());
         assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
         let late = "1970-01-01T01:58:00Z".parse().unwrap();
-        assert!(matches!(cache.get("a", "b", late), Err(Unusable::Absent)));
+        assert!(matches!(cache.get(&key("b"), late), Err(Unusable::Absent)));
         cache
-            .put("a", "c", &session_secret("1970-01-01T02:00:00Z"))
+            .put(&key("c"), &session_secret("1970-01-01T02:00:00Z"))
             .unwrap();
-        assert_eq!(cache.forget_all().unwrap(), 1);
+        assert_eq!(cache.delete_all().unwrap(), 1);
         fs::remove_dir_all(cache.0).unwrap();
     }
 
@@ -288,23 +307,23 @@ mod tests {
         .enumerate()
         {
             let cache = cache(&format!("mode{n}"));
-            cache.put("a", "b", &lasting).unwrap();
+            cache.put(&key("b"), &lasting).unwrap();
             chmod(&cache.0.join(path), mode);
             let words = format!("(mode {mode:04o})");
-            for told in [
-                cache.get("a", "b", now).map(|_| ()).unwrap_err(),
-                cache.put("a", "b", &lasting).unwrap_err(),
+            for error in [
+                cache.get(&key("b"), now).map(|_| ()).unwrap_err(),
+                cache.put(&key("b"), &lasting).unwrap_err(),
             ] {
-                assert!(told.to_string().contains(&words), "{told}");
+                assert!(error.to_string().contains(&words), "{error}");
             }
-            assert_eq!(cache.forget_all().unwrap(), 1);
+            assert_eq!(cache.delete_all().unwrap(), 1);
             fs::remove_dir_all(cache.0).unwrap();
         }
         let cache = cache("file-mode");
-        cache.put("a", "b", &lasting).unwrap();
-        chmod(&cache.path(&file("a", "b")), 0o640);
-        let told = cache.get("a", "b", now).map(|_| ()).unwrap_err();
-        assert!(told.to_string().contains("(mode 0640)"), "{told}");
+        cache.put(&key("b"), &lasting).unwrap();
+        chmod(&cache.path(&key("b").file()), 0o640);
+        let error = cache.get(&key("b"), now).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("(mode 0640)"), "{error}");
         fs::remove_dir_all(cache.0).unwrap();
     }
 
@@ -313,37 +332,37 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let lasting = session_secret("1970-01-01T02:00:00Z");
         let real = cache("link-target");
-        real.put("a", "b", &lasting).unwrap();
-        // Of a file.
+        real.put(&key("b"), &lasting).unwrap();
+        // A link in place of the file.
         let of_file = cache("link-file");
-        of_file.put("x", "y", &lasting).unwrap();
-        let link = of_file.path(&file("a", "b"));
-        symlink(real.path(&file("a", "b")), &link).unwrap();
-        let told = of_file.get("a", "b", now).map(|_| ()).unwrap_err();
-        assert!(told.to_string().contains("is a link"), "{told}");
-        // A new one takes the link's place, and its target stays.
+        of_file.put(&key("y"), &lasting).unwrap();
+        let link = of_file.path(&key("b").file());
+        symlink(real.path(&key("b").file()), &link).unwrap();
+        let error = of_file.get(&key("b"), now).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("is a link"), "{error}");
+        // A new session replaces the link, and leaves its target.
         of_file
-            .put("a", "b", &session_secret("1970-01-01T03:00:00Z"))
+            .put(&key("b"), &session_secret("1970-01-01T03:00:00Z"))
             .unwrap();
         assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(real.get("a", "b", now).unwrap().expires_at, lasting.expires_at);
-        // Of either folder.
+        assert_eq!(real.get(&key("b"), now).unwrap().expires_at, lasting.expires_at);
+        // A link in place of a folder.
         for (n, folder) in ["rolectl", "rolectl/sessions"].into_iter().enumerate() {
             let linked = cache(&format!("link-folder{n}"));
             let at = linked.0.join(folder);
             fs::create_dir_all(at.parent().unwrap()).unwrap();
             chmod(at.parent().unwrap(), 0o700);
             symlink(real.0.join(folder), &at).unwrap();
-            for told in [
-                linked.get("a", "b", now).map(|_| ()).unwrap_err(),
-                linked.put("a", "b", &lasting).unwrap_err(),
-                linked.forget_all().map(|_| ()).unwrap_err(),
+            for error in [
+                linked.get(&key("b"), now).map(|_| ()).unwrap_err(),
+                linked.put(&key("b"), &lasting).unwrap_err(),
+                linked.delete_all().map(|_| ()).unwrap_err(),
             ] {
-                assert!(matches!(told, Unusable::Unsafe(_)), "{told}");
+                assert!(matches!(error, Unusable::Unsafe(_)), "{error}");
             }
             fs::remove_dir_all(linked.0).unwrap();
         }
-        assert_eq!(real.forget_all().unwrap(), 1);
+        assert_eq!(real.delete_all().unwrap(), 1);
         for cache in [real, of_file] {
             fs::remove_dir_all(cache.0).unwrap();
         }

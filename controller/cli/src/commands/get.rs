@@ -9,9 +9,10 @@ use serde::Serialize;
 
 use crate::cluster;
 use crate::failure::Failure;
-use crate::fleet::{FleetFlags, Overview, Paint, Purpose};
+use crate::fleet::{FleetFlags, Overview, Purpose};
 use crate::mfa::CodeFlags;
 use crate::output::{Format, counted, machine, table};
+use crate::paint::Paint;
 
 /// List roles, one line for each account
 ///

@@ -80,7 +80,7 @@ impl Lock {
         } else {
             None
         };
-        match Cache::of_user().map_or(Ok(0), |cache| cache.forget_all()) {
+        match Cache::of_user().map_or(Ok(0), |cache| cache.delete_all()) {
             Ok(0) => {}
             Ok(1) => println!("Deleted 1 session that was kept here."),
             Ok(kept) => println!("Deleted {kept} sessions that were kept here."),

@@ -1,0 +1,90 @@
+//! Flags that select the objects and the credentials of a command.
+
+use clap::Args;
+
+use rolectl_core::names::full_name;
+use rolectl_crds::{AwsAccount, IamRole};
+
+use super::{Fleet, Purpose};
+use crate::failure::Failure;
+use crate::{cluster, mfa};
+
+/// Flags that select the objects and the credentials of a command.
+#[derive(Debug, Default, Args)]
+pub struct FleetFlags {
+    /// Files and folders with IamRoles, AwsAccounts and MfaSessions; `-` is stdin. Roles come from the cluster without it
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub files: Vec<String>,
+    /// Only these AwsAccounts
+    #[arg(long = "account", value_name = "NAME")]
+    pub accounts: Vec<String>,
+    /// Name of the cluster in owner tags. Default: what the controller says; `files` without a cluster, and where roles are written
+    #[arg(long, env = "ROLECTL_CLUSTER_NAME", hide_env_values = true)]
+    pub(super) cluster_name: Option<String>,
+    /// Buy the session of this role with the code, and manage its account only
+    ///
+    /// For a user who may assume one role under MFA and nothing else.
+    #[arg(long, value_name = "ARN", value_parser = mfa::role_arn)]
+    pub(super) assume_role: Option<String>,
+    /// Length of the session, bought anew. Default: the MfaSession's durationSeconds; of a role what AWS gives, 1h
+    #[arg(long, value_parser = mfa::duration_seconds)]
+    pub(super) duration: Option<i32>,
+    #[command(flatten)]
+    pub(super) mfa: mfa::CodeFlags,
+    /// Only this role of the cluster, as `namespace/name`.
+    #[arg(skip)]
+    pub(super) role: Option<String>,
+}
+
+impl FleetFlags {
+    /// Returns the flags that select one role of the cluster.
+    pub fn of_role(role: &IamRole, cluster_name: Option<String>, mfa: mfa::CodeFlags) -> Self {
+        Self {
+            mfa,
+            cluster_name,
+            role: Some(full_name(role)),
+            ..Self::default()
+        }
+    }
+
+    /// Collects the objects, and opens the sessions of the accounts that the roles target.
+    pub async fn fleet(&self, flags: &cluster::Flags, purpose: Purpose) -> Result<Fleet, Failure> {
+        let (fleet, client) = self.collect(flags, purpose).await?;
+        if !fleet
+            .inventory
+            .roles
+            .iter()
+            .any(|role| fleet.scope.contains(role))
+        {
+            return Err(Failure::new(
+                "there is no IamRole to look at",
+                "give files with -f, or apply some to the cluster",
+            ));
+        }
+        let accounts = fleet.targeted();
+        self.open_sessions(fleet, client.as_ref(), flags, accounts).await
+    }
+
+    /// Collects the objects, and opens the session of one account. The account needs no role.
+    pub async fn account(&self, flags: &cluster::Flags, name: &str) -> Result<(Fleet, AwsAccount), Failure> {
+        let (mut fleet, client) = self.collect(flags, Purpose::Show).await?;
+        fleet.restrict_to(&[name.to_owned()])?;
+        let accounts = fleet.inventory.accounts.clone();
+        let fleet = self
+            .open_sessions(fleet, client.as_ref(), flags, accounts)
+            .await?;
+        let found = fleet.inventory.accounts.first().cloned();
+        let account = found.ok_or_else(|| {
+            let why = fleet
+                .left_out
+                .first()
+                .map(|(_, why)| why.clone())
+                .unwrap_or_default();
+            Failure::new(
+                format!("AwsAccount {name} cannot be read: {why}"),
+                "correct --account or --assume-role",
+            )
+        })?;
+        Ok((fleet, account))
+    }
+}

@@ -1,0 +1,52 @@
+//! The plan for all accounts, as programs and people read it.
+
+mod role_line;
+mod summary;
+mod text;
+
+use kube::ResourceExt as _;
+use serde::Serialize;
+
+use self::role_line::RoleLine;
+use self::summary::Summary;
+use super::read::Seen;
+
+/// The plan for one account, in the form of the JSON output.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AccountLines {
+    account: String,
+    account_id: String,
+    /// Why the account could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+    roles: Vec<RoleLine>,
+}
+
+/// The plan for all accounts, in the form of the JSON output.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overview {
+    accounts: Vec<AccountLines>,
+    pub summary: Summary,
+}
+
+impl Overview {
+    /// Returns the plan for accounts that were read.
+    pub fn of(seen: &[Seen]) -> Self {
+        let mut summary = Summary::default();
+        let accounts = seen.iter().map(|seen| {
+            let roles: Vec<RoleLine> = seen.proposals.iter().map(RoleLine::of).collect();
+            roles.iter().for_each(|role| summary.add(role));
+            summary.failed_accounts += usize::from(seen.failure.is_some());
+            AccountLines {
+                account: seen.account.name_any(),
+                account_id: seen.account.spec.account_id.clone(),
+                failure: seen.failure.clone(),
+                roles,
+            }
+        });
+        let accounts = accounts.collect();
+        Self { accounts, summary }
+    }
+}

@@ -1,0 +1,114 @@
+//! The plan for one role in one account.
+
+use kube::ResourceExt as _;
+use serde::Serialize;
+
+use rolectl_core::role::Change;
+use rolectl_crds::{OWNER_TAG, Reason};
+
+use crate::once::Proposal;
+
+/// What the plan does with a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Action {
+    Create,
+    Change,
+    Delete,
+    /// The role stays in AWS and loses the owner tag.
+    Release,
+    None,
+    /// The role differs, and `drift: Report` excludes a correction.
+    Report,
+    Refused,
+}
+
+/// The plan for one role in one account, in the form of the JSON output.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RoleLine {
+    pub namespace: String,
+    pub name: String,
+    pub role_name: String,
+    pub action: Action,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ChangeLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What stays on the role although the spec does not list it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
+}
+
+/// One planned change, in the form of the JSON output.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ChangeLine {
+    pub operation: &'static str,
+    pub change: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
+}
+
+impl RoleLine {
+    /// Returns true if the spec is refused and the plan only detaches managed policies that the account denies.
+    pub(super) fn is_enforced(&self) -> bool {
+        self.action == Action::Change && self.reason.is_some()
+    }
+
+    /// Returns true if there is nothing to show of the role.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.action == Action::None && self.kept.is_none()
+    }
+
+    /// Returns the line for a proposal.
+    pub(super) fn of(proposal: &Proposal) -> Self {
+        let (action, changes, refusal) = match &proposal.verdict {
+            Err(refusal) => (Action::Refused, vec![], Some(refusal)),
+            Ok(plan) => {
+                let refusal = proposal.refusal.as_ref();
+                let has = |wanted: fn(&Change) -> bool| plan.changes.iter().any(wanted);
+                let action = if plan.is_empty() {
+                    Action::None
+                } else if proposal.only_shown {
+                    Action::Report
+                } else if plan.creates() {
+                    Action::Create
+                } else if has(|c| *c == Change::DeleteRole) {
+                    Action::Delete
+                } else if plan
+                    .changes
+                    .iter()
+                    .all(|c| matches!(c, Change::Untag(_) | Change::ReleaseInstanceProfile(..)))
+                    && has(|c| matches!(c, Change::Untag(keys) if keys.contains(OWNER_TAG)))
+                {
+                    Action::Release
+                } else {
+                    Action::Change
+                };
+                let changes = plan.changes.iter().map(|change| ChangeLine {
+                    operation: change.operation(),
+                    change: change.to_string(),
+                    details: change.details().iter().map(ToString::to_string).collect(),
+                });
+                (action, changes.collect(), refusal)
+            }
+        };
+        Self {
+            namespace: proposal.role.namespace().unwrap_or_default(),
+            name: proposal.role.name_any(),
+            role_name: proposal.role_name.clone(),
+            action,
+            changes,
+            reason: refusal.map(|r| r.reason),
+            message: refusal.map(|r| r.message.clone()),
+            kept: proposal
+                .verdict
+                .as_ref()
+                .ok()
+                .and_then(|plan| plan.kept.message()),
+        }
+    }
+}
