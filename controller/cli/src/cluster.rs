@@ -11,10 +11,11 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::{GetParams, Request};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
+use serde::de::DeserializeOwned;
+
 use rolectl_aws::network;
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 use rolectl_kube::objects::{Listing, Unreadable, read};
-use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
 

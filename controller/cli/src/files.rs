@@ -185,9 +185,11 @@ fn files_in(path: &str) -> Result<Vec<String>, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use rolectl_crds::{AwsAccount, IamRole};
     use serde_json::json;
+
+    use rolectl_crds::{AwsAccount, IamRole};
+
+    use super::*;
 
     #[test]
     fn an_error_names_the_field() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use kube::ResourceExt as _;
+
 use rolectl_core::selection::targets;
 use rolectl_crds::{AwsAccount, IamRole};
 
@@ -55,8 +56,9 @@ pub fn unmatched(role: &IamRole, accounts: &[AwsAccount]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::{Value, json};
+
+    use super::*;
 
     #[test]
     fn a_selector_that_matches_nothing_is_told_with_the_label_that_was_meant() {

@@ -11,9 +11,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::ListParams;
 use kube::{Api, Client};
+use serde::Serialize;
+
 use rolectl_crds::{AwsAccount, ConditionType, MfaSession, Phase};
 use rolectl_kube::LEASE_LABEL;
-use serde::Serialize;
 
 use crate::output::from_now;
 
@@ -191,8 +192,9 @@ fn sweep_deadline(account: &AwsAccount, sessions: &[MfaSession], now: Timestamp)
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     /// 1970-01-01T02:00:00Z.
     fn now() -> Timestamp {

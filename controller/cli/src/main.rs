@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use anstream::eprintln;
 use clap::{CommandFactory as _, Parser, Subcommand};
+
 use commands::{
     apply, bootstrap, explain, forget, get, import, lint, lock, plan, policy, shell, status, unlock, version,
     whoami,

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use anstream::{eprintln, println};
 use aws_config::BehaviorVersion;
 use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
 use rolectl_aws::error::{AwsFailure, Class};
 use rolectl_aws::network::http_client;
 use rolectl_aws::operations::OPERATIONS;
 use rolectl_core::arn::{arn_account, arn_partition};
 use rolectl_crds::{ADOPTED_TAG, OWNER_TAG, PROFILE_TAG, Partition};
-use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output::agreed;
@@ -349,6 +350,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+
     use rolectl_crds::PARTITIONS;
 
     use super::*;

@@ -2,8 +2,9 @@
 
 use anstream::println;
 use clap::Args;
-use rolectl_crds::Reason;
 use serde::Serialize;
+
+use rolectl_crds::Reason;
 
 use crate::failure::Failure;
 use crate::output::{Format, machine, table};

@@ -4,10 +4,11 @@ use anstream::{eprintln, println};
 use clap::Args;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
+use serde_json::json;
+
 use rolectl_core::forget::{ForgottenRole, MAX_ENTRIES, forgotten};
 use rolectl_core::names::{full_name, name_in_aws};
 use rolectl_crds::{AwsAccount, FORGET_ANNOTATION, IamRole};
-use serde_json::json;
 
 use crate::cluster::{self, Flags, failed};
 use crate::failure::Failure;

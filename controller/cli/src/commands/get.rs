@@ -3,9 +3,10 @@
 use anstream::{eprintln, println};
 use clap::{Args, ValueEnum};
 use kube::{Api, Client, ResourceExt};
+use serde::Serialize;
+
 use rolectl_aws::actor::report::Goal;
 use rolectl_crds::{AccountStatus, AwsAccount, IamRole, Reason};
-use serde::Serialize;
 
 use crate::cluster;
 use crate::failure::Failure;
@@ -421,8 +422,9 @@ fn print_entry(entry: &AccountStatus, paint: Paint) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn roles_that_are_counted_and_not_named_are_not_passed_over() {

@@ -2,6 +2,7 @@
 
 use anstream::{eprintln, println};
 use clap::Args;
+
 use rolectl_core::glob::matches;
 use rolectl_core::role::admission::works_through;
 use rolectl_core::role::import::import;

@@ -6,14 +6,15 @@ use std::process::ExitCode;
 use anstream::println;
 use clap::Args;
 use kube::ResourceExt as _;
+use serde::Serialize;
+use serde_json::Value;
+
 use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::policy::lint::{Finding, Place, Severity, lint_value};
 use rolectl_core::role::admission::{AccountCase, Applicant, context, works_through};
 use rolectl_core::role::desired::document_findings;
 use rolectl_core::role::guardrails::warnings;
 use rolectl_crds::{AwsAccount, IamRole, MfaSession, MfaSessionSpec, Reason};
-use serde::Serialize;
-use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::files::{self, Found};

@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::DeleteParams;
 use kube::{Api, Client};
+use serde_json::json;
+
 use rolectl_aws::error::AwsFailure;
 use rolectl_core::arn::arn_account;
 use rolectl_crds::{MfaSession, Phase};
-use serde_json::json;
 
 use crate::cluster;
 use crate::failure::Failure;

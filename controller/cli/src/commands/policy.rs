@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use anstream::println;
 use clap::{Args, Subcommand};
-use rolectl_core::policy::PolicyDocument;
 use serde_json::{Value, json};
+
+use rolectl_core::policy::PolicyDocument;
 
 use crate::failure::Failure;
 use crate::files::{self, Found};

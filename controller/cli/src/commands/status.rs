@@ -8,9 +8,10 @@ use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Client, ResourceExt as _};
+use serde::Serialize;
+
 use rolectl_crds::{AccountStatus, AwsAccount, ConditionType, IamRole, MfaSession, Phase, Reason};
 use rolectl_kube::objects::Unreadable;
-use serde::Serialize;
 
 use crate::cluster;
 use crate::failure::Failure;

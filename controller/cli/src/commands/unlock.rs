@@ -11,6 +11,10 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource as _, ResourceExt};
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
 use rolectl_aws::account::{Account, AccountEnvironment};
 use rolectl_aws::api::Aws;
 use rolectl_aws::lease_term::LeaseTerm;
@@ -18,9 +22,6 @@ use rolectl_aws::sdk::SdkAws;
 use rolectl_aws::session::{OpenSession, SessionSecret, Sessions};
 use rolectl_core::arn::arn_partition;
 use rolectl_crds::{MfaSession, SESSION_SECRET_TYPE};
-use serde_json::json;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 use crate::cluster;
 use crate::failure::Failure;
