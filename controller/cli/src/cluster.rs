@@ -1,4 +1,4 @@
-//! The way to the cluster, with kubectl's flags and habits.
+//! Connects to the cluster, with the flags and conventions of kubectl, and reads its objects.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use rolectl_kube::objects::{Listing, Unreadable, read};
 
 use crate::failure::Failure;
 
-/// Flags that all verbs share.
+/// Flags of all commands.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cluster")]
 pub struct Flags {
@@ -45,7 +45,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// For verbs that are about no IamRole: `-n` may well mean the controller's namespace.
+    /// Refuses `-n` for commands that use no IamRole, because the user may mean the controller's namespace.
     pub fn refuse_namespace(&self) -> Result<(), Failure> {
         match &self.namespace {
             None => Ok(()),
@@ -57,18 +57,18 @@ impl Flags {
         }
     }
 
-    /// The user names the cluster, so it must not be passed over.
+    /// Returns true if the user names the cluster. A command must not ignore that cluster.
     pub const fn names_a_cluster(&self) -> bool {
         self.kubeconfig.is_some() || self.context.is_some()
     }
 
-    /// URL of the API server, for messages.
+    /// Returns the URL of the API server, for messages.
     pub async fn url(&self) -> Option<String> {
         let config = self.config().await.ok()?;
         Some(config.cluster_url.to_string().trim_end_matches('/').to_owned())
     }
 
-    /// A client that fails fast: a person waits.
+    /// Returns a client with short timeouts and no retry, because a person waits.
     pub async fn client(&self) -> Result<Client, Failure> {
         Client::try_from(self.config().await?).map_err(|e| match e {
             kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
@@ -79,7 +79,7 @@ impl Flags {
     }
 
     async fn config(&self) -> Result<Config, Failure> {
-        // kube would quote the URL of a proxy that it cannot use, password and all.
+        // kube's own error contains the URL of a proxy that it cannot use, with the password.
         network::check_proxy().map_err(|e| no_config(&e.to_string()))?;
         let mut config = if self.kubeconfig.is_none() && self.context.is_none() {
             Config::infer().await.map_err(|e| no_config(&e.to_string()))?
@@ -107,6 +107,7 @@ impl Flags {
     }
 }
 
+/// Returns the failure to connect to a cluster.
 fn no_config(why: &str) -> Failure {
     Failure::new(
         format!("no way to a cluster: {why}"),
@@ -115,7 +116,7 @@ fn no_config(why: &str) -> Failure {
     .without_cluster()
 }
 
-/// A failed call to the API server, told by what it means.
+/// Returns the failure for an error of the API server. `what` completes "could not".
 pub fn failed(what: &str, error: &kube::Error) -> Failure {
     match error {
         kube::Error::Api(status) if status.code == 403 => Failure::new(
@@ -144,10 +145,10 @@ pub fn failed(what: &str, error: &kube::Error) -> Failure {
     }
 }
 
-/// How long the cluster may take for each piece of a list.
+/// Maximum time for each page of a list.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// All objects behind an API, and those that cannot be read. Each is parsed alone.
+/// Lists all objects of an API, and those that cannot be read. Parses each object separately.
 async fn list<K>(api: &Api<K>, what: &str) -> Result<(Vec<K>, Vec<Unreadable>), Failure>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
@@ -163,7 +164,7 @@ where
     Ok((all, unreadable))
 }
 
-/// The object of this name, parsed as in a list.
+/// Returns the object of this name, or `None` if there is none.
 pub async fn get<K>(api: &Api<K>, name: &str) -> Result<Option<K>, Failure>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
@@ -183,7 +184,7 @@ where
     }
 }
 
-/// Warns of objects that are left out because they cannot be read.
+/// Warns of objects that the command leaves out because they cannot be read.
 fn warn(kind: &str, unreadable: &[Unreadable]) {
     for object in unreadable {
         eprintln!(
@@ -194,7 +195,7 @@ fn warn(kind: &str, unreadable: &[Unreadable]) {
     }
 }
 
-/// `IamRole`s of one namespace, or of all, and those that cannot be read.
+/// Returns the `IamRole`s of one namespace, or of all, and those that cannot be read.
 pub async fn roles_and_unreadable(
     client: &Client,
     namespace: Option<&str>,
@@ -206,21 +207,21 @@ pub async fn roles_and_unreadable(
     list(&api, "list IamRoles").await
 }
 
-/// `IamRole`s of one namespace, or of all. Warns of those that cannot be read.
+/// Returns the `IamRole`s of one namespace, or of all. Warns of those that cannot be read.
 pub async fn roles(client: &Client, namespace: Option<&str>) -> Result<Vec<IamRole>, Failure> {
     let (roles, unreadable) = roles_and_unreadable(client, namespace).await?;
     warn("IamRole", &unreadable);
     Ok(roles)
 }
 
-/// All accounts. Warns of those that cannot be read.
+/// Returns all `AwsAccount`s. Warns of those that cannot be read.
 pub async fn accounts(client: &Client) -> Result<Vec<AwsAccount>, Failure> {
     let (accounts, unreadable) = list(&Api::all(client.clone()), "list AwsAccounts").await?;
     warn("AwsAccount", &unreadable);
     Ok(accounts)
 }
 
-/// The session of this name.
+/// Returns the `MfaSession` of this name.
 pub async fn session(client: &Client, name: &str) -> Result<MfaSession, Failure> {
     let api: Api<MfaSession> = Api::all(client.clone());
     match get(&api, name).await? {
@@ -232,15 +233,20 @@ pub async fn session(client: &Client, name: &str) -> Result<MfaSession, Failure>
     }
 }
 
-/// All sessions. Warns of those that cannot be read.
+/// Returns all `MfaSession`s. Warns of those that cannot be read.
 pub async fn sessions(client: &Client) -> Result<Vec<MfaSession>, Failure> {
     let (sessions, unreadable) = list(&Api::all(client.clone()), "list MfaSessions").await?;
     warn("MfaSession", &unreadable);
     Ok(sessions)
 }
 
-/// Whether we may do `verb` to a Secret.
-pub async fn may_on_secret(client: &Client, namespace: &str, name: &str, verb: &str) -> Result<(), Failure> {
+/// Returns an error if the user may not do `verb` to a Secret.
+pub async fn check_secret_access(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    verb: &str,
+) -> Result<(), Failure> {
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {

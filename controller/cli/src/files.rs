@@ -1,4 +1,4 @@
-//! What stands in files: policy documents and Kubernetes objects, in JSON or YAML, from paths, folders or stdin.
+//! Reads policy documents and Kubernetes objects, in JSON or YAML, from files, folders or stdin.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -9,28 +9,28 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 use crate::yaml::{self, Form};
 
-/// Longest text that is read, in bytes. etcd refuses a single object over 1.5 MiB.
-const LONGEST: u64 = 256 * 1024 * 1024;
+/// Maximum size of a file, in bytes. A file can have many objects; etcd refuses a single one over 1.5 MiB.
+const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
-/// A value, and where it stands.
+/// A value and the file that contains it.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The file, or `stdin`.
     pub source: String,
-    /// What stands there.
+    /// The value.
     pub value: Value,
 }
 
-/// A document that was found, readable or not.
+/// A document of a file, or the reason why it cannot be read.
 #[derive(Clone, Debug)]
 pub struct Document {
     /// The file, or `stdin`.
     pub source: String,
-    /// What it is, or why it cannot be read.
+    /// The value of the document, or why it cannot be read.
     pub value: Result<Value, String>,
 }
 
-/// The form of a file, by its name: JSON is read as JSON, as kubectl does.
+/// Returns the form of a file by its name. As in kubectl, a `.json` file is JSON only.
 fn form(source: &str) -> Form {
     let is_json = Path::new(source)
         .extension()
@@ -38,7 +38,7 @@ fn form(source: &str) -> Form {
     if is_json { Form::Json } else { Form::Yaml }
 }
 
-/// The values in a text. The first that cannot be read fails it.
+/// Returns the values in a text. Fails at the first that cannot be read.
 pub fn parse(source: &str, text: &str) -> Result<Vec<Found>, Failure> {
     yaml::documents(text, form(source))
         .into_iter()
@@ -46,6 +46,7 @@ pub fn parse(source: &str, text: &str) -> Result<Vec<Found>, Failure> {
         .collect()
 }
 
+/// Returns a value that could be read, or else the failure.
 fn found(source: &str, value: Result<Value, String>) -> Result<Found, Failure> {
     let source = source.to_owned();
     match value {
@@ -58,7 +59,7 @@ fn found(source: &str, value: Result<Value, String>) -> Result<Found, Failure> {
     }
 }
 
-/// The object, or why it is none, with the field that is wrong.
+/// Parses an object. The error begins with the wrong field.
 pub fn object<K: DeserializeOwned>(value: &Value) -> Result<K, String> {
     serde_json::from_value(value.clone()).map_err(|error| {
         let error = error.to_string();
@@ -69,7 +70,7 @@ pub fn object<K: DeserializeOwned>(value: &Value) -> Result<K, String> {
     })
 }
 
-/// The field without which the error is not there.
+/// Returns the path of the field that causes the error: the one without which the error does not occur.
 fn wrong_field<K: DeserializeOwned>(value: &Value, error: &str) -> Option<String> {
     let causes = |changed: &Value| {
         let now = serde_json::from_value::<K>(changed.clone()).err();
@@ -91,13 +92,13 @@ fn wrong_field<K: DeserializeOwned>(value: &Value, error: &str) -> Option<String
     (!path.is_empty()).then(|| path.join("."))
 }
 
-/// The text of one file; `-` is stdin.
+/// Returns the text of one file. `-` is stdin.
 pub fn text(path: &str) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if path == "-" {
-        std::io::stdin().take(LONGEST).read_to_string(&mut text)
+        std::io::stdin().take(MAX_BYTES).read_to_string(&mut text)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(LONGEST).read_to_string(&mut text))
+        std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
     };
     let source = if path == "-" { "stdin" } else { path };
     let failed = |why: String| {
@@ -108,20 +109,20 @@ pub fn text(path: &str) -> Result<String, Failure> {
         .usage()
     };
     match read {
-        Ok(bytes) if u64::try_from(bytes).is_ok_and(|bytes| bytes < LONGEST) => Ok(text),
-        Ok(_) => Err(failed(format!("it is larger than {LONGEST} bytes"))),
+        Ok(bytes) if u64::try_from(bytes).is_ok_and(|bytes| bytes < MAX_BYTES) => Ok(text),
+        Ok(_) => Err(failed(format!("it is larger than {MAX_BYTES} bytes"))),
         Err(error) => Err(failed(error.to_string())),
     }
 }
 
-/// The Kubernetes objects in files and folders, Lists taken apart. The first that cannot be read fails it.
+/// Returns the Kubernetes objects in files and folders, with the items of each List. Fails at the first that cannot be read.
 pub fn objects(paths: &[String]) -> Result<Vec<Found>, Failure> {
     let all = documents(paths)?.into_iter();
     all.map(|document| found(&document.source, document.value))
         .collect()
 }
 
-/// The same, with those that cannot be read.
+/// Returns the documents in files and folders, with the items of each List, and with the documents that cannot be read.
 pub fn documents(paths: &[String]) -> Result<Vec<Document>, Failure> {
     let mut all = vec![];
     for path in paths {
@@ -148,12 +149,13 @@ pub fn documents(paths: &[String]) -> Result<Vec<Document>, Failure> {
     Ok(all)
 }
 
+/// Returns true if the value is a Kubernetes List.
 fn is_list(value: &Map<String, Value>) -> bool {
     value.get("kind").and_then(Value::as_str) == Some("List")
         && value.get("items").is_some_and(Value::is_array)
 }
 
-/// The file itself, or all YAML and JSON files below a folder, in order.
+/// Returns the file itself, or all YAML and JSON files below a folder, sorted.
 fn files_in(path: &str) -> Result<Vec<String>, Failure> {
     if path == "-" || !Path::new(path).is_dir() {
         return Ok(vec![path.to_owned()]);

@@ -1,4 +1,4 @@
-//! Hints at slips that are no errors by themselves.
+//! Warns of specs that are valid and probably wrong.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +7,10 @@ use kube::ResourceExt as _;
 use rolectl_core::selection::targets;
 use rolectl_crds::{AwsAccount, IamRole};
 
-/// How many letters a label key may differ in from one that exists.
-const NEAR: usize = 3;
+/// Maximum edit distance between a label key and the existing key that the warning suggests.
+const MAX_DISTANCE: usize = 3;
 
-/// A warning about a selector that matches none of the accounts. `None` also where there are no accounts to look at, since
-/// then nothing is clear.
+/// Returns a warning for a selector that matches none of the accounts. Returns `None` if there are no accounts to compare with.
 pub fn unmatched(role: &IamRole, accounts: &[AwsAccount]) -> Option<String> {
     let selector = role.spec.accounts.selector.as_ref()?;
     if accounts.is_empty() || accounts.iter().any(|account| targets(role, account)) {
@@ -35,7 +34,7 @@ pub fn unmatched(role: &IamRole, accounts: &[AwsAccount]) -> Option<String> {
         let near = existing
             .iter()
             .map(|label| (strsim::damerau_levenshtein(key, label), *label))
-            .filter(|(distance, _)| *distance <= NEAR.min(key.chars().count() / 2))
+            .filter(|(distance, _)| *distance <= MAX_DISTANCE.min(key.chars().count() / 2))
             .min();
         Some(match near {
             Some((_, near)) => format!(": no AwsAccount has the label {key}; did you mean {near}?"),
@@ -61,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selector_that_matches_nothing_is_told_with_the_label_that_was_meant() {
+    fn the_warning_of_a_selector_that_matches_nothing_suggests_a_label() {
         let account: AwsAccount = serde_json::from_value(
             json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount",
             "metadata": {"name": "prod", "labels": {"tier": "prod"}}, "spec": {"accountId": "222222222222"}}),

@@ -1,4 +1,4 @@
-//! The operator's own AWS key: from the environment or a profile, as every AWS tool takes it.
+//! Reads the operator's own AWS key from the environment or a profile, as other AWS tools do.
 
 use std::borrow::Cow;
 
@@ -15,9 +15,9 @@ use rolectl_aws::network::http_client;
 
 use crate::failure::Failure;
 
-/// A long-term key. A named profile wins over the environment; else the environment comes first.
+/// Returns the long-term key of the named profile, or else of the environment, or else of the default profile.
 ///
-/// Instance and container roles are not asked: what they give is a session already, which cannot buy another.
+/// Ignores instance and container roles, because they give a session, which cannot request another with a code.
 pub async fn long_term_key(profile: Option<&str>) -> Result<Credentials, Failure> {
     let config = ProviderConfig::without_region().with_http_client(http_client());
     let profiles = ProfileFileCredentialsProvider::builder().configure(&config);
@@ -57,7 +57,7 @@ pub async fn long_term_key(profile: Option<&str>) -> Result<Credentials, Failure
     Ok(credentials)
 }
 
-/// `mfa_serial` of the profile in use.
+/// Returns `mfa_serial` of the profile in use.
 pub async fn profile_serial(profile: Option<&str>) -> Option<String> {
     let files = EnvConfigFiles::default();
     let name = profile.map(|p| Cow::Owned(p.to_owned()));

@@ -1,4 +1,4 @@
-//! Tells whether a controller is running: a status keeps its last values when its controller stops.
+//! Determines if a controller is running, because a status keeps its last values when its controller stops.
 //!
 //! Replicas that share the accounts renew Leases every few seconds. A controller without Leases (`--shards 0`), and one whose
 //! Leases the user may not read, is judged by its sweeps. "Not running" is reported only where something that a running
@@ -18,28 +18,29 @@ use rolectl_kube::LEASE_LABEL;
 
 use crate::output::from_now;
 
-/// Age at which a Lease is stale: another replica may take it after 18 seconds.
+/// Age at which a Lease is stale. Another replica can acquire it after 18 seconds.
 const STALE: SignedDuration = SignedDuration::from_secs(20);
-/// How late a sweep or the end of a session may be, beyond the time at which it is due.
+/// Delay after which an overdue sweep, or an overdue change of an expired session, counts as late.
 const LATE: SignedDuration = SignedDuration::from_mins(5);
-/// A stale Lease is read again this often, 2 seconds apart, since a renewal proves a running controller whatever the clocks say.
-const LOOKS: usize = 4;
-const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
-/// How long the API server may take for one list.
+/// Number of times that a stale Lease is read again. A renewal proves a running controller independently of the clocks.
+const REREADS: usize = 4;
+/// Time between two reads of a stale Lease.
+const REREAD_INTERVAL: Duration = Duration::from_secs(2);
+/// Maximum time for one list request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether a controller is running.
+/// The state of the controller, as its Leases and statuses show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Liveness {
-    /// `None`: that cannot be seen.
+    /// True if a controller is running. `None` if that is unknown.
     pub running: Option<bool>,
     /// When a controller last renewed a Lease or wrote a status that can be seen.
     pub last_seen: Option<Timestamp>,
 }
 
 impl Liveness {
-    /// The warning for a controller that is not running.
+    /// Returns the warning for a controller that is not running.
     pub fn warning(self, now: Timestamp) -> Option<String> {
         let seen = self.last_seen.map_or_else(
             || "never seen".to_owned(),
@@ -49,18 +50,18 @@ impl Liveness {
     }
 }
 
-/// Judges by the Leases in the controller's `namespace` and by the statuses of these objects.
-pub async fn look(
+/// Determines from the Leases in the controller's `namespace`, and from the statuses of these objects, if a controller is running.
+pub async fn check(
     client: &Client,
     namespace: &str,
     accounts: &[AwsAccount],
     sessions: &[MfaSession],
 ) -> Liveness {
     let leases = leases(client, namespace).await;
-    let judged = judge(&leases, accounts, sessions, Timestamp::now());
-    if judged.running == Some(false) && !leases.is_empty() {
-        for _ in 0..LOOKS {
-            tokio::time::sleep(BETWEEN_LOOKS).await;
+    let state = judge(&leases, accounts, sessions, Timestamp::now());
+    if state.running == Some(false) && !leases.is_empty() {
+        for _ in 0..REREADS {
+            tokio::time::sleep(REREAD_INTERVAL).await;
             let again = self::leases(client, namespace).await;
             if is_renewed(&leases, &again) {
                 return Liveness {
@@ -70,10 +71,10 @@ pub async fn look(
             }
         }
     }
-    judged
+    state
 }
 
-/// The controller's Leases. None where they may not be read: then the sweeps decide.
+/// Returns the controller's Leases. Returns none where the user may not read them; then the sweeps decide.
 async fn leases(client: &Client, namespace: &str) -> Vec<Lease> {
     let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let ours = ListParams::default().labels(LEASE_LABEL);
@@ -85,6 +86,7 @@ async fn leases(client: &Client, namespace: &str) -> Vec<Lease> {
         .unwrap_or_default()
 }
 
+/// Returns true if a Lease was renewed between two reads.
 fn is_renewed(before: &[Lease], now: &[Lease]) -> bool {
     let version = |lease: &Lease| {
         (
@@ -97,7 +99,7 @@ fn is_renewed(before: &[Lease], now: &[Lease]) -> bool {
         .any(|lease| !before.iter().any(|old| version(old) == version(lease)))
 }
 
-/// When the holder last renewed the Lease. `None` where it has no holder.
+/// Returns the time of the last renewal. Returns `None` for a Lease without a holder.
 fn renewed(lease: &Lease) -> Option<Timestamp> {
     let spec = lease.spec.as_ref()?;
     spec.holder_identity
@@ -106,14 +108,15 @@ fn renewed(lease: &Lease) -> Option<Timestamp> {
     spec.renew_time.as_ref().map(|time| time.0)
 }
 
-/// When a controller last wrote the Lease. One that ends clears the holder and the time, so only the API server's record has it.
+/// Returns the time at which a controller last wrote the Lease. A controller that stops clears the holder and the time, so that
+/// only the managed fields contain it.
 fn written(lease: &Lease) -> Option<Timestamp> {
     let records = lease.metadata.managed_fields.iter().flatten();
     let recorded = records.filter_map(|record| Some(record.time.as_ref()?.0)).max();
     renewed(lease).or(recorded)
 }
 
-/// When a controller last wrote one of these statuses, as far as they tell.
+/// Returns the latest time in these statuses, at which a controller certainly wrote one.
 fn reported(accounts: &[AwsAccount], sessions: &[MfaSession]) -> Option<Timestamp> {
     let accounts = accounts.iter().filter_map(|account| account.status.as_ref());
     let sessions = sessions.iter().filter_map(|session| session.status.as_ref());
@@ -122,17 +125,19 @@ fn reported(accounts: &[AwsAccount], sessions: &[MfaSession]) -> Option<Timestam
     of_accounts.chain(of_sessions).flatten().max()
 }
 
+/// Returns the latest of a time and the transition times of conditions.
 fn latest(time: Option<&Time>, conditions: &[Condition]) -> Option<Timestamp> {
     let times = conditions.iter().map(|condition| &condition.last_transition_time);
     times.chain(time).map(|time| time.0).max()
 }
 
+/// Determines the state of the controller at the time `now`.
 fn judge(leases: &[Lease], accounts: &[AwsAccount], sessions: &[MfaSession], now: Timestamp) -> Liveness {
     let is_stale = |at: Timestamp| now.duration_since(at) >= STALE;
     let claimed = leases.iter().filter_map(written).max();
     let reported = reported(accounts, sessions);
     let is_held = leases.iter().filter_map(renewed).any(|at| !is_stale(at));
-    // A status that is newer than the Leases was written by a controller without Leases or in another namespace.
+    // A status newer than the Leases is from a controller without Leases or in another namespace.
     let is_abandoned = claimed.is_some_and(|at| {
         is_stale(at) && reported.is_none_or(|reported| reported.duration_since(at) < STALE)
     });
@@ -149,7 +154,7 @@ fn judge(leases: &[Lease], accounts: &[AwsAccount], sessions: &[MfaSession], now
     }
 }
 
-/// Whether every sweep that is due is late, or a session ended and its phase still says that it is open.
+/// Returns true if every due sweep is late, or if no sweep is due and the phase of an expired session is still open.
 fn is_overdue(accounts: &[AwsAccount], sessions: &[MfaSession], now: Timestamp) -> bool {
     let ended = sessions.iter().filter_map(|session| {
         let status = session.status.as_ref()?;
@@ -161,13 +166,13 @@ fn is_overdue(accounts: &[AwsAccount], sessions: &[MfaSession], now: Timestamp) 
         .filter_map(|account| sweep_deadline(account, sessions, now))
         .collect();
     let is_late = |at: &Timestamp| now.duration_since(*at) > LATE;
-    // One account that was swept in time proves a running controller.
+    // One sweep in time proves a running controller.
     (!due.is_empty() && due.iter().all(is_late))
         || ended.into_iter().any(|end| is_late(&end) && due.is_empty())
 }
 
-/// When the account must have been swept again. `None` where nothing demands it: its session is not open, it is suspended or
-/// being deleted, or its last sweep failed.
+/// Returns the time at which the next sweep of the account is due. Returns `None` if none is due: the session is not open, the
+/// account is suspended or being deleted, or its last sweep failed.
 fn sweep_deadline(account: &AwsAccount, sessions: &[MfaSession], now: Timestamp) -> Option<Timestamp> {
     let status = account.status.as_ref()?;
     let is_ready = |c: &Condition| c.type_ == ConditionType::Ready.as_str() && c.status == "True";

@@ -1,5 +1,5 @@
-//! `rolectl`: the operator's tool. A file a verb, under `commands/`.
-// This is the edge at which a person reads: printing is its work.
+//! `rolectl`, the operator's tool. `commands/` has one file for each command.
+// A command prints its result.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod cluster;
@@ -64,13 +64,13 @@ enum Verb {
     Man(shell::Man),
 }
 
-/// Shows help, or what is wrong with the command line.
-fn unread(error: &clap::Error) -> ExitCode {
-    // Nobody may read any more.
+/// Prints help, or the error of the command line, and returns the exit code.
+fn without_command(error: &clap::Error) -> ExitCode {
+    // An error means that nobody reads the output.
     let _ = error.print();
     let detailed = std::env::args_os().any(|arg| arg == "--detailed-exitcode");
     match error.exit_code() {
-        // A slip of the pen must not look like changes.
+        // A typing error must not have the exit code of pending changes.
         2 if detailed => ExitCode::from(1),
         code => ExitCode::from(u8::try_from(code).unwrap_or(1)),
     }
@@ -81,7 +81,7 @@ async fn main() -> ExitCode {
     rolectl_aws::process::forbid_core_dumps();
     let Cli { cluster, verb } = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return unread(&error),
+        Err(error) => return without_command(&error),
     };
     let done = match verb {
         Verb::Unlock(unlock) => unlock.run(&cluster).await.map(|()| ExitCode::SUCCESS),

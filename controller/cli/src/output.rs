@@ -1,4 +1,4 @@
-//! Tables for people, JSON and YAML for programs.
+//! Prints tables for people, and JSON and YAML for programs.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
@@ -22,7 +22,7 @@ pub enum Format {
     Yaml,
 }
 
-/// Prints a value for programs.
+/// Prints a value as JSON or YAML.
 pub fn machine<T: Serialize>(format: Format, value: &T) -> Result<(), Failure> {
     let broken = |e: String| {
         Failure::new(
@@ -40,7 +40,7 @@ pub fn machine<T: Serialize>(format: Format, value: &T) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A table as kubectl draws them.
+/// Returns a table in the layout of kubectl.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -56,7 +56,7 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
         .join("\n")
 }
 
-/// Asks before something that cannot be taken back.
+/// Asks the user to confirm an operation. Returns true if the answer is `yes`, and fails without a terminal.
 pub fn agreed(question: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::new(
@@ -73,13 +73,13 @@ pub fn agreed(question: &str) -> Result<bool, Failure> {
     Ok(answer.trim() == "yes")
 }
 
-/// A number of things: `1 role`, `2 roles`.
+/// Returns a number with its noun: `1 role`, `2 roles`.
 pub fn counted(count: usize, thing: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {thing}{plural}")
 }
 
-/// A moment, absolute and from now: `2026-01-02 03:04:05 UTC (in 11h 59m)`.
+/// Returns a time and its distance from now: `2026-01-02 03:04:05 UTC (in 11h 59m)`.
 pub fn moment(at: Timestamp, now: Timestamp) -> String {
     format!(
         "{} ({})",
@@ -88,7 +88,7 @@ pub fn moment(at: Timestamp, now: Timestamp) -> String {
     )
 }
 
-/// A distance in time: `in 11h 59m` or `5s ago`.
+/// Returns a distance in time as text: `in 11h 59m` or `5s ago`.
 pub fn from_now(distance: SignedDuration) -> String {
     let seconds = distance.unsigned_abs().as_secs();
     let (hours, minutes) = (seconds / 3600, seconds % 3600 / 60);
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_told_absolute_and_from_now() {
+    fn a_moment_is_shown_absolute_and_from_now() {
         let now = Timestamp::UNIX_EPOCH;
         for (seconds, text) in [
             (43_199, "1970-01-01 11:59:59 UTC (in 11h 59m)"),

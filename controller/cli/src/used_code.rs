@@ -1,33 +1,35 @@
-//! Remembers the last code that was used, to tell "used" from "wrong", which AWS does not.
+//! Remembers the last used code, because AWS gives the same error for a used code and for a wrong one.
 //!
-//! A digest in the user's state directory. A code works once, so a used one is no secret any more. All of this is
-//! a courtesy: where the file cannot be read or written, AWS has the only word.
+//! A file in the user's state directory contains a digest of the code. A code is valid once, so a used one is no secret. If the
+//! file cannot be read or written, AWS alone decides.
 
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-/// How long a code can be valid at most, with AWS's allowance for clocks.
-const LIFE_SECONDS: i64 = 120;
+/// Maximum validity of a code in seconds, with the clock skew that AWS accepts.
+const VALID_SECONDS: i64 = 120;
 
+/// Returns the path of the file.
 fn file() -> Option<PathBuf> {
     Some(std::env::home_dir()?.join(".local/state/rolectl/used-code"))
 }
 
+/// Returns the digest of a code and its device.
 fn digest(serial: &str, code: &str) -> String {
     format!("{:x}", Sha256::digest(format!("{serial}:{code}")))
 }
 
-/// How many seconds ago this very code was used, if it was.
+/// Returns how many seconds ago this code was used. Returns `None` if it is not the last used code, or can no longer be valid.
 pub fn used_ago(serial: &str, code: &str, now: Timestamp) -> Option<i64> {
     let text = std::fs::read_to_string(file()?).ok()?;
     let (at, used) = text.trim().split_once(' ')?;
     let ago = now.duration_since(at.parse().ok()?).as_secs();
-    (used == digest(serial, code) && (0..LIFE_SECONDS).contains(&ago)).then_some(ago)
+    (used == digest(serial, code) && (0..VALID_SECONDS).contains(&ago)).then_some(ago)
 }
 
-/// The code is spent.
+/// Records a code as used.
 pub fn remember(serial: &str, code: &str, now: Timestamp) {
     let Some(file) = file() else { return };
     if let Some(dir) = file.parent() {

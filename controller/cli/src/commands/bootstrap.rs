@@ -1,4 +1,4 @@
-//! `rolectl bootstrap`
+//! Implements `rolectl bootstrap`.
 
 use std::process::ExitCode;
 
@@ -79,6 +79,7 @@ enum Form {
     Aws,
 }
 
+/// Parses the path of roles.
 fn path(text: &str) -> Result<String, String> {
     if text == "/" || (text.starts_with('/') && text.ends_with('/') && text.len() <= 512) {
         Ok(text.to_owned())
@@ -87,19 +88,22 @@ fn path(text: &str) -> Result<String, String> {
     }
 }
 
+/// Parses the name of a partition.
 fn partition(text: &str) -> Result<String, String> {
     Partition::named(text)
         .map(|partition| partition.name.to_owned())
         .map_err(|error| error.to_string())
 }
 
+/// Name of the role's inline policy.
 const POLICY: &str = "rolectl";
+/// Description of the role.
 const DESCRIPTION: &str = "Assumed by rolectl under MFA to manage IAM roles";
 
 impl Bootstrap {
     pub async fn run(self) -> Result<ExitCode, Failure> {
         if self.apply {
-            return self.make().await;
+            return self.create().await;
         }
         let (trust, permissions) = (self.trust(), self.permissions("*"));
         match self.output {
@@ -107,7 +111,7 @@ impl Bootstrap {
             Form::Terraform => println!("{}", self.terraform(&trust, &permissions)),
             Form::Aws => println!("{}", self.aws(&trust, &permissions)),
         }
-        // A comment in all three languages.
+        // `#` begins a comment in all three formats.
         println!("\n# Then, for each account:");
         for line in self.account("ACCOUNT_ID").lines() {
             println!("# {line}");
@@ -119,7 +123,7 @@ impl Bootstrap {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Who may assume the role.
+    /// Returns the trust policy of the role.
     fn trust(&self) -> Value {
         let root = || {
             format!(
@@ -137,7 +141,7 @@ impl Bootstrap {
             "Principal": {"AWS": self.user_arn.clone().unwrap_or_else(root)}, "Condition": condition}]})
     }
 
-    /// What the role may do: the controller's own calls, and nothing to itself.
+    /// Returns the permissions of the role: the calls of the controller, without changes of the role itself.
     fn permissions(&self, account: &str) -> Value {
         let calls = OPERATIONS
             .iter()
@@ -154,16 +158,16 @@ impl Bootstrap {
             {"Sid": "Read", "Effect": "Allow", "Action": named(whole), "Resource": "*"},
             {"Sid": "Manage", "Effect": "Allow", "Action": named(single),
              "Resource": [arn("role", &below), arn("instance-profile", &below)]},
-            // To put a role into a profile is to pass it to EC2.
+            // `AddRoleToInstanceProfile` requires the permission to pass the role to EC2.
             {"Sid": "Pass", "Effect": "Allow", "Action": "iam:PassRole", "Resource": arn("role", &below),
              "Condition": {"StringEquals": {"iam:PassedToService": self.ec2()}}},
-            // Below a path, too, should the template be changed to make it there: names are unique in an account.
+            // Covers every path, in case the user changes the path in the template. Role names are unique in an account.
             {"Sid": "NotItself", "Effect": "Deny", "NotAction": ["iam:Get*", "iam:List*"],
              "Resource": [arn("role", &format!("/{}", self.role_name)), arn("role", &format!("/*/{}", self.role_name))]},
         ]})
     }
 
-    /// Service control policy that keeps our tags for the role, in all partitions.
+    /// Returns the service control policy that lets only this role write rolectl's tags, in all partitions.
     fn tag_policy(&self) -> Value {
         json!({"Version": "2012-10-17", "Statement": [{
             "Sid": "OnlyRolectlWritesItsTags", "Effect": "Deny",
@@ -175,7 +179,7 @@ impl Bootstrap {
                 "ArnNotLike": {"aws:PrincipalArn": format!("arn:*:iam::*:role/{}", self.role_name)}}}]})
     }
 
-    /// EC2's service principals in the partition: some name the partition's domain, some do not.
+    /// Returns the service principals of EC2 in the partition. Some partitions use their own domain in them, some do not.
     fn ec2(&self) -> Value {
         let global = "ec2.amazonaws.com".to_owned();
         let suffix =
@@ -188,7 +192,7 @@ impl Bootstrap {
         }
     }
 
-    /// The object for an account with this role. It says what its default is, too: whether roles that exist may be taken over.
+    /// Returns the `AwsAccount` for an account with this role. It contains `adoption` with its default value.
     fn account(&self, id: &str) -> String {
         let mut assume = json!({"name": self.role_name});
         if let (Some(external_id), Some(map)) = (&self.external_id, assume.as_object_mut()) {
@@ -205,6 +209,7 @@ impl Bootstrap {
         )
     }
 
+    /// Returns the CloudFormation template.
     fn cloudformation(&self) -> Result<String, Failure> {
         let mut properties = json!({
             "RoleName": self.role_name, "Description": DESCRIPTION, "MaxSessionDuration": 3600,
@@ -228,6 +233,7 @@ impl Bootstrap {
         Ok(text.trim_end().to_owned())
     }
 
+    /// Returns the Terraform resources.
     fn terraform(&self, trust: &Value, permissions: &Value) -> String {
         let boundary = self
             .boundary
@@ -242,6 +248,7 @@ impl Bootstrap {
         )
     }
 
+    /// Returns the calls of the aws CLI.
     fn aws(&self, trust: &Value, permissions: &Value) -> String {
         let boundary = self
             .boundary
@@ -257,7 +264,8 @@ impl Bootstrap {
         )
     }
 
-    async fn make(&self) -> Result<ExitCode, Failure> {
+    /// Creates the role in the account of the current credentials.
+    async fn create(&self) -> Result<ExitCode, Failure> {
         let next =
             "use the credentials of an administrator of the target account (AWS_PROFILE), then try again";
         let config = aws_config::defaults(BehaviorVersion::latest())
@@ -308,7 +316,7 @@ impl Bootstrap {
             .map_err(|e| AwsFailure::new("CreateRole", &e));
         match created {
             Ok(_) => println!("Made role {} in account {account}.", self.role_name),
-            // Whose it is nobody knows, and its trust is not ours to change.
+            // The role may have another owner, so its trust policy must not change.
             Err(failure) if failure.class == Class::Exists => {
                 return Err(Failure::new(
                     format!("role {} is there already in account {account}", self.role_name),
@@ -326,9 +334,9 @@ impl Bootstrap {
             .send()
             .await;
         if let Err(error) = put {
-            // Not left half-made: the next try would find it there.
-            let gone = iam.delete_role().role_name(&self.role_name).send().await;
-            if let Err(error) = gone {
+            // Deletes the incomplete role, because the next run would find it and fail.
+            let deleted = iam.delete_role().role_name(&self.role_name).send().await;
+            if let Err(error) = deleted {
                 let why = AwsFailure::new("DeleteRole", &error);
                 eprintln!(
                     "warning: role {} is there without permissions, delete it by hand: {why}",
@@ -342,7 +350,7 @@ impl Bootstrap {
     }
 }
 
-/// For a shell.
+/// Returns a text in single quotes for a shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
@@ -377,7 +385,7 @@ mod tests {
                 .iter()
                 .find(|statement| statement["Effect"] == "Deny")
                 .unwrap();
-            // Everything but what reads.
+            // Denies everything except reads.
             assert_eq!(denied["NotAction"], json!(["iam:Get*", "iam:List*"]));
             assert!(denied.get("Condition").is_none());
             let own = format!("arn:{}:iam::*:role/keeper", partition.name);

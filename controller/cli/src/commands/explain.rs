@@ -1,4 +1,4 @@
-//! `rolectl explain`
+//! Implements `rolectl explain`.
 
 use anstream::println;
 use clap::Args;
@@ -29,13 +29,13 @@ struct Explained {
     reason: &'static str,
     meaning: &'static str,
     cure: &'static str,
-    /// Nothing more happens until a user acts.
+    /// True if the controller waits until a user acts.
     stalled: bool,
-    /// A retry comes by itself.
+    /// True if the controller retries.
     reconciling: bool,
 }
 
-/// What `rolectl status` shows of an object that has no condition. It is in no status, so it is no `Reason`.
+/// The reason that `rolectl status` shows for an object without a condition. It appears in no status, so it is no `Reason`.
 const NOT_SEEN: Explained = Explained {
     reason: "NotSeen",
     meaning: "No controller has written a status yet.",

@@ -1,4 +1,4 @@
-//! `rolectl forget`
+//! Implements `rolectl forget`.
 
 use anstream::{eprintln, println};
 use clap::Args;
@@ -48,11 +48,11 @@ impl Forget {
         };
         let roles: Api<IamRole> = Api::default_namespaced(client.clone());
         let namespace = client.default_namespace().to_owned();
-        let mut meant = vec![];
+        let mut selected = vec![];
         for name in &self.roles {
-            meant.push(deleting(&roles, &namespace, name).await?);
+            selected.push(deleting(&roles, &namespace, name).await?);
         }
-        for role in &meant {
+        for role in &selected {
             eprintln!(
                 "IamRole {} will no longer wait for AwsAccount {}. Role {} stays in AWS account {} if it is there.",
                 full_name(role),
@@ -74,14 +74,14 @@ impl Forget {
                 "correct it, or remove it with kubectl annotate, then try again",
             ));
         }
-        // Objects that are gone need their entries no more.
+        // Deleted objects need no entry.
         let mut entries = vec![];
         for entry in forgotten(&account) {
             let api: Api<IamRole> = Api::namespaced(client.clone(), &entry.namespace);
             let there = api.get_metadata_opt(&entry.name).await;
             let is_there = match there {
                 Ok(there) => there.is_some_and(|there| there.metadata.uid.as_ref() == Some(&entry.uid)),
-                // Of another namespace, which is none of this user's business.
+                // The user may not read this namespace, so its entry stays.
                 Err(kube::Error::Api(status)) if status.code == 403 => true,
                 Err(error) => return Err(failed("read IamRoles", &error)),
             };
@@ -89,7 +89,7 @@ impl Forget {
                 entries.push(entry);
             }
         }
-        for entry in meant.iter().filter_map(ForgottenRole::of) {
+        for entry in selected.iter().filter_map(ForgottenRole::of) {
             if !entries.contains(&entry) {
                 entries.push(entry);
             }
@@ -105,7 +105,7 @@ impl Forget {
             ));
         }
         let value = serde_json::to_string(&entries).unwrap_or_default();
-        // With the version that was read: what another operator wrote meanwhile is not lost.
+        // The resource version makes the patch fail if another operator has written in between.
         let patch = json!({"metadata": {
             "resourceVersion": account.resource_version(),
             "annotations": {FORGET_ANNOTATION: value},
@@ -127,7 +127,7 @@ impl Forget {
             ),
             error => failed(&format!("annotate AwsAccount {}", self.account), error),
         })?;
-        for role in &meant {
+        for role in &selected {
             println!(
                 "IamRole {}: AwsAccount {} forgotten",
                 full_name(role),
@@ -138,7 +138,7 @@ impl Forget {
     }
 }
 
-/// The `IamRole` of this name, which must be in deletion.
+/// Returns the `IamRole` of this name. Fails if it is not being deleted.
 async fn deleting(roles: &Api<IamRole>, namespace: &str, given: &str) -> Result<IamRole, Failure> {
     let name = given
         .strip_prefix("role/")

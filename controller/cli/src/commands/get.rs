@@ -1,4 +1,4 @@
-//! `rolectl get` and `rolectl describe`
+//! Implements `rolectl get` and `rolectl describe`.
 
 use anstream::{eprintln, println};
 use clap::{Args, ValueEnum};
@@ -67,10 +67,10 @@ enum One {
     Role,
 }
 
-/// State of a role with our owner tag that has no `IamRole`. It is in no status, as there is no object to have one.
+/// State of a role that has the cluster's owner tag and no `IamRole`. It appears in no status, because there is no object.
 const ORPHANED: Reason = Reason::Other("Orphaned");
 
-/// A state, in any case.
+/// Parses a state, in upper or lower case.
 fn state(text: &str) -> Result<Reason, String> {
     if text.eq_ignore_ascii_case(ORPHANED.as_str()) {
         return Ok(ORPHANED);
@@ -78,7 +78,7 @@ fn state(text: &str) -> Result<Reason, String> {
     Reason::named(text).ok_or_else(|| "there is no such state; `rolectl explain` shows all".to_owned())
 }
 
-/// A role in an account, or one that stands in none yet.
+/// A role in one account, or a role whose status has no account.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
@@ -86,13 +86,14 @@ struct Line {
     name: String,
     account: Option<String>,
     account_id: Option<String>,
-    /// `None`: the controller has not looked yet.
+    /// `None` if the controller has not written a status.
     state: Option<Reason>,
     arn: Option<String>,
     changes: Vec<String>,
     message: Option<String>,
 }
 
+/// Returns a line for each account of a role.
 fn lines(role: &IamRole) -> Vec<Line> {
     let line = || Line {
         namespace: role.namespace().unwrap_or_default(),
@@ -147,7 +148,7 @@ impl Get {
         let lines: Vec<Line> = roles
             .iter()
             .flat_map(lines)
-            .filter(|line| self.wants(line))
+            .filter(|line| self.selects(line))
             .collect();
         if self.output != Format::Table {
             return machine(self.output, &lines);
@@ -163,11 +164,13 @@ impl Get {
         Ok(())
     }
 
-    fn wants(&self, line: &Line) -> bool {
+    /// Returns true if the flags select the line.
+    fn selects(&self, line: &Line) -> bool {
         let in_account = self.account.is_none() || self.account == line.account;
         in_account && (self.state.is_none() || self.state == line.state)
     }
 
+    /// Prints the roles in AWS that outlive their object or their permission.
     async fn orphans(&self, client: &Client, flags: &cluster::Flags) -> Result<(), Failure> {
         let namespace = flags.namespace.as_deref();
         let mut accounts = cluster::accounts(client).await?;
@@ -182,7 +185,7 @@ impl Get {
         }
         lines.retain(|line: &Line| {
             let in_namespace = namespace.is_none_or(|namespace| line.namespace == namespace);
-            in_namespace && self.name.as_ref().is_none_or(|name| line.name == *name) && self.wants(line)
+            in_namespace && self.name.as_ref().is_none_or(|name| line.name == *name) && self.selects(line)
         });
         if self.output != Format::Table {
             machine(self.output, &lines)?;
@@ -198,8 +201,8 @@ impl Get {
     }
 }
 
-/// Roles of the account that outlive their object or their permission, as its status and those of the `IamRole`s name them, and
-/// how many are counted and not named.
+/// Returns the roles of the account that outlive their object or their permission, as the statuses of the account and of the
+/// `IamRole`s name them. Also returns a note for each kind of role of which the status counts more than it names.
 fn outliving(account: &AwsAccount, roles: &[IamRole]) -> (Vec<Line>, Vec<String>) {
     let name = account.name_any();
     let status = account.status.clone().unwrap_or_default();
@@ -230,7 +233,7 @@ fn outliving(account: &AwsAccount, roles: &[IamRole]) -> (Vec<Line>, Vec<String>
     let orphans: Vec<Line> = orphans.collect();
     let is_refused = |line: &Line| {
         let refused = [Reason::GuardrailViolated, Reason::NamespaceNotAllowed];
-        // Without an ARN there is no role in the account.
+        // Without an ARN the account has no such role.
         line.account.as_ref() == Some(&name)
             && line.arn.is_some()
             && line.state.is_some_and(|state| refused.contains(&state))
@@ -258,6 +261,7 @@ fn outliving(account: &AwsAccount, roles: &[IamRole]) -> (Vec<Line>, Vec<String>
     (found, missing)
 }
 
+/// Prints lines as a table. `last` is the header of the last column.
 fn print_lines(lines: Vec<Line>, last: &str) {
     let dash = || "-".to_owned();
     let rows = lines.into_iter().map(|line| {
@@ -337,6 +341,7 @@ impl Describe {
     }
 }
 
+/// Returns the failure for a role that does not exist.
 fn no_role(name: &str, namespace: Option<&str>) -> Failure {
     let place = namespace.map_or_else(
         || "the cluster".to_owned(),
@@ -348,6 +353,7 @@ fn no_role(name: &str, namespace: Option<&str>) -> Failure {
     )
 }
 
+/// Prints the spec and the status of a role.
 fn print(role: &IamRole, paint: Paint) {
     let spec = &role.spec;
     println!(
@@ -391,6 +397,7 @@ fn print(role: &IamRole, paint: Paint) {
     }
 }
 
+/// Prints the state of a role in one account.
 fn print_entry(entry: &AccountStatus, paint: Paint) {
     let head = format!(
         "{} ({}): {}",
@@ -427,7 +434,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn roles_that_are_counted_and_not_named_are_not_passed_over() {
+    fn a_note_reports_roles_that_are_counted_and_not_named() {
         let account = |orphaned: u32, violating: u32| -> AwsAccount {
             serde_json::from_value(json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount",
                 "metadata": {"name": "prod"}, "spec": {"accountId": "222222222222"},

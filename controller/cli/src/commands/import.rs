@@ -1,4 +1,4 @@
-//! `rolectl import`
+//! Implements `rolectl import`.
 
 use anstream::{eprintln, println};
 use clap::Args;

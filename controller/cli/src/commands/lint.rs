@@ -1,4 +1,4 @@
-//! `rolectl lint`
+//! Implements `rolectl lint`.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -40,7 +40,7 @@ pub struct Lint {
     output: Format,
 }
 
-/// One finding.
+/// A finding with its file and object.
 #[derive(Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
 struct Line {
     file: String,
@@ -55,7 +55,7 @@ impl Lint {
         for files::Document { source, value } in files::documents(&self.paths)? {
             match value {
                 Ok(value) => objects.push(Found { source, value }),
-                // All that can be read is checked nevertheless.
+                // An unreadable document does not stop the check of the others.
                 Err(message) => lines.push(Line {
                     file: source,
                     object: "not readable".to_owned(),
@@ -70,9 +70,9 @@ impl Lint {
             .filter_map(|o| serde_json::from_value(o.value.clone()).ok())
             .collect();
         for found in &objects {
-            let about = about(found, &accounts);
-            checked += usize::from(about.is_some());
-            lines.extend(about.into_iter().flatten());
+            let findings = findings(found, &accounts);
+            checked += usize::from(findings.is_some());
+            lines.extend(findings.into_iter().flatten());
         }
         lines.sort();
         lines.dedup();
@@ -103,8 +103,8 @@ impl Lint {
     }
 }
 
-/// What is to be said of what was found. `None`: it is nothing that we look at.
-fn about(found: &Found, accounts: &[AwsAccount]) -> Option<Vec<Line>> {
+/// Returns the findings of an object or a policy document. Returns `None` for objects of other kinds.
+fn findings(found: &Found, accounts: &[AwsAccount]) -> Option<Vec<Line>> {
     let value = &found.value;
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let line = |object: &str, severity, message: String| Line {
@@ -167,6 +167,7 @@ fn about(found: &Found, accounts: &[AwsAccount]) -> Option<Vec<Line>> {
     }
 }
 
+/// Returns the findings of a role in each account that it targets, or in a sample account if it targets none.
 fn of_role(role: &IamRole, value: &Value, accounts: &[AwsAccount]) -> Vec<(Severity, String)> {
     let mut targets: Vec<&AwsAccount> = accounts
         .iter()
@@ -180,7 +181,7 @@ fn of_role(role: &IamRole, value: &Value, accounts: &[AwsAccount]) -> Vec<(Sever
     let cache = DocumentCache::default();
     let session = MfaSessionSpec::of_account("000000000000");
     for account in targets {
-        // A condition lists the first problems only, this tool all of them.
+        // A condition lists the first problems only, and `lint` lists all.
         let documents = document_findings(&role.spec, &context(account, Some(&session)), &cache);
         let wrong: Vec<String> = documents
             .iter()
@@ -205,7 +206,7 @@ fn of_role(role: &IamRole, value: &Value, accounts: &[AwsAccount]) -> Vec<(Sever
             role_id: None,
         };
         match case.desired(&applicant) {
-            // Those of documents are in the list already.
+            // The list has the warnings of documents already.
             Ok(desired) => findings.extend(
                 desired
                     .warnings
@@ -227,7 +228,7 @@ fn of_role(role: &IamRole, value: &Value, accounts: &[AwsAccount]) -> Vec<(Sever
     findings
 }
 
-/// An account that has every label that the role's variables ask for.
+/// Returns an account with every label that the role's variables use.
 fn sample_account(role: &Value) -> Option<AwsAccount> {
     let text = role.to_string();
     let labels: BTreeMap<&str, &str> = text
@@ -235,7 +236,7 @@ fn sample_account(role: &Value) -> Option<AwsAccount> {
         .skip(1)
         .filter_map(|rest| rest.split_once(')').map(|(key, _)| (key, "label")))
         .collect();
-    // Without an account its partition is the one that the role names.
+    // The partition is the one in the ARNs of the role.
     let partition = text
         .split("\"arn:aws")
         .skip(1)

@@ -1,4 +1,4 @@
-//! `rolectl lock`
+//! Implements `rolectl lock`.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -55,22 +55,22 @@ pub struct Lock {
     yes: bool,
 }
 
-/// How long the controller may take to see that its Secret is gone.
+/// Maximum time for the controller to notice that its Secret is deleted.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The name that AWS uses for such a policy.
+/// The name that the IAM console uses for a policy that revokes sessions.
 const REVOKING_POLICY: &str = "AWSRevokeOlderSessions";
 
 impl Lock {
     pub async fn run(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
         flags.refuse_namespace()?;
         let found = match self.session(flags).await {
-            // Named wrongly, perhaps: nobody is revoked by a slip of the pen. Without a cluster AWS can be asked all the same.
+            // The name may be wrong, and a typing error must not revoke another session. AWS needs no cluster.
             Err(failure) if self.revoke && self.user.is_none() && !failure.has_no_cluster() => {
                 return Err(failure);
             }
             found => found,
         };
-        // Asked before anything is done.
+        // Asks before it changes anything.
         let revocation = if self.revoke {
             let session = found.as_ref().ok().map(|(_, session)| session);
             let Some(revocation) = self.revocation(session).await? else {
@@ -87,7 +87,7 @@ impl Lock {
             Ok(kept) => println!("Deleted {kept} sessions that were kept here."),
             Err(unusable) => eprintln!("warning: sessions that were kept here are not deleted: {unusable}"),
         }
-        // Neither waits for the other: what ends the session must not hang on a cluster that is away.
+        // The revocation must not depend on an unreachable cluster, nor the deletion of the Secret on AWS.
         let revoked = match revocation {
             Some(revocation) => revocation.carry_out().await,
             None => Ok(()),
@@ -141,7 +141,7 @@ impl Lock {
         Ok(())
     }
 
-    /// Whether the controller has the session, and does not let go of it either.
+    /// Returns true if the status still shows an open session after [`PATIENCE`].
     async fn is_open(&self, client: &Client) -> Result<bool, Failure> {
         let start = tokio::time::Instant::now();
         loop {
@@ -157,7 +157,9 @@ impl Lock {
         }
     }
 
-    /// Whose sessions end, and up to which moment they were begun: those of `--user`, else of who unlocked, else our own.
+    /// Returns the user whose sessions are revoked and the time before which those began, or `None` if the user does not agree.
+    ///
+    /// The user is the one of `--user`, else the one who unlocked the session, else the caller.
     async fn revocation(&self, session: Option<&MfaSession>) -> Result<Option<Revocation>, Failure> {
         let unlocked_by = session.and_then(|session| session.status.as_ref()?.unlocked_by.clone());
         if let Some(role) = session.and_then(|session| session.spec.role_arn.as_ref()) {
@@ -180,7 +182,7 @@ impl Lock {
         }
         let user = match self.user.clone().or(unlocked_by) {
             Some(user) => user,
-            // It is not known any more once the session is over, and an administrator's own sessions are not meant.
+            // The status of an expired session has no user, and an administrator does not mean their own sessions.
             None if self.yes || self.profile.is_some() => {
                 return Err(Failure::new(
                     "it is not known who unlocked the session, so that somebody else's sessions might be revoked",
@@ -191,7 +193,7 @@ impl Lock {
             None => caller.principal.clone(),
         };
         let user = user.rsplit('/').next().unwrap_or_default().to_owned();
-        // AWS notes when a session began in whole seconds: of one that began in this second nobody could tell.
+        // AWS records the start of a session in whole seconds, so the policy also covers the current second.
         let next = Timestamp::now().as_second() + 1;
         let before = Timestamp::from_second(next).unwrap_or_default();
         let account = arn_account(&caller.principal);
@@ -203,6 +205,7 @@ impl Lock {
     }
 }
 
+/// A policy that denies all sessions of a user that began before a time.
 struct Revocation {
     caller: Caller,
     user: String,
@@ -228,7 +231,7 @@ impl Revocation {
                 format!("have an administrator of the account run this (--user {user}), or put {REVOKING_POLICY} on the user"),
             )
         })?;
-        // The next session must not fall into the same second.
+        // A new session must not begin in the second that the policy covers.
         tokio::time::sleep(Duration::from_secs(1)).await;
         println!(
             "Revoked all sessions of user {user} that were begun before {before}. Roles assumed on them end within their own time."

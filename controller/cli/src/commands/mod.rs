@@ -1,4 +1,4 @@
-//! One file a verb: raw flags, then settings, then the work.
+//! The commands, one file for each. A file has the flags of its command and the function that runs it.
 
 pub mod apply;
 pub mod bootstrap;

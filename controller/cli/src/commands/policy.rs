@@ -1,4 +1,4 @@
-//! `rolectl policy`
+//! Implements `rolectl policy`.
 
 use std::process::ExitCode;
 
@@ -100,7 +100,7 @@ impl Pair {
     }
 }
 
-/// The one document in a file.
+/// Reads the one policy document of a file.
 fn document(path: &str) -> Result<PolicyDocument, Failure> {
     let text = files::text(path)?;
     let source = if path == "-" { "stdin" } else { path };
@@ -111,7 +111,7 @@ fn document(path: &str) -> Result<PolicyDocument, Failure> {
         )
         .usage()
     };
-    // AWS's own form first; YAML takes in plain JSON.
+    // A URL-encoded document begins with `%`. The YAML parser reads plain JSON, too.
     if text.trim_start().starts_with('%') {
         return rolectl_core::policy::Document::parse(&text)
             .map(|d| d.canonical().clone())

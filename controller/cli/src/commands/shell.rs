@@ -1,4 +1,4 @@
-//! `rolectl completions` and `rolectl man`
+//! Implements `rolectl completions` and `rolectl man`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `rolectl status`
+//! Implements `rolectl status`.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -83,7 +83,7 @@ struct RoleLine {
     accounts: Vec<AccountStatus>,
 }
 
-/// Between two looks.
+/// Time between two reads of the cluster.
 const PAUSE: Duration = Duration::from_secs(2);
 
 impl Status {
@@ -97,12 +97,12 @@ impl Status {
             overview.print(Timestamp::now());
             return Ok(());
         }
-        // What cannot be seen the first time is wrongly asked for; later on it may come back.
+        // A failure of the first read ends the command, because the request is probably wrong. Later failures can be temporary.
         let mut seen = Overview::of(&client, flags).await?;
         loop {
             clear();
             seen.print(Timestamp::now());
-            if !told_time() {
+            if !print_time() {
                 return Ok(());
             }
             seen = loop {
@@ -112,7 +112,7 @@ impl Status {
                     Err(failure) => {
                         clear();
                         println!("{failure}");
-                        if !told_time() {
+                        if !print_time() {
                             return Ok(());
                         }
                     }
@@ -122,7 +122,7 @@ impl Status {
     }
 }
 
-/// Begins a new page, where somebody sees it. That is no colour, so `NO_COLOR` does not ask to leave it.
+/// Clears the terminal. Does nothing unless stdout is a terminal. Sets no colour, so `NO_COLOR` does not apply.
 fn clear() {
     let mut out = std::io::stdout();
     if out.is_terminal() {
@@ -130,12 +130,13 @@ fn clear() {
     }
 }
 
-/// Prints the time. Whether anybody reads still.
-fn told_time() -> bool {
+/// Prints the time. Returns false if nobody reads stdout.
+fn print_time() -> bool {
     let time = Timestamp::now().strftime("%H:%M:%S UTC");
     writeln!(std::io::stdout(), "\n{time}").is_ok()
 }
 
+/// Returns the status, the reason and the message of the condition `Ready`.
 fn ready(conditions: &[Condition]) -> (String, String, String) {
     conditions
         .iter()
@@ -196,7 +197,7 @@ fn role_line(role: IamRole) -> RoleLine {
     }
 }
 
-/// An object that cannot be read is shown, or nobody would look for it.
+/// Returns the line for an object that cannot be read, so that the user notices it.
 fn unreadable_line(object: Unreadable) -> RoleLine {
     RoleLine {
         ready: "False".to_owned(),
@@ -217,7 +218,7 @@ impl Overview {
         let mut roles: Vec<RoleLine> = roles.into_iter().map(role_line).collect();
         roles.extend(unreadable.into_iter().map(unreadable_line));
         roles.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-        let controller = liveness::look(client, &flags.controller_namespace, &accounts, &sessions).await;
+        let controller = liveness::check(client, &flags.controller_namespace, &accounts, &sessions).await;
         Ok(Self {
             controller,
             sessions: sessions.into_iter().map(session_line).collect(),
@@ -290,7 +291,7 @@ impl Overview {
                 roles.collect()
             )
         );
-        // Last, where it is seen below a long list.
+        // The last line is visible below a long list.
         if let Some(warning) = self.controller.warning(now) {
             println!("\nWarning: {warning}. All of the above is as it was then.");
         }

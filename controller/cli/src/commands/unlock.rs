@@ -1,4 +1,4 @@
-//! `rolectl unlock`
+//! Implements `rolectl unlock`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,13 +71,13 @@ pub struct Unlock {
     wait: bool,
 }
 
-/// How long the controller may take to take a session up.
+/// Maximum time for the controller to begin to use a session.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Unlock {
     pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
         flags.refuse_namespace()?;
-        // Everything that can fail comes before the code is spent.
+        // Checks everything that can fail before it uses the code.
         let client = flags.client().await?;
         let mut sessions = if self.all {
             cluster::sessions(&client).await?
@@ -87,7 +87,7 @@ impl Unlock {
         let caller = Caller::find(&self.mfa, representative(&sessions)).await?;
         if self.all {
             sessions.retain(|session| caller.check_access(session).is_ok());
-            // A code buys one session.
+            // A code is valid for one session.
             for session in sessions.extract_if(.., |session| session.spec.role_arn.is_some()) {
                 eprintln!(
                     "left out: MfaSession {} is of a role, unlock it by itself",
@@ -112,7 +112,7 @@ impl Unlock {
                 format!("set its spec.roleArn to {given}, or name another with --session"),
             ));
         }
-        // Whom the controller will find in the session.
+        // The principal that AWS will report for the session.
         let principal = role.as_deref().map_or_else(
             || caller.principal.clone(),
             |role| mfa::assumed_role_arn(role, &caller.principal),
@@ -120,8 +120,13 @@ impl Unlock {
         for session in &sessions {
             caller.check_access(session)?;
             for verb in ["create", "patch"] {
-                cluster::may_on_secret(&client, &flags.controller_namespace, &session.secret_name(), verb)
-                    .await?;
+                cluster::check_secret_access(
+                    &client,
+                    &flags.controller_namespace,
+                    &session.secret_name(),
+                    verb,
+                )
+                .await?;
             }
         }
         let region = first.spec.region.clone();
@@ -138,7 +143,7 @@ impl Unlock {
         let names: Vec<String> = sessions.iter().map(ResourceExt::name_any).collect();
         if self.wait {
             for name in &names {
-                taken_up(
+                wait_for_controller(
                     &client,
                     name,
                     session_secret.expires_at,
@@ -158,7 +163,7 @@ impl Unlock {
     }
 }
 
-/// The session that tells in which partition the key is looked up: any of them, where all name the same one.
+/// Returns the session whose partition the lookup of the key uses: the first, if all sessions are in the same partition.
 fn representative(sessions: &[MfaSession]) -> Option<&MfaSession> {
     let (first, others) = sessions.split_first()?;
     let partition = first.spec.partition();
@@ -168,8 +173,8 @@ fn representative(sessions: &[MfaSession]) -> Option<&MfaSession> {
         .then_some(first)
 }
 
-/// Waits until the controller works on the session.
-async fn taken_up(
+/// Waits until the status of the session shows that the controller uses it.
+async fn wait_for_controller(
     client: &Client,
     name: &str,
     expires_at: Timestamp,
@@ -184,14 +189,14 @@ async fn taken_up(
             return Ok(());
         }
         if start.elapsed() > PATIENCE {
-            let said = status
+            let message = status
                 .conditions
                 .first()
                 .map(|c| c.message.clone())
                 .unwrap_or_default();
             return Err(Failure::new(
                 format!(
-                    "the session is stored, and the controller has not taken it up within {} s: {said}",
+                    "the session is stored, and the controller has not taken it up within {} s: {message}",
                     PATIENCE.as_secs()
                 ),
                 format!("look at the controller: kubectl -n {namespace} get pods, and its log"),
@@ -201,6 +206,7 @@ async fn taken_up(
     }
 }
 
+/// Assumes the role of each account on these sessions, and prints the answers.
 async fn show_accounts(
     client: &Client,
     namespace: &str,
@@ -211,7 +217,7 @@ async fn show_accounts(
     let accounts = match cluster::accounts(client).await {
         Ok(accounts) => accounts,
         Err(failure) => {
-            // The session is stored: that the accounts cannot be shown does not undo it.
+            // The session is stored, so the command succeeds.
             eprintln!("warning: accounts not shown: {}", failure.what());
             return Ok(());
         }
@@ -222,7 +228,7 @@ async fn show_accounts(
     let environment = AccountEnvironment {
         aws,
         shutdown: CancellationToken::new(),
-        // The role is assumed to see whether it can be, and nothing is called there.
+        // The command assumes the role to test it, and makes no call there.
         lease_term: LeaseTerm::forever(),
         in_flight: Arc::new(Semaphore::new(16)),
         observer: Arc::new(()),
@@ -252,6 +258,7 @@ async fn show_accounts(
     Ok(())
 }
 
+/// Stores a session in the Secret of its `MfaSession`.
 async fn store(
     secrets: &Api<Secret>,
     session: &MfaSession,
@@ -270,7 +277,7 @@ async fn store(
     let params = PatchParams::apply("rolectl").force();
     match secrets.patch(name, &params, &Patch::Apply(&secret)).await {
         Ok(_) => Ok(()),
-        // The error may quote the object; only its own message is shown, never what we sent.
+        // The message of the API server can contain the object, and so the credentials. The reason and the code cannot.
         Err(kube::Error::Api(status)) => Err(Failure::new(
             format!(
                 "could not store the session in Secret {name}: {} (code {})",

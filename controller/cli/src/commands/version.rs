@@ -1,4 +1,4 @@
-//! `rolectl version`
+//! Implements `rolectl version`.
 
 use std::collections::BTreeMap;
 
@@ -36,13 +36,13 @@ pub struct Version {
 #[serde(rename_all = "camelCase")]
 struct Versions {
     client: &'static str,
-    /// Names of the sessions that a controller of this version looks after.
+    /// Names of the sessions by the version of their controller.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     controllers: BTreeMap<String, Vec<String>>,
-    /// Why no controller's version is known.
+    /// Why the version of the controller is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
-    /// Whether a controller is running.
+    /// The state of the controller.
     #[serde(skip_serializing_if = "Option::is_none")]
     controller: Option<Liveness>,
 }
@@ -84,14 +84,14 @@ impl Version {
     }
 }
 
-/// Names of the sessions by their controller's version, and whether a controller is running.
+/// Returns the names of the sessions by the version of their controller, and the state of the controller.
 async fn controllers(flags: &cluster::Flags) -> Result<(BTreeMap<String, Vec<String>>, Liveness), Failure> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let client = flags.client().await?;
     let sessions = cluster::sessions(&client).await?;
-    // The version is shown to a user who may not list AwsAccounts, too.
+    // A user who may not list AwsAccounts sees the version, too.
     let accounts = cluster::accounts(&client).await.unwrap_or_default();
-    let controller = liveness::look(&client, &flags.controller_namespace, &accounts, &sessions).await;
+    let controller = liveness::check(&client, &flags.controller_namespace, &accounts, &sessions).await;
     for session in sessions {
         let name = session.name_any();
         if let Some(version) = session.status.and_then(|status| status.controller_version) {

@@ -1,4 +1,4 @@
-//! `rolectl whoami`
+//! Implements `rolectl whoami`.
 
 use anstream::println;
 use clap::Args;
@@ -31,12 +31,13 @@ pub struct Whoami {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Known {
+struct Identity {
     principal: String,
-    /// The device that shows the codes.
+    /// Serial number of the MFA device, or why it is unknown.
     mfa_device: Result<String, String>,
-    /// `MfaSession`s that this user may open.
+    /// The `MfaSession`s of the cluster.
     sessions: Vec<SessionLine>,
+    /// Why the cluster could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<String>,
 }
@@ -74,21 +75,21 @@ impl Whoami {
             .as_ref()
             .err()
             .map(|why| why.lines().next().unwrap_or_default().to_owned());
-        let known = Known {
+        let identity = Identity {
             principal: caller.principal.clone(),
             mfa_device,
             sessions: sessions.into_iter().flatten().map(line).collect(),
             cluster,
         };
         if self.output != Format::Table {
-            return machine(self.output, &known);
+            return machine(self.output, &identity);
         }
-        println!("User        {}", known.principal);
-        match &known.mfa_device {
+        println!("User        {}", identity.principal);
+        match &identity.mfa_device {
             Ok(serial) => println!("MFA device  {serial}"),
             Err(why) => println!("MFA device  {why}"),
         }
-        for session in &known.sessions {
+        for session in &identity.sessions {
             let may = if session.may_open {
                 "may open it"
             } else {
@@ -96,7 +97,7 @@ impl Whoami {
             };
             println!("Session     {} ({}): {may}", session.name, session.phase);
         }
-        if let Some(why) = &known.cluster {
+        if let Some(why) = &identity.cluster {
             println!("Cluster     {why}");
         }
         Ok(())
