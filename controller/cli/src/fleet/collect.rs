@@ -1,6 +1,5 @@
 //! Collects the objects of files and cluster, and the name of the owner.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anstream::eprintln;

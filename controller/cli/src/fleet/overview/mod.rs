@@ -37,7 +37,9 @@ impl Overview {
         let mut summary = Summary::default();
         let accounts = seen.iter().map(|seen| {
             let roles: Vec<RoleLine> = seen.proposals.iter().map(RoleLine::of).collect();
-            roles.iter().for_each(|role| summary.add(role));
+            for role in &roles {
+                summary.add(role);
+            }
             summary.failed_accounts += usize::from(seen.failure.is_some());
             AccountLines {
                 account: seen.account.name_any(),
