@@ -40,7 +40,7 @@ pub async fn verify(
     role: &ObservedRole,
     seen: Instant,
 ) -> Result<bool, AwsFailure> {
-    if seen.elapsed() < FRESH {
+    if now().saturating_duration_since(seen) < FRESH {
         return Ok(true);
     }
     let now_there = match account.call("GetRole", iam.get_role(&role.name)).await {

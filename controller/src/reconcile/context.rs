@@ -20,6 +20,7 @@ use rolectl_aws::account::AccountEnvironment;
 use rolectl_aws::actor::propose::SessionView;
 use rolectl_aws::actor::{ActorContext, ActorHandle};
 use rolectl_aws::api::Aws;
+use rolectl_aws::clock::{Clock, Jitter};
 use rolectl_aws::sdk::{SdkAws, base_config};
 use rolectl_aws::session::Sessions;
 use rolectl_core::names::{RoleKey, owner};
@@ -277,6 +278,8 @@ impl Context {
             observer: self.metrics.clone(),
             namespace: self.options.namespace.clone(),
             owner_prefix: self.owner_prefix(),
+            clock: Clock::Host,
+            jitter: Jitter::default(),
         };
         let context = ActorContext {
             directory: self.clone(),

@@ -23,6 +23,10 @@ pub type Permit<'a> = &'a (dyn Fn() -> Result<(), String> + Send + Sync);
 /// before the call.
 const PERMIT_CHECK: Duration = Duration::from_millis(250);
 
+/// How long a call that only reads may wait for its answer. Whatever it reads, and however late, changes nothing, so it may take longer
+/// than [`ANSWER_TIMEOUT`]: a page of a thousand roles does. It is longer than the SDK's own limit, which includes retries.
+const SWEEP_ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
+
 /// An account, for changes that need a [`Permit`].
 #[derive(Clone, Copy)]
 pub struct Writer<'a> {
@@ -177,11 +181,11 @@ impl CallScope<'_> {
         tracing::debug!(operation, "calling AWS");
         let span = spans::aws_call(operation, &self.account.name, &self.account.spec.account_id);
         let call = call.instrument(span.clone());
-        let result = match priority {
-            // Whatever a sweep reads, and however late, changes nothing.
-            Priority::Sweep => Ok(call.await),
-            Priority::Narrowing | Priority::Change => tokio::time::timeout(ANSWER_TIMEOUT, call).await,
+        let longest = match priority {
+            Priority::Sweep => SWEEP_ANSWER_TIMEOUT,
+            Priority::Narrowing | Priority::Change => ANSWER_TIMEOUT,
         };
+        let result = tokio::time::timeout(longest, call).await;
         let result = match result {
             Ok(Ok(value)) => {
                 self.bucket.succeeded();
@@ -191,7 +195,7 @@ impl CallScope<'_> {
             Err(_) => Err(AwsFailure {
                 operation,
                 code: None,
-                message: format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()),
+                message: format!("no answer within {} s", longest.as_secs()),
                 class: Class::Transient,
             }),
         };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use rolectl_core::snapshot::Snapshot;
 use rolectl_crds::{AwsAccountSpec, PartitionError, Reason};
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Aws, CallObserver};
 use crate::bucket::Bucket;
+use crate::clock::{Clock, Jitter};
 use crate::error::AwsFailure;
 use crate::lease_term::LeaseTerm;
 
@@ -65,6 +67,10 @@ pub struct AccountEnvironment {
     pub in_flight: Arc<Semaphore>,
     /// Counts the calls.
     pub observer: Arc<dyn CallObserver>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Spreads the waits.
+    pub jitter: Jitter,
     /// Namespace of the controller, which role session names begin with.
     pub namespace: String,
     /// What the owner tags of this cluster begin with.
@@ -164,6 +170,11 @@ impl Account {
         !retired && self.term.is_some() && self.environment.lease_term.term() == self.term
     }
 
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        self.environment.clock.now()
+    }
+
     /// What the owner tags of this cluster begin with.
     pub fn owner_prefix(&self) -> &str {
         &self.environment.owner_prefix
@@ -194,6 +205,8 @@ pub(crate) mod fixtures {
             lease_term: LeaseTerm::forever(),
             in_flight: Arc::new(Semaphore::new(10)),
             observer: Arc::new(()),
+            clock: Clock::Host,
+            jitter: Jitter::default(),
             namespace: "rolectl-system".to_owned(),
             owner_prefix: "c/".to_owned(),
         }

@@ -1,6 +1,5 @@
 //! Makes the changes of a proposal. The controller's actors and `rolectl apply` both do it here.
 
-use jiff::Timestamp;
 use rolectl_core::names::RoleKey;
 use rolectl_core::role::narrowing::only_narrows;
 use rolectl_core::role::removed::removed;
@@ -34,7 +33,7 @@ pub async fn carry_out(
     } = proposed;
     permit().map_err(AccountError::Withdrawn)?;
     let writer = (&*key.namespace, &*key.name);
-    let iam = live.iam(session, Timestamp::now(), Some(writer)).await?;
+    let iam = live.iam(session, live.now(), Some(writer)).await?;
     let priority = if only_narrows(observed.as_ref(), &plan.changes) {
         Priority::Narrowing
     } else {

@@ -1,6 +1,6 @@
 //! The mailbox of an actor. Messages about the same thing replace each other, so it never holds more than one for each role.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 use rolectl_core::names::RoleKey;
@@ -19,7 +19,7 @@ pub struct Inbox {
 #[derive(Debug, Default)]
 pub struct Messages {
     /// Roles to look after from now on; with `None`, no longer.
-    pub roles: HashMap<RoleKey, Option<Assignment>>,
+    pub roles: BTreeMap<RoleKey, Option<Assignment>>,
     /// A sweep is wanted soon.
     pub wants_sweep: bool,
     /// A user asks for a sweep. Such requests are limited in their rate.

@@ -11,14 +11,13 @@
 //! ([`visit`]) looks at one role: [`propose`] decides what is to be done, and the plan is carried out. A slow account delays nobody
 //! but itself.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
-use jiff::Timestamp;
 use rolectl_core::names::{RoleKey, name_in_aws};
 use rolectl_crds::{AwsAccount, Reason};
 use tokio::time::Instant;
@@ -68,7 +67,7 @@ struct Actor {
     environment: AccountEnvironment,
     context: ActorContext,
     sweeps: Sweeps,
-    roles: HashMap<RoleKey, Slot>,
+    roles: BTreeMap<RoleKey, Slot>,
     /// The object of the account is missing.
     is_absent: bool,
     /// Roles to visit, the most urgent first.
@@ -98,7 +97,7 @@ impl Actor {
             environment,
             context,
             sweeps: Sweeps::default(),
-            roles: HashMap::new(),
+            roles: BTreeMap::new(),
             is_absent: false,
             queue: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -123,17 +122,19 @@ impl Actor {
                 is_sweeping = true;
             }
             let next = self.next(&session, is_sweeping);
+            // In this order, so that a simulation runs the same again. Messages are taken in every pass, whatever ends the wait.
             tokio::select! {
+                biased;
                 () = handle.stop.cancelled() => break,
-                () = handle.inbox.changed() => {}
-                Some((key, revision, generation, visited)) = visits.next() => {
-                    self.visited(&key, revision, generation, visited);
-                }
                 Some(swept) = &mut sweep, if is_sweeping => {
                     is_sweeping = false;
                     sweep = None.into();
                     self.swept(swept);
                 }
+                Some((key, revision, generation, visited)) = visits.next() => {
+                    self.visited(&key, revision, generation, visited);
+                }
+                () = handle.inbox.changed() => {}
                 () = sleep_until(next) => {}
             }
         }
@@ -152,7 +153,7 @@ impl Actor {
             self.object = object;
         }
         let directory = &*self.context.directory;
-        let session = SessionView::of(&self.object, &self.context.sessions, directory, Timestamp::now());
+        let session = SessionView::of(&self.object, &self.context.sessions, directory, self.live.now());
         self.follow_account();
         if self.object.spec.suspend {
             self.park(Reason::Suspended, "suspended: no call is made in this account");
@@ -346,14 +347,31 @@ impl Actor {
         if visited.wants_sweep && !self.sweeps.comes_within(Instant::now(), SOON) {
             self.sweeps.want();
         }
+        if !visited.done.is_empty() {
+            self.recheck_namesakes(key);
+        }
         let outcome = visited.outcome.clone();
         self.report(key, visited.report(revision, generation));
         if self.roles.get(key).is_some_and(|slot| slot.is_released) {
             self.roles.remove(key);
             return;
         }
-        let (now, spread) = (Instant::now(), spread());
+        let (now, spread) = (Instant::now(), self.environment.jitter.draw());
         self.with_slot(key, Urgency::Found, |slot| slot.end(outcome, now, spread));
+    }
+
+    /// The role in AWS has changed: another object that wants its name may get it now, or no longer.
+    fn recheck_namesakes(&mut self, key: &RoleKey) {
+        let directory = self.context.directory.clone();
+        let Some(role) = directory.role(key) else {
+            return;
+        };
+        for other in directory.namesakes(name_in_aws(&role)) {
+            let other = RoleKey::of(&other);
+            if other != *key {
+                self.with_slot(&other, Urgency::Found, Slot::recheck);
+            }
+        }
     }
 
     fn report(&self, key: &RoleKey, report: RoleReport) {
@@ -397,7 +415,7 @@ impl Actor {
         let interval: Duration = self.object.spec.drift_interval.into();
         let next = merge
             .look_again
-            .unwrap_or_else(|| interval.mul_f64(0.075_f64.mul_add(spread(), 0.925)))
+            .unwrap_or_else(|| interval.mul_f64(0.075_f64.mul_add(self.environment.jitter.draw(), 0.925)))
             .min(interval);
         let now = Instant::now();
         let is_recovered = self.sweeps.swept(session.number, now + next);
@@ -410,7 +428,7 @@ impl Actor {
                 message: "swept".to_owned(),
                 sweep: Some(SweepReport {
                     number: self.sweep_number,
-                    ended: Timestamp::now(),
+                    ended: live.now(),
                     at: now,
                     took,
                     drifted,
@@ -473,9 +491,4 @@ async fn sleep_until(when: Option<Instant>) {
         Some(when) => tokio::time::sleep_until(when).await,
         None => std::future::pending().await,
     }
-}
-
-/// Between -1 and 1.
-fn spread() -> f64 {
-    rand::random_range(-1.0..1.0)
 }

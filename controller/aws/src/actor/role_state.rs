@@ -199,6 +199,7 @@ impl Slot {
     pub fn end(&mut self, outcome: Outcome, now: Instant, spread: f64) -> bool {
         let again = matches!(self.state, RoleState::Working { again: true });
         let stalled = STALLED_RETRY.mul_f64(0.1_f64.mul_add(spread, 1.0));
+        let is_paused = matches!(outcome, Outcome::Paused);
         let mut pause = None;
         let mut is_unfinished = false;
         self.state = match outcome {
@@ -238,7 +239,9 @@ impl Slot {
         if is_unfinished {
             pause = Some(backoff(self.unfinished, BACKOFF, spread));
         }
+        // A time that has passed was this visit's own, unless this visit came before it and waited.
         let retry = self.failing.as_ref().map(|failing| failing.next);
+        let retry = retry.filter(|next| *next > now || is_paused);
         // Not before it is due, or the visit would find that it must wait.
         let retry = retry.map(|next| next.max(now) + Duration::from_millis(10));
         self.due = pause.map(|pause| now + pause).into_iter().chain(retry).min();
@@ -430,6 +433,30 @@ mod tests {
         slot.end(failure(Reason::Throttled, false), now, 0.0);
         slot.assign(FIRST);
         assert_eq!(slot.begin(Some(1), now).0, None, "another assignment");
+    }
+
+    #[test]
+    fn a_failure_whose_retry_came_to_another_end_is_not_retried_at_once() {
+        let refused = Outcome::Refused {
+            reason: Reason::AlreadyExists,
+            left: Some(left(None)),
+        };
+        for (outcome, pause) in [
+            (Outcome::Waits, Some(1)),
+            (Outcome::Interrupted, Some(1)),
+            (refused, Some(300)),
+            (Outcome::Differs(left(None)), None),
+        ] {
+            let start = Instant::now();
+            let mut slot = Slot::new(FIRST);
+            slot.begin(Some(1), start);
+            slot.end(failure(Reason::Throttled, false), start, 0.0);
+            let retried = slot.due.unwrap();
+            slot.begin(Some(1), retried);
+            slot.end(outcome.clone(), retried, 0.0);
+            let due = slot.due.map(|due| due.duration_since(retried).as_secs());
+            assert_eq!(due, pause, "{outcome:?}");
+        }
     }
 
     #[test]

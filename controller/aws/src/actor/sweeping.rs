@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rolectl_core::snapshot::Merge;
 use rolectl_crds::{Quotas, Reason};
 use tokio::time::Instant;
 
 use super::directory::Directory;
-use super::{Actor, Slot, spread};
+use super::{Actor, Slot};
 use crate::account::{Account, AccountError};
 use crate::api::Iam;
 use crate::error::Class;
@@ -54,7 +53,7 @@ async fn read(
     began: Instant,
 ) -> Result<Merge, AccountError> {
     let start = live.snapshot.lock().begin_sweep(began.into_std());
-    let iam = live.iam(session, Timestamp::now(), None).await?;
+    let iam = live.iam(session, live.now(), None).await?;
     let counted = read_quotas(live, &*iam).await;
     let swept = sweep(live, &*iam, live.owner_prefix(), |name| directory.is_wanted(name)).await?;
     let mut snapshot = live.snapshot.lock();
@@ -122,7 +121,7 @@ impl Actor {
         // A passing failure takes nothing from what an earlier sweep has shown.
         let concerns_roles = !reason.is_reconciling() || !self.live.snapshot.lock().is_complete();
         let why = concerns_roles.then(|| (reason, message.clone()));
-        let is_new = self.sweeps.failed(session.number, why, Instant::now(), spread());
+        let is_new = self.sweeps.failed(session.number, why, Instant::now(), self.environment.jitter.draw());
         {
             let mut report = self.handle.report.lock();
             report.reason = reason;

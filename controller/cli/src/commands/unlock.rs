@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use rolectl_aws::account::{Account, AccountEnvironment};
 use rolectl_aws::api::Aws;
+use rolectl_aws::clock::{Clock, Jitter};
 use rolectl_aws::lease_term::LeaseTerm;
 use rolectl_aws::sdk::SdkAws;
 use rolectl_aws::session::{OpenSession, SessionSecret, Sessions};
@@ -232,6 +233,8 @@ async fn show_accounts(
         lease_term: LeaseTerm::forever(),
         in_flight: Arc::new(Semaphore::new(16)),
         observer: Arc::new(()),
+            clock: Clock::Host,
+            jitter: Jitter::default(),
         namespace: namespace.to_owned(),
         owner_prefix: String::new(),
     };

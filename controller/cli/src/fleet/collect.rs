@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use rolectl_aws::account::AccountEnvironment;
+use rolectl_aws::clock::{Clock, Jitter};
 use rolectl_aws::lease_term::LeaseTerm;
 use rolectl_aws::sdk::{SdkAws, base_config};
 use rolectl_core::selection::targets;
@@ -52,14 +53,16 @@ impl FleetFlags {
         for role in &mut inventory.roles {
             role.metadata.namespace.get_or_insert_with(|| default.to_owned());
         }
-        let reported_name = match &client {
-            Some(client) => from_cluster::add_objects(&mut inventory, client, self.files.is_empty()).await?,
-            None => None,
-        };
         let scope = Scope {
             role: self.role.clone(),
             // The full name of the role has the namespace.
             namespace: flags.namespace.clone().filter(|_| self.role.is_none()),
+        };
+        let reported_name = match &client {
+            Some(client) => {
+                from_cluster::add_objects(&mut inventory, client, self.files.is_empty(), &scope).await?
+            }
+            None => None,
         };
         inventory.cluster = match purpose {
             Purpose::Show => self.name_to_show(reported_name, client.as_ref()).await?,
@@ -77,6 +80,8 @@ impl FleetFlags {
             lease_term: LeaseTerm::forever(),
             in_flight: Arc::new(Semaphore::new(64)),
             observer: Arc::new(()),
+            clock: Clock::Host,
+            jitter: Jitter::default(),
             namespace: "cli".to_owned(),
             owner_prefix: format!("{}/", inventory.cluster),
         };

@@ -8,6 +8,7 @@ use rolectl_core::names::full_name;
 use rolectl_core::selection::targets;
 use rolectl_crds::AwsAccount;
 
+use super::scope::Scope;
 use crate::cluster;
 use crate::failure::Failure;
 use crate::once::Inventory;
@@ -15,11 +16,12 @@ use crate::once::Inventory;
 /// Adds the objects that the files do not contain. A role in both gets its status, UID and creation time from the cluster.
 ///
 /// Returns the name that the controller gives the cluster in owner tags, if it has written one. The status of an account that
-/// the roles target takes precedence.
+/// the roles in scope target takes precedence: another controller can give the same cluster another name.
 pub(super) async fn add_objects(
     inventory: &mut Inventory,
     client: &Client,
     with_roles: bool,
+    scope: &Scope,
 ) -> Result<Option<String>, Failure> {
     for role in cluster::roles(client, None).await? {
         let same = inventory
@@ -38,7 +40,8 @@ pub(super) async fn add_objects(
         }
     }
     let accounts = cluster::accounts(client).await?;
-    let is_targeted = |account: &&AwsAccount| inventory.roles.iter().any(|role| targets(role, account));
+    let in_scope: Vec<_> = inventory.roles.iter().filter(|role| scope.contains(role)).collect();
+    let is_targeted = |account: &&AwsAccount| in_scope.iter().any(|role| targets(role, account));
     let cluster_name = accounts
         .iter()
         .filter(is_targeted)
