@@ -70,9 +70,14 @@ pub async fn apply(
     let mut todo: VecDeque<Change> = plan.changes.into();
     let mut made_room = false;
     let mut tries = 0;
+    // AWS may have made the next change although it answered that it failed.
+    let mut may_be_made = false;
     while let Some(change) = todo.pop_front() {
         if let Some(stop) = account.must_stop() {
             let failure = AwsFailure::not_made(change.operation(), &stop);
+            if may_be_made {
+                account.snapshot.lock().doubt(name, now());
+            }
             applied.failed = Some((change, failure));
             return applied;
         }
@@ -82,18 +87,21 @@ pub async fn apply(
                 applied.role = change.after(applied.role, created);
                 account.snapshot.lock().wrote(name, applied.role.clone(), now());
                 applied.done.push(change);
+                may_be_made = false;
             }
             // AWS answered that it failed. Every change may be made twice, and mostly the second try succeeds; a doubtful role would
             // wait for a sweep.
             Err(failure) if failure.class == Class::Transient && failure.code.is_some() && tries < TRIES => {
                 tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(tries)).await;
                 tries += 1;
+                may_be_made = true;
                 todo.push_front(change);
             }
             Err(failure) => {
                 // A quota that is unknown here: what takes away goes first, where that is certain to help.
                 if failure.class == Class::Quota
                     && !made_room
+                    && !may_be_made
                     && let Some(role) = &applied.role
                     && let Some(order) = with_room_first(&change, &todo, role)
                 {
@@ -103,7 +111,7 @@ pub async fn apply(
                 }
                 // AWS contradicts what we knew, or may have done what it did not say: look before trying again.
                 let contradicted = matches!(failure.class, Class::Vanished | Class::Exists | Class::Conflict);
-                let lost_answer = failure.class == Class::Transient;
+                let lost_answer = may_be_made || failure.class == Class::Transient;
                 // Adding a profile can be repeated, and its failure is no reason to doubt the role.
                 let adds_profile = matches!(change, Change::AddInstanceProfile(_));
                 let doubt = if adds_profile {
@@ -177,10 +185,8 @@ async fn execute(
                 account.snapshot.lock().released_profile(profile);
             }
         }
-        Change::DeleteRole => match account.call(op, iam.delete_role(name)).await {
-            Err(failure) if failure.class != Class::Vanished => return Err(failure),
-            _ => {}
-        },
+        // IAM may say so of a role that it made moments ago: a sweep must show that it is gone.
+        Change::DeleteRole => account.call(op, iam.delete_role(name)).await?,
     }
     Ok(None)
 }

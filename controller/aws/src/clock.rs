@@ -57,9 +57,10 @@ impl Jitter {
     /// The next number, at least -1 and less than 1.
     pub fn draw(&self) -> f64 {
         let range = -1.0..1.0;
-        self.0
-            .as_ref()
-            .map_or_else(|| rand::random_range(range.clone()), |seeded| seeded.lock().random_range(range.clone()))
+        self.0.as_ref().map_or_else(
+            || rand::random_range(range.clone()),
+            |seeded| seeded.lock().random_range(range.clone()),
+        )
     }
 }
 
@@ -86,7 +87,9 @@ mod tests {
         };
         assert_eq!(draws(1), draws(1));
         assert_ne!(draws(1), draws(2));
-        let all = draws(1).into_iter().chain(std::iter::repeat_with(|| Jitter::default().draw()).take(100));
+        let all = draws(1)
+            .into_iter()
+            .chain(std::iter::repeat_with(|| Jitter::default().draw()).take(100));
         assert!(all.into_iter().all(|draw| (-1.0..1.0).contains(&draw)));
     }
 }

@@ -109,14 +109,20 @@ impl Cluster {
     pub fn wanting(&self, role_name: &str) -> Vec<Object> {
         self.with(|objects| {
             let all = objects.roles.values();
-            all.filter(|object| name_in_aws(&object.role).eq_ignore_ascii_case(role_name)).cloned().collect()
+            all.filter(|object| name_in_aws(&object.role).eq_ignore_ascii_case(role_name))
+                .cloned()
+                .collect()
         })
     }
 
     /// The owner tag of an object.
     pub fn owner(role: &IamRole) -> String {
         let metadata = &role.metadata;
-        owner(CLUSTER, metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+        owner(
+            CLUSTER,
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default(),
+        )
     }
 }
 
@@ -149,7 +155,11 @@ impl Objects {
         let before = self.roles.get(key).map(|object| object.role.clone());
         let (generation, uid, created) = match &before {
             Some(role) if role.metadata.deletion_timestamp.is_some() => return,
-            Some(role) => (role.metadata.generation.unwrap_or_default() + 1, role.metadata.uid.clone(), None),
+            Some(role) => (
+                role.metadata.generation.unwrap_or_default() + 1,
+                role.metadata.uid.clone(),
+                None,
+            ),
             None => {
                 self.created += 1;
                 (1, Some(format!("role-{}", self.created)), Some(self.created))
@@ -211,7 +221,9 @@ impl Objects {
 /// The accounts that an object selects.
 pub fn selected(objects: &Objects, role: &IamRole) -> Vec<String> {
     let all = objects.accounts.iter();
-    all.filter(|(_, account)| targets(role, account)).map(|(name, _)| name.clone()).collect()
+    all.filter(|(_, account)| targets(role, account))
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 impl Directory for Cluster {
@@ -228,7 +240,10 @@ impl Directory for Cluster {
     }
 
     fn namesakes(&self, role_name: &str) -> Vec<Arc<IamRole>> {
-        self.wanting(role_name).into_iter().map(|object| object.role).collect()
+        self.wanting(role_name)
+            .into_iter()
+            .map(|object| object.role)
+            .collect()
     }
 
     fn is_wanted(&self, role_name: &str) -> bool {
@@ -240,7 +255,11 @@ impl Directory for Cluster {
     }
 
     fn admits(&self, account: &AwsAccount, namespace: &str) -> Admits {
-        if admits(account, namespace, None) { Admits::Yes } else { Admits::No }
+        if admits(account, namespace, None) {
+            Admits::Yes
+        } else {
+            Admits::No
+        }
     }
 
     fn works_through(&self, account: &AwsAccount) -> BTreeSet<String> {
@@ -277,7 +296,9 @@ impl Directory for Cluster {
                 return Err("the API server does not answer".to_owned());
             }
             self.with(|objects| match objects.roles.get_mut(&RoleKey::of(role)) {
-                Some(object) if object.role.metadata.uid != role.metadata.uid => Err("another object".to_owned()),
+                Some(object) if object.role.metadata.uid != role.metadata.uid => {
+                    Err("another object".to_owned())
+                }
                 Some(object) if object.is_protected => Ok(()),
                 Some(object) if object.role.metadata.deletion_timestamp.is_none() => {
                     object.is_protected = true;

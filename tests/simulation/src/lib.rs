@@ -11,6 +11,7 @@
 
 pub mod aws;
 pub mod cluster;
+pub mod matrix;
 pub mod replica;
 pub mod rules;
 pub mod run;

@@ -58,7 +58,10 @@ fn main() -> ExitCode {
                         println!("seed {seed}: {broken}");
                     }
                     if n > 0 && n.is_multiple_of(1000) {
-                        eprintln!("{n} schedules, {:.0} a second", n as f64 / began.elapsed().as_secs_f64());
+                        eprintln!(
+                            "{n} schedules, {:.0} a second",
+                            n as f64 / began.elapsed().as_secs_f64()
+                        );
                     }
                 }
             });
@@ -73,7 +76,11 @@ fn main() -> ExitCode {
         slowest.0,
         slowest.1
     );
-    if failed.load(Ordering::Relaxed) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed.load(Ordering::Relaxed) == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn one(seed: u64, shrinks: bool) -> ExitCode {
@@ -81,7 +88,13 @@ fn one(seed: u64, shrinks: bool) -> ExitCode {
     if shrinks {
         schedule = shrink(&schedule);
     }
-    let outcome = run(&schedule, &Watch { traces: true, ..Watch::default() });
+    let outcome = run(
+        &schedule,
+        &Watch {
+            traces: true,
+            ..Watch::default()
+        },
+    );
     for event in &schedule.events {
         println!("{:9.3} {:?}", event.at.as_secs_f64(), event.act);
     }
@@ -89,7 +102,10 @@ fn one(seed: u64, shrinks: bool) -> ExitCode {
     for line in &outcome.trace {
         println!("{line}");
     }
-    println!("\n{} calls, {} changes, settled after {:?}", outcome.calls, outcome.writes, outcome.settled);
+    println!(
+        "\n{} calls, {} changes, settled after {:?}",
+        outcome.calls, outcome.writes, outcome.settled
+    );
     match outcome.violation {
         Some(broken) => {
             println!("seed {seed}: {broken}");

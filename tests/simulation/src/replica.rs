@@ -79,7 +79,9 @@ pub struct Replica {
 
 impl std::fmt::Debug for Replica {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replica").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Replica")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,8 +120,13 @@ impl Reporter for Reports {
                 other => format!("{other:?}"),
             };
             let (id, done) = (replica.id, report.done.clone());
-            replica.world.note(|| format!("replica {id} reports {key} in {account}: {found} {done:?}"));
-            replica.reports.lock().insert((account.to_owned(), key.clone()), report);
+            replica
+                .world
+                .note(|| format!("replica {id} reports {key} in {account}: {found} {done:?}"));
+            replica
+                .reports
+                .lock()
+                .insert((account.to_owned(), key.clone()), report);
             *replica.reported.lock() += 1;
             replica.wake.notify_one();
         }
@@ -141,7 +148,13 @@ impl Reporter for Reports {
 
 impl Replica {
     /// Starts a process.
-    pub fn start(id: usize, world: &Arc<World>, secret: &Arc<Mutex<Secret>>, clock: Clock, seed: u64) -> Arc<Self> {
+    pub fn start(
+        id: usize,
+        world: &Arc<World>,
+        secret: &Arc<Mutex<Secret>>,
+        clock: Clock,
+        seed: u64,
+    ) -> Arc<Self> {
         let replica = Arc::new(Self {
             id,
             world: world.clone(),
@@ -175,7 +188,7 @@ impl Replica {
         replica.spawn(async move {
             while let Some(replica) = weak.upgrade() {
                 replica.pass();
-                drop(tokio::time::timeout(Duration::from_secs(2), replica.wake.notified()).await);
+                drop(tokio::time::timeout(Duration::from_secs(5), replica.wake.notified()).await);
                 drop(replica);
                 // What arrives together is looked at together.
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -185,7 +198,10 @@ impl Replica {
     }
 
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        let gated = Gated { gate: self.gate.clone(), inner: Box::pin(future) };
+        let gated = Gated {
+            gate: self.gate.clone(),
+            inner: Box::pin(future),
+        };
         self.tasks.lock().push(tokio::spawn(gated));
     }
 
@@ -214,14 +230,21 @@ impl Replica {
 
     /// State and message of the last report about a role, if it is about its newest spec.
     pub fn report(&self, account: &str, key: &RoleKey) -> Option<(String, String)> {
-        let object = self.world.cluster.with(|objects| objects.roles.get(key).cloned())?;
+        let object = self
+            .world
+            .cluster
+            .with(|objects| objects.roles.get(key).cloned())?;
         let reports = self.reports.lock();
         let report = reports.get(&(account.to_owned(), key.clone()))?;
         match &report.finding {
-            Finding::State(state) if report.generation == object.role.metadata.generation => {
-                Some((format!("{:?}", state.state), state.message.clone().unwrap_or_default()))
-            }
-            other => Some((format!("{other:?}"), format!("generation {:?}", report.generation))),
+            Finding::State(state) if report.generation == object.role.metadata.generation => Some((
+                format!("{:?}", state.state),
+                state.message.clone().unwrap_or_default(),
+            )),
+            other => Some((
+                format!("{other:?}"),
+                format!("generation {:?}", report.generation),
+            )),
         }
     }
 
@@ -232,9 +255,14 @@ impl Replica {
         let now = Instant::now();
         let (id, had) = (self.id, self.lease_term.lasts());
         let holds = self.world.cluster.with(|objects| {
-            let is_free = objects.lease.is_none_or(|lease| lease.holder == id || lease.renewed + LEASE < now);
+            let is_free = objects
+                .lease
+                .is_none_or(|lease| lease.holder == id || lease.renewed + LEASE < now);
             if is_free {
-                objects.lease = Some(Lease { holder: id, renewed: now });
+                objects.lease = Some(Lease {
+                    holder: id,
+                    renewed: now,
+                });
             }
             is_free
         });
@@ -278,7 +306,9 @@ impl Replica {
             };
             taken_up.fingerprint = held.fingerprint();
             let aws = self.aws();
-            let sts = aws.sts(held.credentials(), "aws", None).expect("the partition is known");
+            let sts = aws
+                .sts(held.credentials(), "aws", None)
+                .expect("the partition is known");
             let principal = held.principal_arn.clone();
             self.sessions.open(name, held, principal, sts, now);
             self.actors.lock().values().for_each(|actor| actor.wake());
@@ -294,7 +324,11 @@ impl Replica {
     }
 
     fn aws(&self) -> Arc<SimulatedAws> {
-        Arc::new(SimulatedAws { world: self.world.clone(), replica: self.id, clock: self.clock })
+        Arc::new(SimulatedAws {
+            world: self.world.clone(),
+            replica: self.id,
+            clock: self.clock,
+        })
     }
 
     /// Brings the actors up to date with the objects.
@@ -303,7 +337,11 @@ impl Replica {
         if !self.lease_term.lasts() || !self.world.cluster.is_up() {
             return;
         }
-        let now = (self.world.cluster.with(|objects| objects.version), *self.reported.lock(), self.lease_term.term());
+        let now = (
+            self.world.cluster.with(|objects| objects.version),
+            *self.reported.lock(),
+            self.lease_term.term(),
+        );
         if self.passed.lock().replace(now) == Some(now) {
             return;
         }
@@ -313,8 +351,13 @@ impl Replica {
         for (key, object) in &objects {
             self.assign(key, object);
         }
-        let gone: Vec<(String, RoleKey)> =
-            self.sent.lock().keys().filter(|(_, key)| !objects.contains_key(key)).cloned().collect();
+        let gone: Vec<(String, RoleKey)> = self
+            .sent
+            .lock()
+            .keys()
+            .filter(|(_, key)| !objects.contains_key(key))
+            .cloned()
+            .collect();
         for (account, key) in gone {
             self.release(&account, &key);
         }
@@ -395,9 +438,11 @@ impl Replica {
             if goal == Goal::Keep {
                 continue;
             }
-            let is_gone = self.reports.lock().get(&(name.clone(), key.clone())).is_some_and(|report| {
-                report.revision == revision && report.finding == Finding::Gone
-            });
+            let is_gone = self
+                .reports
+                .lock()
+                .get(&(name.clone(), key.clone()))
+                .is_some_and(|report| report.revision == revision && report.finding == Finding::Gone);
             if !is_gone || has_role {
                 is_left = true;
             } else if !is_deleted {
@@ -434,7 +479,14 @@ impl Replica {
         *revisions += 1;
         let revision = *revisions;
         sent.insert(place, (goal, stamp.to_owned(), revision));
-        actor.assign(key.clone(), Assignment { goal, revision, is_given_up: false });
+        actor.assign(
+            key.clone(),
+            Assignment {
+                goal,
+                revision,
+                is_given_up: false,
+            },
+        );
         revision
     }
 }

@@ -43,7 +43,9 @@ pub fn may_begin(
     let lease = world.cluster.with(|objects| objects.lease);
     let holds = lease.is_some_and(|lease| lease.holder == replica && now < lease.renewed + LEASE);
     if !holds {
-        return Err(format!("replica {replica} calls AWS without the Lease ({lease:?})"));
+        return Err(format!(
+            "replica {replica} calls AWS without the Lease ({lease:?})"
+        ));
     }
     let is_locked = world.with(|aws| aws.locked.contains(&(replica, credential.session.clone())));
     if is_locked {
@@ -68,12 +70,16 @@ pub fn may_begin(
         return Err(format!("{hour} calls about {name} within an hour"));
     }
     let (suspended, admitted, wanted) = world.cluster.with(|cluster| {
-        let found = cluster.accounts.iter().find(|(_, object)| object.spec.account_id == *account);
+        let found = cluster
+            .accounts
+            .iter()
+            .find(|(_, object)| object.spec.account_id == *account);
         let Some((account_name, object)) = found else {
             return (true, false, vec![]);
         };
         let is_removed = |role: &Object| {
-            role.role.metadata.deletion_timestamp.is_some() || !selected(cluster, &role.role).contains(account_name)
+            role.role.metadata.deletion_timestamp.is_some()
+                || !selected(cluster, &role.role).contains(account_name)
         };
         let wanted: Vec<_> = objects
             .iter()
@@ -88,7 +94,9 @@ pub fn may_begin(
         return Err(format!("{operation} in a suspended account"));
     }
     if !admitted {
-        return Err(format!("{operation} for {name}, whose namespace the account does not admit"));
+        return Err(format!(
+            "{operation} for {name}, whose namespace the account does not admit"
+        ));
     }
     Ok(Begun { wanted })
 }
@@ -106,7 +114,12 @@ impl Access {
         let inline = role.inline.values().filter(|document| !only_denies(document));
         Self {
             callers: callers(&serde_json::from_str(&role.trust).unwrap_or_default()),
-            permissions: role.managed.iter().cloned().chain(inline.map(|document| normal_text(document))).collect(),
+            permissions: role
+                .managed
+                .iter()
+                .cloned()
+                .chain(inline.map(|document| normal_text(document)))
+                .collect(),
             is_bounded: role.boundary.is_some(),
         }
     }
@@ -114,14 +127,21 @@ impl Access {
     fn wanted(wanted: &Wanted) -> Self {
         Self {
             callers: wanted.callers.clone(),
-            permissions: wanted.managed.iter().chain(wanted.inline.values()).cloned().collect(),
+            permissions: wanted
+                .managed
+                .iter()
+                .chain(wanted.inline.values())
+                .cloned()
+                .collect(),
             is_bounded: wanted.boundary.is_some(),
         }
     }
 
     /// Returns true if this grants the permission to the caller, without a boundary if `unbounded`.
     fn grants(&self, caller: &str, permission: &str, unbounded: bool) -> bool {
-        self.callers.contains(caller) && self.permissions.contains(permission) && !(unbounded && self.is_bounded)
+        self.callers.contains(caller)
+            && self.permissions.contains(permission)
+            && !(unbounded && self.is_bounded)
     }
 }
 
@@ -143,7 +163,11 @@ pub fn was_right(
     let (touched, foreign, owners) = world.with(|aws| {
         let history = aws.history(account, name);
         let recent = |at: Option<Instant>, within| at.is_some_and(|at| at.elapsed() < within);
-        (recent(history.touched, UNSEEN), recent(history.foreign_since, FOREIGN), history.owners.clone())
+        (
+            recent(history.touched, UNSEEN),
+            recent(history.foreign_since, FOREIGN),
+            history.owners.clone(),
+        )
     });
     let role_before = before.role(name).ok();
     if let Some(role) = role_before
@@ -167,7 +191,11 @@ fn may_touch(role: &Role, begun: &Begun, owners: &BTreeMap<String, String>) -> R
         None => {
             let adopts = begun.wanted.iter().any(|(_, wanted, _)| wanted.adopts);
             let was_ours = owners.get(&role.id).is_some_and(|owner| is_known(owner));
-            if adopts || was_ours { Ok(()) } else { Err("the role has no owner, and nobody takes it over".to_owned()) }
+            if adopts || was_ours {
+                Ok(())
+            } else {
+                Err("the role has no owner, and nobody takes it over".to_owned())
+            }
         }
     }
 }
@@ -177,8 +205,14 @@ fn stays_restricted(before: Option<&Role>, write: &Write, begun: &Begun) -> Resu
     let Some(before) = before else {
         return Ok(());
     };
-    let is_kept = begun.wanted.iter().any(|(_, wanted, is_removed)| !is_removed && wanted.exists);
-    let is_removed = begun.wanted.iter().any(|(_, wanted, is_removed)| *is_removed || !wanted.exists);
+    let is_kept = begun
+        .wanted
+        .iter()
+        .any(|(_, wanted, is_removed)| !is_removed && wanted.exists);
+    let is_removed = begun
+        .wanted
+        .iter()
+        .any(|(_, wanted, is_removed)| *is_removed || !wanted.exists);
     if !is_kept || is_removed {
         return Ok(());
     }
@@ -186,7 +220,12 @@ fn stays_restricted(before: Option<&Role>, write: &Write, begun: &Begun) -> Resu
         Write::DeleteInline(_, policy) if before.inline.get(policy).is_some_and(|text| only_denies(text)) => {
             Err(format!("the outsider's restriction {policy} is removed"))
         }
-        Write::DeleteBoundary(_) if begun.wanted.iter().all(|(_, wanted, _)| wanted.boundary.is_none()) => {
+        Write::DeleteBoundary(_)
+            if begun
+                .wanted
+                .iter()
+                .all(|(_, wanted, _)| wanted.boundary.is_none()) =>
+        {
             Err("the outsider's boundary is removed".to_owned())
         }
         _ => Ok(()),
@@ -199,7 +238,11 @@ fn never_wider(before: Option<&Role>, after: Option<&Role>, begun: &Begun) -> Re
         return Ok(());
     };
     let before = before.map(Access::of);
-    let wanted: Vec<Access> = begun.wanted.iter().map(|(_, wanted, _)| Access::wanted(wanted)).collect();
+    let wanted: Vec<Access> = begun
+        .wanted
+        .iter()
+        .map(|(_, wanted, _)| Access::wanted(wanted))
+        .collect();
     for caller in &after.callers {
         for permission in &after.permissions {
             let grants = |access: &Access| access.grants(caller, permission, !after.is_bounded);
@@ -219,7 +262,11 @@ fn profile_was_right(write: &Write, before: &State) -> Result<(), String> {
     let Write::DeleteProfile(name) = write else {
         return Ok(());
     };
-    match before.profile(name).ok().and_then(|profile| profile.tags.get(OWNER_TAG)) {
+    match before
+        .profile(name)
+        .ok()
+        .and_then(|profile| profile.tags.get(OWNER_TAG))
+    {
         Some(owner) if owner.starts_with("c/") => Ok(()),
         owner => Err(format!("instance profile {name} of {owner:?} is deleted")),
     }
@@ -229,12 +276,28 @@ fn profile_was_right(write: &Write, before: &State) -> Result<(), String> {
 ///
 /// # Errors
 /// The first difference.
-pub fn is_settled(world: &World, report: impl Fn(&str, &RoleKey) -> Option<(String, String)>) -> Result<(), String> {
+pub fn is_settled(
+    world: &World,
+    report: impl Fn(&str, &RoleKey) -> Option<(String, String)>,
+) -> Result<(), String> {
     let (roles, accounts): (Vec<Object>, Vec<_>) = world.cluster.with(|objects| {
-        (objects.roles.values().cloned().collect(), objects.accounts.iter().map(|(n, a)| (n.clone(), a.clone())).collect())
+        (
+            objects.roles.values().cloned().collect(),
+            objects
+                .accounts
+                .iter()
+                .map(|(n, a)| (n.clone(), a.clone()))
+                .collect(),
+        )
     });
-    if let Some(object) = roles.iter().find(|object| object.role.metadata.deletion_timestamp.is_some()) {
-        let can_go = object.mentioned.iter().all(|name| accounts.iter().any(|(n, a)| n == name && !a.spec.suspend));
+    if let Some(object) = roles
+        .iter()
+        .find(|object| object.role.metadata.deletion_timestamp.is_some())
+    {
+        let can_go = object
+            .mentioned
+            .iter()
+            .all(|name| accounts.iter().any(|(n, a)| n == name && !a.spec.suspend));
         if can_go {
             return Err(format!("{} is not gone", RoleKey::of(&object.role)));
         }
@@ -247,7 +310,9 @@ pub fn is_settled(world: &World, report: impl Fn(&str, &RoleKey) -> Option<(Stri
         no_orphan(world, &state, name, &roles)?;
         for object in &roles {
             let key = RoleKey::of(&object.role);
-            let is_selected = world.cluster.with(|objects| selected(objects, &object.role).contains(name));
+            let is_selected = world
+                .cluster
+                .with(|objects| selected(objects, &object.role).contains(name));
             if object.role.metadata.deletion_timestamp.is_some() || !is_selected {
                 continue;
             }
@@ -256,12 +321,16 @@ pub fn is_settled(world: &World, report: impl Fn(&str, &RoleKey) -> Option<(Stri
             };
             if !admits(account, &key.namespace, None) {
                 if reported != "NamespaceNotAllowed" {
-                    return Err(format!("{key} in {name}: {reported}, but the namespace is not admitted"));
+                    return Err(format!(
+                        "{key} in {name}: {reported}, but the namespace is not admitted"
+                    ));
                 }
                 continue;
             }
             let is_rival = |other: &&Object| {
-                let is_selected = world.cluster.with(|objects| selected(objects, &other.role).contains(name));
+                let is_selected = world
+                    .cluster
+                    .with(|objects| selected(objects, &other.role).contains(name));
                 let namespace = other.role.metadata.namespace.as_deref().unwrap_or_default();
                 other.role.metadata.uid != object.role.metadata.uid
                     && name_in_aws(&other.role) == name_in_aws(&object.role)
@@ -269,21 +338,31 @@ pub fn is_settled(world: &World, report: impl Fn(&str, &RoleKey) -> Option<(Stri
                     && admits(account, namespace, None)
             };
             let has_rival = roles.iter().any(|other| is_rival(&other));
-            is_as_wanted(&state, object, &reported, has_rival).map_err(|why| {
-                format!("{key} in {name} is reported {reported} ({message}), but {why}")
-            })?;
+            is_as_wanted(&state, object, &reported, has_rival)
+                .map_err(|why| format!("{key} in {name} is reported {reported} ({message}), but {why}"))?;
         }
     }
     Ok(())
 }
 
 fn no_orphan(world: &World, state: &State, account: &str, roles: &[Object]) -> Result<(), String> {
-    let tagged = state.roles.values().map(|role| (&role.name, role.tags.get(OWNER_TAG)));
+    let tagged = state
+        .roles
+        .values()
+        .map(|role| (&role.name, role.tags.get(OWNER_TAG)));
     // The tag of a role records the profile that was made for it, and an outsider who takes the role away takes that, too.
-    let id = world.cluster.with(|objects| objects.accounts.get(account).map(|object| object.spec.account_id.clone()));
+    let id = world.cluster.with(|objects| {
+        objects
+            .accounts
+            .get(account)
+            .map(|object| object.spec.account_id.clone())
+    });
     let id = id.unwrap_or_default();
     let is_ours_alone = |name: &str| world.with(|aws| aws.history(&id, name).touched.is_none());
-    let profiles = state.profiles.values().filter(|profile| is_ours_alone(&profile.name));
+    let profiles = state
+        .profiles
+        .values()
+        .filter(|profile| is_ours_alone(&profile.name));
     let tagged = tagged.chain(profiles.map(|profile| (&profile.name, profile.tags.get(OWNER_TAG))));
     for (name, owner) in tagged {
         let Some(owner) = owner.filter(|owner| owner.starts_with("c/")) else {
@@ -291,8 +370,10 @@ fn no_orphan(world: &World, state: &State, account: &str, roles: &[Object]) -> R
         };
         let object = roles.iter().find(|object| Cluster::owner(&object.role) == *owner);
         let is_wanted = object.is_some_and(|object| {
-            let is_selected = world.cluster.with(|objects| selected(objects, &object.role).iter().any(|n| n == account));
-            is_selected || object.role.metadata.deletion_timestamp.is_some()
+            let is_selected = world
+                .cluster
+                .with(|objects| selected(objects, &object.role).iter().any(|n| n == account));
+            is_selected && object.role.metadata.deletion_timestamp.is_none()
         });
         if !is_wanted {
             return Err(format!("{name} in {account} is left behind, with owner {owner}"));
@@ -311,7 +392,11 @@ fn is_as_wanted(state: &State, object: &Object, reported: &str, has_rival: bool)
     match reported {
         "Duplicate" | "OwnedByOther" if (has_rival || owned_by.is_some()) && !is_ours => Ok(()),
         "OwnedByOther" | "AlreadyExists" if there.is_some() && !is_ours => {
-            if owned_by.is_none() && wanted.adopts && wanted.exists { Err("the object takes it over".to_owned()) } else { Ok(()) }
+            if owned_by.is_none() && wanted.adopts && wanted.exists {
+                Err("the object takes it over".to_owned())
+            } else {
+                Ok(())
+            }
         }
         "InvalidSpec" | "AwaitingPrincipal" if wanted.is_waiting => Ok(()),
         "InSync" if wanted.exists => {
@@ -321,9 +406,22 @@ fn is_as_wanted(state: &State, object: &Object, reported: &str, has_rival: bool)
             }
             differs(role, &wanted, state)
         }
-        "InSync" => if is_ours { Err("the role is there".to_owned()) } else { Ok(()) },
+        "InSync" => {
+            if is_ours {
+                Err("the role is there".to_owned())
+            } else {
+                Ok(())
+            }
+        }
         // An instance profile of this name belongs to somebody else.
-        "InvalidSpec" if wanted.profile.is_some() && state.profile(name).is_ok_and(|p| p.tags.get(OWNER_TAG) != Some(&owner)) => Ok(()),
+        "InvalidSpec"
+            if wanted.profile.is_some()
+                && state
+                    .profile(name)
+                    .is_ok_and(|p| p.tags.get(OWNER_TAG) != Some(&owner)) =>
+        {
+            Ok(())
+        }
         other => Err(format!("{other} is not to be expected, with {there:?} there")),
     }
 }
@@ -351,7 +449,11 @@ fn differs(role: &Role, wanted: &Wanted, state: &State) -> Result<(), String> {
     if (role.max_session_duration, &role.description) != (wanted.duration, &wanted.description) {
         return Err(format!("{} s, {:?}", role.max_session_duration, role.description));
     }
-    let tags: BTreeMap<&String, &String> = role.tags.iter().filter(|(key, _)| !key.starts_with("iam.rolectl.dev/")).collect();
+    let tags: BTreeMap<&String, &String> = role
+        .tags
+        .iter()
+        .filter(|(key, _)| !key.starts_with("iam.rolectl.dev/"))
+        .collect();
     if tags != wanted.tags.iter().collect() {
         return Err(format!("the tags are {tags:?}"));
     }

@@ -23,7 +23,7 @@ use crate::spec::{MANAGED, PRINCIPALS, UNKNOWN_PRINCIPAL, Wanted, inline_documen
 /// After the last fault everything is right within this time.
 const SETTLES: Duration = Duration::from_mins(30);
 /// For so long nothing is written afterwards.
-const REST: Duration = Duration::from_mins(15);
+const REST: Duration = Duration::from_mins(6);
 
 /// What a run has shown.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,10 @@ pub struct Watch {
 
 /// Carries a schedule out.
 pub fn run(schedule: &Schedule, watch: &Watch) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
     let runtime = runtime.expect("a runtime can be made");
     let outcome = runtime.block_on(Simulation::run(schedule, watch));
     runtime.shutdown_background();
@@ -83,7 +86,12 @@ impl Simulation {
             began: now(),
             start: "2026-01-01T00:00:00Z".parse().expect("the time is valid"),
         };
-        let secret = Secret { version: 0, key: None, expires: clock.now(), replace: false };
+        let secret = Secret {
+            version: 0,
+            key: None,
+            expires: clock.now(),
+            replace: false,
+        };
         let mut simulation = Self {
             world,
             secret: Arc::new(Mutex::new(secret)),
@@ -127,7 +135,8 @@ impl Simulation {
         let id = self.started;
         self.started += 1;
         let seed = self.seed.wrapping_mul(31).wrapping_add(id as u64);
-        self.replicas.push(Replica::start(id, &self.world, &self.secret, self.clock, seed));
+        self.replicas
+            .push(Replica::start(id, &self.world, &self.secret, self.clock, seed));
     }
 
     /// Lets time pass. Killed replicas are replaced and frozen ones go on.
@@ -138,7 +147,12 @@ impl Simulation {
                 self.kill(id);
             }
             let now = Instant::now();
-            let thawing: Vec<usize> = self.frozen.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
+            let thawing: Vec<usize> = self
+                .frozen
+                .iter()
+                .filter(|(_, at)| **at <= now)
+                .map(|(id, _)| *id)
+                .collect();
             for id in thawing {
                 self.thaw(id);
             }
@@ -193,10 +207,16 @@ impl Simulation {
                 self.world.with(|aws| aws.revoked.extend(key));
             }
             Act::Suspend(n, suspend) => {
-                cluster.with(|objects| objects.change_account(n.into(), |account| account.spec.suspend = suspend));
+                cluster.with(|objects| {
+                    objects.change_account(n.into(), |account| account.spec.suspend = suspend)
+                });
             }
             Act::Admit(n, all) => {
-                let allowed = if all { json!({"from": "All"}) } else { json!({"from": "Names", "names": ["team-b"]}) };
+                let allowed = if all {
+                    json!({"from": "All"})
+                } else {
+                    json!({"from": "Names", "names": ["team-b"]})
+                };
                 let allowed = serde_json::from_value(allowed).expect("the object is valid");
                 cluster.with(|objects| {
                     objects.change_account(n.into(), |account| account.spec.allowed_namespaces = allowed);
@@ -210,7 +230,8 @@ impl Simulation {
             Act::Freeze(n, seconds) => {
                 if let Some(replica) = self.replicas.get(usize::from(n)) {
                     replica.freeze(true);
-                    self.frozen.insert(replica.id, Instant::now() + Duration::from_secs(seconds.into()));
+                    self.frozen
+                        .insert(replica.id, Instant::now() + Duration::from_secs(seconds.into()));
                 }
             }
             Act::ApiDown(seconds) => {
@@ -219,7 +240,9 @@ impl Simulation {
             }
             Act::Weather(weather) => self.world.with(|aws| aws.weather = weather),
             Act::MakePrincipal => self.world.with(|aws| {
-                aws.accounts.values_mut().for_each(|iam| iam.unknown_principals.clear());
+                aws.accounts
+                    .values_mut()
+                    .for_each(|iam| iam.unknown_principals.clear());
             }),
         }
     }
@@ -227,8 +250,17 @@ impl Simulation {
     fn store(&self, key: Option<String>, minutes: u16, replace: bool) {
         let mut secret = self.secret.lock();
         let lasts = Duration::from_secs(60 * u64::from(minutes));
-        let expires = self.clock.now().saturating_add(lasts).unwrap_or(jiff::Timestamp::MAX);
-        *secret = Secret { version: secret.version + 1, key, expires, replace };
+        let expires = self
+            .clock
+            .now()
+            .saturating_add(lasts)
+            .unwrap_or(jiff::Timestamp::MAX);
+        *secret = Secret {
+            version: secret.version + 1,
+            key,
+            expires,
+            replace,
+        };
     }
 
     fn unlock(&self, replace: bool, minutes: u16) {
@@ -246,7 +278,10 @@ impl Simulation {
         self.world.note(|| "== no more faults".to_owned());
         self.world.with(|aws| {
             let latency = Duration::from_millis(30);
-            aws.weather = Weather { latency, ..Weather::default() };
+            aws.weather = Weather {
+                latency,
+                ..Weather::default()
+            };
         });
         self.world.cluster.with(|objects| objects.down_until = None);
         self.unlock(true, 720);
@@ -258,12 +293,15 @@ impl Simulation {
             if self.is_broken() {
                 return passed;
             }
-            match self.is_settled() {
+            let state = self.is_settled();
+            self.world.note(|| format!("settled: {state:?}"));
+            match state {
                 Ok(()) if settled == Duration::ZERO => settled = passed,
                 Ok(()) if passed > settled + Duration::from_secs(15) => break,
                 Ok(()) => {}
                 Err(why) if passed > SETTLES => {
-                    self.world.broken(format!("not right after {} min: {why}", passed.as_secs() / 60));
+                    self.world
+                        .broken(format!("not right after {} min: {why}", passed.as_secs() / 60));
                     return passed;
                 }
                 Err(_) => settled = Duration::ZERO,
@@ -273,7 +311,10 @@ impl Simulation {
         self.until(Instant::now() + REST).await;
         let after = self.world.with(|aws| aws.writes);
         // A role that waits for a principal is tried again and again.
-        let waits = self.world.cluster.with(|objects| objects.roles.values().any(|o| Wanted::of(&o.role).is_waiting));
+        let waits = self
+            .world
+            .cluster
+            .with(|objects| objects.roles.values().any(|o| Wanted::of(&o.role).is_waiting));
         if after > writes && !waits {
             self.world.broken(format!("{} changes at rest", after - writes));
         }
@@ -284,7 +325,11 @@ impl Simulation {
     }
 
     fn is_settled(&self) -> Result<(), String> {
-        let leader = self.replicas.iter().find(|replica| replica.leads()).ok_or("nobody has the Lease")?;
+        let leader = self
+            .replicas
+            .iter()
+            .find(|replica| replica.leads())
+            .ok_or("nobody has the Lease")?;
         is_settled(&self.world, |account, key| leader.report(account, key))
     }
 }
@@ -321,23 +366,49 @@ fn deeds(world: &World, account: &str, name: &str, deed: Deed) -> Vec<Write> {
     };
     let removal = || {
         let profiles = world.with(|aws| aws.iam(account).now().profiles_of(name));
-        let mut all: Vec<Write> = profiles.into_iter().map(|profile| Write::RemoveFromProfile(profile, own.clone())).collect();
-        all.extend(role.managed.iter().map(|arn| Write::Detach(own.clone(), arn.clone())));
-        all.extend(role.inline.keys().map(|policy| Write::DeleteInline(own.clone(), policy.clone())));
+        let mut all: Vec<Write> = profiles
+            .into_iter()
+            .map(|profile| Write::RemoveFromProfile(profile, own.clone()))
+            .collect();
+        all.extend(
+            role.managed
+                .iter()
+                .map(|arn| Write::Detach(own.clone(), arn.clone())),
+        );
+        all.extend(
+            role.inline
+                .keys()
+                .map(|policy| Write::DeleteInline(own.clone(), policy.clone())),
+        );
         all.push(Write::DeleteRole(own.clone()));
         all
     };
     match deed {
         Deed::Attach(n) => vec![Write::Attach(own, policy_arn(MANAGED[usize::from(n)]))],
-        Deed::Detach => role.managed.iter().map(|arn| Write::Detach(own.clone(), arn.clone())).collect(),
+        Deed::Detach => role
+            .managed
+            .iter()
+            .map(|arn| Write::Detach(own.clone(), arn.clone()))
+            .collect(),
         Deed::Allow => {
-            vec![Write::PutInline(own, "extra".to_owned(), inline_document("Allow", "iam:*").to_string())]
+            vec![Write::PutInline(
+                own,
+                "extra".to_owned(),
+                inline_document("Allow", "iam:*").to_string(),
+            )]
         }
         Deed::Quarantine => {
-            vec![Write::PutInline(own, "quarantine".to_owned(), inline_document("Deny", "*").to_string())]
+            vec![Write::PutInline(
+                own,
+                "quarantine".to_owned(),
+                inline_document("Deny", "*").to_string(),
+            )]
         }
         Deed::Bound => vec![Write::PutBoundary(own, policy_arn("ViewOnlyAccess"))],
-        Deed::Trust(n) => vec![Write::UpdateTrust(own, trust(&[PRINCIPALS[usize::from(n)]]).to_string())],
+        Deed::Trust(n) => vec![Write::UpdateTrust(
+            own,
+            trust(&[PRINCIPALS[usize::from(n)]]).to_string(),
+        )],
         Deed::Untag => vec![Write::Untag(own, [OWNER_TAG.to_owned()].into())],
         Deed::Claim => {
             let tag = (OWNER_TAG.to_owned(), "other/team/role".to_owned());
@@ -347,7 +418,10 @@ fn deeds(world: &World, account: &str, name: &str, deed: Deed) -> Vec<Write> {
         Deed::Replace => removal().into_iter().chain([foreign()]).collect(),
         Deed::Unlink => {
             let profiles = world.with(|aws| aws.iam(account).now().profiles_of(name));
-            profiles.into_iter().map(|profile| Write::RemoveFromProfile(profile, own.clone())).collect()
+            profiles
+                .into_iter()
+                .map(|profile| Write::RemoveFromProfile(profile, own.clone()))
+                .collect()
         }
         Deed::Create | Deed::CreateProfile => vec![],
     }

@@ -106,18 +106,37 @@ impl Schedule {
         let count = rng.random_range(4..18);
         let mut times: Vec<u64> = (0..count).map(|_| rng.random_range(0..HORIZON_MS)).collect();
         times.sort_unstable();
-        let mut events = vec![Event { at: Duration::ZERO, act: Act::Unlock { replace: false, minutes: 720 } }];
+        let mut events = vec![Event {
+            at: Duration::ZERO,
+            act: Act::Unlock {
+                replace: false,
+                minutes: 720,
+            },
+        }];
         if rng.random_ratio(2, 3) {
-            events.push(Event { at: Duration::ZERO, act: Act::Weather(Weather::draw(&mut rng)) });
+            events.push(Event {
+                at: Duration::ZERO,
+                act: Act::Weather(Weather::draw(&mut rng)),
+            });
         }
         for object in 0..2 {
-            events.push(Event { at: Duration::ZERO, act: Act::Apply(object, specs[usize::from(object)]) });
+            events.push(Event {
+                at: Duration::ZERO,
+                act: Act::Apply(object, specs[usize::from(object)]),
+            });
         }
         for at in times {
             let act = draw_act(&mut rng, &mut specs);
-            events.push(Event { at: Duration::from_millis(at), act });
+            events.push(Event {
+                at: Duration::from_millis(at),
+                act,
+            });
         }
-        Self { seed, replicas: rng.random_range(1..3), events }
+        Self {
+            seed,
+            replicas: rng.random_range(1..3),
+            events,
+        }
     }
 }
 
@@ -133,7 +152,10 @@ fn draw_act(rng: &mut StdRng, specs: &mut [Spec; 4]) -> Act {
         10..13 => Act::Delete(object),
         13..21 => Act::Outsider(object, account, draw_deed(rng)),
         21 => Act::Lock,
-        22 | 23 => Act::Unlock { replace: rng.random(), minutes: [2, 720, 720][rng.random_range(0..3)] },
+        22 | 23 => Act::Unlock {
+            replace: rng.random(),
+            minutes: [2, 720, 720][rng.random_range(0..3)],
+        },
         24 => Act::Revoke,
         25 => Act::Suspend(account, rng.random()),
         26 => Act::Admit(account, rng.random()),

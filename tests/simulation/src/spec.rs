@@ -22,7 +22,11 @@ pub const BOUNDARIES: [&str; 2] = ["PowerUserAccess", "ViewOnlyAccess"];
 
 /// The ARN of a policy of AWS.
 pub fn policy_arn(name: &str) -> String {
-    let path = if name == "ViewOnlyAccess" { "job-function/" } else { "" };
+    let path = if name == "ViewOnlyAccess" {
+        "job-function/"
+    } else {
+        ""
+    };
     format!("arn:aws:iam::aws:policy/{path}{name}")
 }
 
@@ -63,7 +67,11 @@ impl Spec {
             unknown_principal: rng.random_ratio(1, 20),
             managed: rng.random_range(0..8),
             inline: [rng.random_range(0..3), rng.random_range(0..2)],
-            boundary: if rng.random_ratio(1, 2) { 0 } else { rng.random_range(1..3) },
+            boundary: if rng.random_ratio(1, 2) {
+                0
+            } else {
+                rng.random_range(1..3)
+            },
             tag: rng.random_range(0..3),
             hours: rng.random_range(1..4),
             profile: rng.random_ratio(1, 3),
@@ -101,7 +109,10 @@ impl Spec {
 
     /// The callers in the trust policy.
     pub fn callers(&self) -> Vec<&'static str> {
-        let mut callers = Self::chosen(self.principals, &PRINCIPALS).into_iter().map(as_static).collect::<Vec<_>>();
+        let mut callers = Self::chosen(self.principals, &PRINCIPALS)
+            .into_iter()
+            .map(as_static)
+            .collect::<Vec<_>>();
         if self.unknown_principal {
             callers.push(UNKNOWN_PRINCIPAL);
         }
@@ -121,7 +132,10 @@ impl Spec {
 
     /// Names of the accounts.
     pub fn account_names(&self) -> Vec<String> {
-        (0..2).filter(|n| self.accounts & (1 << n) != 0).map(|n| format!("a{n}")).collect()
+        (0..2)
+            .filter(|n| self.accounts & (1 << n) != 0)
+            .map(|n| format!("a{n}"))
+            .collect()
     }
 
     /// The spec as an object has it.
@@ -152,7 +166,10 @@ impl Spec {
 }
 
 fn as_static(name: &str) -> &'static str {
-    PRINCIPALS.into_iter().find(|known| *known == name).unwrap_or_default()
+    PRINCIPALS
+        .into_iter()
+        .find(|known| *known == name)
+        .unwrap_or_default()
 }
 
 /// A trust policy for these callers.
@@ -202,15 +219,32 @@ impl Wanted {
         let spec = serde_json::to_value(&role.spec).unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let callers = spec.get("assumeRolePolicy").map(callers).unwrap_or_default();
-        let inline = spec.get("inlinePolicies").and_then(Value::as_object).cloned().unwrap_or_default();
+        let inline = spec
+            .get("inlinePolicies")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
         let name = text(&spec["roleName"]);
         Self {
             is_waiting: callers.contains(UNKNOWN_PRINCIPAL),
             callers,
-            managed: role.spec.managed_policies.iter().map(|name| policy_arn(name)).collect(),
-            inline: inline.into_iter().map(|(name, document)| (name, normal(&document))).collect(),
+            managed: role
+                .spec
+                .managed_policies
+                .iter()
+                .map(|name| policy_arn(name))
+                .collect(),
+            inline: inline
+                .into_iter()
+                .map(|(name, document)| (name, normal(&document)))
+                .collect(),
             boundary: role.spec.permissions_boundary.as_deref().map(policy_arn),
-            tags: role.spec.tags.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            tags: role
+                .spec
+                .tags
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
             duration: role.spec.max_session_duration,
             description: role.spec.description.clone(),
             profile: spec.get("instanceProfile").filter(|p| !p.is_null()).map(|_| name),
@@ -230,7 +264,11 @@ pub fn normal(document: &Value) -> String {
                 .map(|(key, value)| {
                     let value = walk(value);
                     let is_list = matches!(key.as_str(), "Action" | "Resource" | "AWS" | "Statement");
-                    let value = if is_list && !value.is_array() { json!([value]) } else { value };
+                    let value = if is_list && !value.is_array() {
+                        json!([value])
+                    } else {
+                        value
+                    };
                     (key.clone(), value)
                 })
                 .collect(),
@@ -259,9 +297,15 @@ pub fn only_denies(document: &str) -> bool {
 pub fn callers(trust: &Value) -> BTreeSet<String> {
     let trust: Value = serde_json::from_str(&normal(trust)).unwrap_or_default();
     let statements = trust["Statement"].as_array().cloned().unwrap_or_default();
-    let allowed = statements.iter().filter(|statement| statement["Effect"] == "Allow");
+    let allowed = statements
+        .iter()
+        .filter(|statement| statement["Effect"] == "Allow");
     let callers = allowed.filter_map(|statement| statement["Principal"]["AWS"].as_array());
-    callers.flatten().filter_map(Value::as_str).map(full_arn).collect()
+    callers
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(full_arn)
+        .collect()
 }
 
 /// An account id stands for the root of the account.

@@ -121,7 +121,12 @@ impl Actor {
         // A passing failure takes nothing from what an earlier sweep has shown.
         let concerns_roles = !reason.is_reconciling() || !self.live.snapshot.lock().is_complete();
         let why = concerns_roles.then(|| (reason, message.clone()));
-        let is_new = self.sweeps.failed(session.number, why, Instant::now(), self.environment.jitter.draw());
+        let is_new = self.sweeps.failed(
+            session.number,
+            why,
+            Instant::now(),
+            self.environment.jitter.draw(),
+        );
         {
             let mut report = self.handle.report.lock();
             report.reason = reason;

@@ -233,8 +233,8 @@ async fn show_accounts(
         lease_term: LeaseTerm::forever(),
         in_flight: Arc::new(Semaphore::new(16)),
         observer: Arc::new(()),
-            clock: Clock::Host,
-            jitter: Jitter::default(),
+        clock: Clock::Host,
+        jitter: Jitter::default(),
         namespace: namespace.to_owned(),
         owner_prefix: String::new(),
     };

@@ -40,7 +40,11 @@ pub(super) async fn add_objects(
         }
     }
     let accounts = cluster::accounts(client).await?;
-    let in_scope: Vec<_> = inventory.roles.iter().filter(|role| scope.contains(role)).collect();
+    let in_scope: Vec<_> = inventory
+        .roles
+        .iter()
+        .filter(|role| scope.contains(role))
+        .collect();
     let is_targeted = |account: &&AwsAccount| in_scope.iter().any(|role| targets(role, account));
     let cluster_name = accounts
         .iter()

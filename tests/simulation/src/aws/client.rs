@@ -9,7 +9,8 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rolectl_aws::api::{
-    Answer, AssumeRole, AssumedRole, Aws, DetailedRole, Iam, InstanceProfile, ListedRole, NamedRole, Page, Sts,
+    Answer, AssumeRole, AssumedRole, Aws, DetailedRole, Iam, InstanceProfile, ListedRole, NamedRole, Page,
+    Sts,
 };
 use rolectl_aws::clock::Clock;
 use rolectl_aws::error::{AwsFailure, Class, classify};
@@ -51,9 +52,12 @@ struct SessionClient {
 
 fn failure(operation: &'static str, lost: Lost) -> AwsFailure {
     match lost {
-        Lost::Error(ApiError { code, message }) => {
-            AwsFailure { operation, class: classify(code, &message), code: Some(code.to_owned()), message }
-        }
+        Lost::Error(ApiError { code, message }) => AwsFailure {
+            operation,
+            class: classify(code, &message),
+            code: Some(code.to_owned()),
+            message,
+        },
         Lost::Connection => AwsFailure {
             operation,
             code: None,
@@ -65,10 +69,19 @@ fn failure(operation: &'static str, lost: Lost) -> AwsFailure {
 
 impl Aws for SimulatedAws {
     fn iam(&self, credentials: SharedCredentialsProvider, _: &str) -> Result<Arc<dyn Iam>, PartitionError> {
-        Ok(Arc::new(Client { world: self.world.clone(), replica: self.replica, credentials }))
+        Ok(Arc::new(Client {
+            world: self.world.clone(),
+            replica: self.replica,
+            credentials,
+        }))
     }
 
-    fn sts(&self, credentials: Credentials, _: &str, _: Option<&str>) -> Result<Arc<dyn Sts>, PartitionError> {
+    fn sts(
+        &self,
+        credentials: Credentials,
+        _: &str,
+        _: Option<&str>,
+    ) -> Result<Arc<dyn Sts>, PartitionError> {
         Ok(Arc::new(SessionClient {
             world: self.world.clone(),
             replica: self.replica,
@@ -97,14 +110,30 @@ impl Sts for SessionClient {
         let account = request.role_arn.split(':').nth(4).unwrap_or_default().to_owned();
         let lasts = Duration::from_secs(request.duration_seconds.unsigned_abs().into());
         let key = self.world.with(|aws| {
-            let session = aws.credentials.get(&self.key).map(|credential| credential.session.clone());
+            let session = aws
+                .credentials
+                .get(&self.key)
+                .map(|credential| credential.session.clone());
             aws.issue(session.as_deref(), &account, lasts)
         });
-        let ends = self.clock.now().saturating_add(lasts).unwrap_or(jiff::Timestamp::MAX);
+        let ends = self
+            .clock
+            .now()
+            .saturating_add(lasts)
+            .unwrap_or(jiff::Timestamp::MAX);
         Ok(AssumedRole {
-            credentials: Some(Credentials::new(key, "secret", Some("token".to_owned()), None, "simulation")),
+            credentials: Some(Credentials::new(
+                key,
+                "secret",
+                Some("token".to_owned()),
+                None,
+                "simulation",
+            )),
             expires_at: Some(ends),
-            arn: format!("arn:aws:sts::{account}:assumed-role/rolectl/{}", request.session_name),
+            arn: format!(
+                "arn:aws:sts::{account}:assumed-role/rolectl/{}",
+                request.session_name
+            ),
         })
     }
 
@@ -123,7 +152,10 @@ impl Client {
         let Ok(credentials) = self.credentials.provide_credentials().await else {
             return Err(failure(operation, Lost::Connection));
         };
-        let answer = self.world.call(self.replica, credentials.access_key_id(), operation, request).await;
+        let answer = self
+            .world
+            .call(self.replica, credentials.access_key_id(), operation, request)
+            .await;
         answer.map_err(|lost| failure(operation, lost))
     }
 
@@ -132,13 +164,19 @@ impl Client {
     }
 
     async fn read(&self, operation: &'static str, read: Read) -> Answer<Arc<State>> {
-        Ok(self.call(operation, Request::Read(read)).await?.unwrap_or_default())
+        Ok(self
+            .call(operation, Request::Read(read))
+            .await?
+            .unwrap_or_default())
     }
 }
 
 /// A page that begins after the role `marker`, and the marker of the next one.
 fn page<T>(state: &State, marker: Option<&String>, show: impl Fn(&Role) -> T) -> Page<T> {
-    let after = state.roles.iter().filter(|(key, _)| marker.is_none_or(|marker| *key > marker));
+    let after = state
+        .roles
+        .iter()
+        .filter(|(key, _)| marker.is_none_or(|marker| *key > marker));
     let mut shown: Vec<(&String, &Role)> = after.take(PAGE + 1).collect();
     let more = shown.len() > PAGE;
     shown.truncate(PAGE);
@@ -164,7 +202,9 @@ impl Iam for Client {
     }
 
     async fn get_account_authorization_details(&self, marker: Option<String>) -> Answer<Page<DetailedRole>> {
-        let state = self.read("GetAccountAuthorizationDetails", Read::Details(marker.clone())).await?;
+        let state = self
+            .read("GetAccountAuthorizationDetails", Read::Details(marker.clone()))
+            .await?;
         Ok(page(&state, marker.as_ref(), |role| DetailedRole {
             name: role.name.clone(),
             arn: role.arn.clone(),
@@ -172,7 +212,11 @@ impl Iam for Client {
             path: role.path.clone(),
             trust: encoded(&role.trust),
             managed_policies: role.managed.clone(),
-            inline_policies: role.inline.iter().map(|(name, text)| (name.clone(), encoded(text))).collect(),
+            inline_policies: role
+                .inline
+                .iter()
+                .map(|(name, text)| (name.clone(), encoded(text)))
+                .collect(),
             permissions_boundary: role.boundary.clone(),
             tags: role.tags.clone(),
             instance_profiles: state.profiles_of(&role.name),
@@ -188,20 +232,30 @@ impl Iam for Client {
             ("AssumeRolePolicySizeQuota", 2048),
             ("RolePolicySizeQuota", 10240),
         ];
-        Ok(quotas.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        Ok(quotas
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect())
     }
 
     async fn get_role(&self, role: &str) -> Answer<NamedRole> {
         const OPERATION: &str = "GetRole";
         let state = self.read(OPERATION, Read::Role(role.to_owned())).await?;
-        let role = state.role(role).map_err(|error| failure(OPERATION, Lost::Error(error)))?;
-        Ok(NamedRole { role_id: role.id.clone(), tags: role.tags.clone() })
+        let role = state
+            .role(role)
+            .map_err(|error| failure(OPERATION, Lost::Error(error)))?;
+        Ok(NamedRole {
+            role_id: role.id.clone(),
+            tags: role.tags.clone(),
+        })
     }
 
     async fn get_instance_profile(&self, profile: &str) -> Answer<InstanceProfile> {
         const OPERATION: &str = "GetInstanceProfile";
         let state = self.read(OPERATION, Read::Profile(profile.to_owned())).await?;
-        let profile = state.profile(profile).map_err(|error| failure(OPERATION, Lost::Error(error)))?;
+        let profile = state
+            .profile(profile)
+            .map_err(|error| failure(OPERATION, Lost::Error(error)))?;
         let role = profile.role.as_ref().and_then(|key| state.roles.get(key));
         Ok(InstanceProfile {
             roles: role.map(|role| role.name.clone()).into_iter().collect(),
@@ -215,7 +269,11 @@ impl Iam for Client {
             path: role.path.clone(),
             arn: String::new(),
             id: String::new(),
-            trust: role.trust.as_ref().map(|document| document.as_str().to_owned()).unwrap_or_default(),
+            trust: role
+                .trust
+                .as_ref()
+                .map(|document| document.as_str().to_owned())
+                .unwrap_or_default(),
             description: role.description.clone(),
             max_session_duration: role.max_session_duration,
             managed: BTreeSet::new(),
@@ -223,9 +281,14 @@ impl Iam for Client {
             boundary: role.permissions_boundary.clone(),
             tags: role.tags.clone(),
         };
-        let after = self.call("CreateRole", Request::Write(Write::CreateRole(Box::new(new)))).await?;
+        let after = self
+            .call("CreateRole", Request::Write(Write::CreateRole(Box::new(new))))
+            .await?;
         let made = after.and_then(|state| state.role(&role.name).ok().cloned());
-        Ok(made.map(|made| Identity { arn: made.arn, role_id: made.id }))
+        Ok(made.map(|made| Identity {
+            arn: made.arn,
+            role_id: made.id,
+        }))
     }
 
     async fn delete_role(&self, role: &str) -> Answer<()> {
@@ -243,11 +306,13 @@ impl Iam for Client {
     }
 
     async fn tag_role(&self, role: &str, tags: &BTreeMap<String, String>) -> Answer<()> {
-        self.write("TagRole", Write::Tag(role.to_owned(), tags.clone())).await
+        self.write("TagRole", Write::Tag(role.to_owned(), tags.clone()))
+            .await
     }
 
     async fn untag_role(&self, role: &str, keys: &BTreeSet<String>) -> Answer<()> {
-        self.write("UntagRole", Write::Untag(role.to_owned(), keys.clone())).await
+        self.write("UntagRole", Write::Untag(role.to_owned(), keys.clone()))
+            .await
     }
 
     async fn put_role_permissions_boundary(&self, role: &str, boundary: &str) -> Answer<()> {
@@ -256,15 +321,27 @@ impl Iam for Client {
     }
 
     async fn delete_role_permissions_boundary(&self, role: &str) -> Answer<()> {
-        self.write("DeleteRolePermissionsBoundary", Write::DeleteBoundary(role.to_owned())).await
+        self.write(
+            "DeleteRolePermissionsBoundary",
+            Write::DeleteBoundary(role.to_owned()),
+        )
+        .await
     }
 
     async fn attach_role_policy(&self, role: &str, policy: &str) -> Answer<()> {
-        self.write("AttachRolePolicy", Write::Attach(role.to_owned(), policy.to_owned())).await
+        self.write(
+            "AttachRolePolicy",
+            Write::Attach(role.to_owned(), policy.to_owned()),
+        )
+        .await
     }
 
     async fn detach_role_policy(&self, role: &str, policy: &str) -> Answer<()> {
-        self.write("DetachRolePolicy", Write::Detach(role.to_owned(), policy.to_owned())).await
+        self.write(
+            "DetachRolePolicy",
+            Write::Detach(role.to_owned(), policy.to_owned()),
+        )
+        .await
     }
 
     async fn put_role_policy(&self, role: &str, name: &str, document: &str) -> Answer<()> {
@@ -273,7 +350,11 @@ impl Iam for Client {
     }
 
     async fn delete_role_policy(&self, role: &str, name: &str) -> Answer<()> {
-        self.write("DeleteRolePolicy", Write::DeleteInline(role.to_owned(), name.to_owned())).await
+        self.write(
+            "DeleteRolePolicy",
+            Write::DeleteInline(role.to_owned(), name.to_owned()),
+        )
+        .await
     }
 
     async fn create_instance_profile(
@@ -282,11 +363,16 @@ impl Iam for Client {
         _: &str,
         tags: &BTreeMap<String, String>,
     ) -> Answer<()> {
-        self.write("CreateInstanceProfile", Write::CreateProfile(profile.to_owned(), tags.clone())).await
+        self.write(
+            "CreateInstanceProfile",
+            Write::CreateProfile(profile.to_owned(), tags.clone()),
+        )
+        .await
     }
 
     async fn delete_instance_profile(&self, profile: &str) -> Answer<()> {
-        self.write("DeleteInstanceProfile", Write::DeleteProfile(profile.to_owned())).await
+        self.write("DeleteInstanceProfile", Write::DeleteProfile(profile.to_owned()))
+            .await
     }
 
     async fn add_role_to_instance_profile(&self, profile: &str, role: &str) -> Answer<()> {
@@ -300,7 +386,11 @@ impl Iam for Client {
     }
 
     async fn tag_instance_profile(&self, profile: &str, tags: &BTreeMap<String, String>) -> Answer<()> {
-        self.write("TagInstanceProfile", Write::TagProfile(profile.to_owned(), tags.clone())).await
+        self.write(
+            "TagInstanceProfile",
+            Write::TagProfile(profile.to_owned(), tags.clone()),
+        )
+        .await
     }
 
     async fn untag_instance_profile(&self, profile: &str, key: &str) -> Answer<()> {

@@ -77,7 +77,11 @@ impl Weather {
     /// Draws the fault of one call.
     pub fn fault(&self, rng: &mut StdRng) -> Option<Fault> {
         if self.kills_one_in > 0 && rng.random_ratio(1, self.kills_one_in) {
-            return Some(if rng.random() { Fault::KilledBefore } else { Fault::KilledAfter });
+            return Some(if rng.random() {
+                Fault::KilledBefore
+            } else {
+                Fault::KilledAfter
+            });
         }
         if self.one_in == 0 || !rng.random_ratio(1, self.one_in) {
             return None;

@@ -20,7 +20,10 @@ pub struct ApiError {
 pub type Result<T> = std::result::Result<T, ApiError>;
 
 fn error<T>(code: &'static str, message: impl Into<String>) -> Result<T> {
-    Err(ApiError { code, message: message.into() })
+    Err(ApiError {
+        code,
+        message: message.into(),
+    })
 }
 
 /// A role.
@@ -100,14 +103,20 @@ impl State {
     pub fn role(&self, name: &str) -> Result<&Role> {
         match self.roles.get(&name.to_lowercase()) {
             Some(role) => Ok(role),
-            None => error("NoSuchEntity", format!("The role with name {name} cannot be found.")),
+            None => error(
+                "NoSuchEntity",
+                format!("The role with name {name} cannot be found."),
+            ),
         }
     }
 
     fn role_mut(&mut self, name: &str) -> Result<&mut Role> {
         match self.roles.get_mut(&name.to_lowercase()) {
             Some(role) => Ok(role),
-            None => error("NoSuchEntity", format!("The role with name {name} cannot be found.")),
+            None => error(
+                "NoSuchEntity",
+                format!("The role with name {name} cannot be found."),
+            ),
         }
     }
 
@@ -115,21 +124,30 @@ impl State {
     pub fn profile(&self, name: &str) -> Result<&Profile> {
         match self.profiles.get(&name.to_lowercase()) {
             Some(profile) => Ok(profile),
-            None => error("NoSuchEntity", format!("Instance Profile {name} cannot be found.")),
+            None => error(
+                "NoSuchEntity",
+                format!("Instance Profile {name} cannot be found."),
+            ),
         }
     }
 
     fn profile_mut(&mut self, name: &str) -> Result<&mut Profile> {
         match self.profiles.get_mut(&name.to_lowercase()) {
             Some(profile) => Ok(profile),
-            None => error("NoSuchEntity", format!("Instance Profile {name} cannot be found.")),
+            None => error(
+                "NoSuchEntity",
+                format!("Instance Profile {name} cannot be found."),
+            ),
         }
     }
 
     /// Names of the instance profiles that contain the role.
     pub fn profiles_of(&self, role: &str) -> BTreeSet<String> {
         let key = role.to_lowercase();
-        let with = self.profiles.values().filter(|profile| profile.role.as_ref() == Some(&key));
+        let with = self
+            .profiles
+            .values()
+            .filter(|profile| profile.role.as_ref() == Some(&key));
         with.map(|profile| profile.name.clone()).collect()
     }
 }
@@ -227,14 +245,23 @@ impl Iam {
 
     /// The state now.
     pub fn now(&self) -> Arc<State> {
-        self.history.back().map(|(_, state)| state.clone()).unwrap_or_default()
+        self.history
+            .back()
+            .map(|(_, state)| state.clone())
+            .unwrap_or_default()
     }
 
     /// The state that a read shows which trails the writes by this time.
     pub fn trailing(&self, lag: Duration) -> Arc<State> {
         let then = Instant::now().checked_sub(lag);
-        let seen = self.history.iter().rev().find(|(at, _)| then.is_none_or(|then| *at <= then));
-        seen.or(self.history.front()).map(|(_, state)| state.clone()).unwrap_or_default()
+        let seen = self
+            .history
+            .iter()
+            .rev()
+            .find(|(at, _)| then.is_none_or(|then| *at <= then));
+        seen.or(self.history.front())
+            .map(|(_, state)| state.clone())
+            .unwrap_or_default()
     }
 
     fn push(&mut self, state: State) {
@@ -258,8 +285,15 @@ impl Iam {
     }
 
     fn check_trust(&self, trust: &str) -> Result<()> {
-        match self.unknown_principals.iter().find(|arn| trust.contains(arn.as_str())) {
-            Some(arn) => error("MalformedPolicyDocument", format!("Invalid principal in policy: \"AWS\":\"{arn}\"")),
+        match self
+            .unknown_principals
+            .iter()
+            .find(|arn| trust.contains(arn.as_str()))
+        {
+            Some(arn) => error(
+                "MalformedPolicyDocument",
+                format!("Invalid principal in policy: \"AWS\":\"{arn}\""),
+            ),
             None => Ok(()),
         }
     }
@@ -270,16 +304,29 @@ impl Iam {
             Write::CreateRole(role) => {
                 let key = role.name.to_lowercase();
                 if state.roles.contains_key(&key) {
-                    return error("EntityAlreadyExists", format!("Role with name {} already exists.", role.name));
+                    return error(
+                        "EntityAlreadyExists",
+                        format!("Role with name {} already exists.", role.name),
+                    );
                 }
                 if state.roles.len() >= self.limits.roles {
-                    return error("LimitExceeded", format!("Cannot exceed quota for RolesPerAccount: {}", self.limits.roles));
+                    return error(
+                        "LimitExceeded",
+                        format!("Cannot exceed quota for RolesPerAccount: {}", self.limits.roles),
+                    );
                 }
                 self.check_trust(&role.trust)?;
                 self.ids += 1;
                 let id = format!("AROA{}{:010}", &self.id[..4], self.ids);
                 let arn = format!("arn:aws:iam::{}:role{}{}", self.id, role.path, role.name);
-                state.roles.insert(key, Role { arn, id, ..(**role).clone() });
+                state.roles.insert(
+                    key,
+                    Role {
+                        arn,
+                        id,
+                        ..(**role).clone()
+                    },
+                );
             }
             Write::DeleteRole(name) => {
                 let role = state.role(name)?;
@@ -314,7 +361,10 @@ impl Iam {
                 let attached = self.limits.attached;
                 let role = state.role_mut(name)?;
                 if role.managed.len() >= attached && !role.managed.contains(arn) {
-                    return error("LimitExceeded", format!("Cannot exceed quota for PoliciesPerRole: {attached}"));
+                    return error(
+                        "LimitExceeded",
+                        format!("Cannot exceed quota for PoliciesPerRole: {attached}"),
+                    );
                 }
                 role.managed.insert(arn.clone());
             }
@@ -324,24 +374,40 @@ impl Iam {
                 }
             }
             Write::PutInline(name, policy, document) => {
-                state.role_mut(name)?.inline.insert(policy.clone(), document.clone());
+                state
+                    .role_mut(name)?
+                    .inline
+                    .insert(policy.clone(), document.clone());
             }
             Write::DeleteInline(name, policy) => {
                 if state.role_mut(name)?.inline.remove(policy).is_none() {
-                    return error("NoSuchEntity", format!("The role policy with name {policy} cannot be found."));
+                    return error(
+                        "NoSuchEntity",
+                        format!("The role policy with name {policy} cannot be found."),
+                    );
                 }
             }
             Write::CreateProfile(name, tags) => {
                 let key = name.to_lowercase();
                 if state.profiles.contains_key(&key) {
-                    return error("EntityAlreadyExists", format!("Instance Profile {name} already exists."));
+                    return error(
+                        "EntityAlreadyExists",
+                        format!("Instance Profile {name} already exists."),
+                    );
                 }
-                let profile = Profile { name: name.clone(), role: None, tags: tags.clone() };
+                let profile = Profile {
+                    name: name.clone(),
+                    role: None,
+                    tags: tags.clone(),
+                };
                 state.profiles.insert(key, profile);
             }
             Write::DeleteProfile(name) => {
                 if state.profile(name)?.role.is_some() {
-                    return error("DeleteConflict", "Cannot delete entity, must remove roles from instance profile first.");
+                    return error(
+                        "DeleteConflict",
+                        "Cannot delete entity, must remove roles from instance profile first.",
+                    );
                 }
                 state.profiles.remove(&name.to_lowercase());
             }
@@ -349,7 +415,10 @@ impl Iam {
                 let role = state.role(role)?.name.to_lowercase();
                 let profile = state.profile_mut(name)?;
                 if profile.role.is_some() {
-                    return error("LimitExceeded", "Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1");
+                    return error(
+                        "LimitExceeded",
+                        "Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1",
+                    );
                 }
                 profile.role = Some(role);
             }
@@ -357,7 +426,10 @@ impl Iam {
                 let key = role.to_lowercase();
                 let profile = state.profile_mut(name)?;
                 if profile.role.as_ref() != Some(&key) {
-                    return error("NoSuchEntity", format!("The role with name {role} cannot be found."));
+                    return error(
+                        "NoSuchEntity",
+                        format!("The role with name {role} cannot be found."),
+                    );
                 }
                 profile.role = None;
             }

@@ -114,8 +114,13 @@ pub struct World {
 impl World {
     /// Two accounts without roles.
     pub fn new(seed: u64, traces: bool) -> Arc<Self> {
-        let limits = Limits { roles: 20, attached: 10 };
-        let accounts = (0..2).map(|n| (account_id(n), Iam::new(&account_id(n), limits))).collect();
+        let limits = Limits {
+            roles: 20,
+            attached: 10,
+        };
+        let accounts = (0..2)
+            .map(|n| (account_id(n), Iam::new(&account_id(n), limits)))
+            .collect();
         Arc::new(Self {
             aws: Mutex::new(Aws {
                 accounts,
@@ -123,7 +128,10 @@ impl World {
                 revoked: BTreeSet::new(),
                 locked: BTreeSet::new(),
                 histories: BTreeMap::new(),
-                weather: Weather { latency: Duration::from_millis(30), ..Weather::default() },
+                weather: Weather {
+                    latency: Duration::from_millis(30),
+                    ..Weather::default()
+                },
                 script: BTreeMap::new(),
                 killed: vec![],
                 calls: 0,
@@ -250,12 +258,27 @@ impl World {
             return Ok(None);
         }
         if let Some(Fault::Refused(code)) = fault {
-            return Err(ApiError { code, message: refusal(code, operation) });
+            return Err(ApiError {
+                code,
+                message: refusal(code, operation),
+            });
         }
-        let answer = self.with(|aws| aws.authenticate(key)).and_then(|account| self.act(&account, request, begun, lag));
-        self.with(|aws| aws.note(|| format!("   {operation}: {}", answer.as_ref().map_or_else(|e| e.code, |_| "ok"))));
+        let answer = self
+            .with(|aws| aws.authenticate(key))
+            .and_then(|account| self.act(&account, request, begun, lag));
+        self.with(|aws| {
+            aws.note(|| {
+                format!(
+                    "   {operation}: {}",
+                    answer.as_ref().map_or_else(|e| e.code, |_| "ok")
+                )
+            })
+        });
         match fault {
-            Some(Fault::DoneAndRefused(code)) => Err(ApiError { code, message: refusal(code, operation) }),
+            Some(Fault::DoneAndRefused(code)) => Err(ApiError {
+                code,
+                message: refusal(code, operation),
+            }),
             _ => answer,
         }
     }
@@ -341,7 +364,9 @@ impl Aws {
 
     /// What happened to a role.
     pub fn history(&mut self, account: &str, role: &str) -> &mut History {
-        self.histories.entry((account.to_owned(), role.to_lowercase())).or_default()
+        self.histories
+            .entry((account.to_owned(), role.to_lowercase()))
+            .or_default()
     }
 
     /// A new access key.
@@ -358,17 +383,33 @@ impl Aws {
     }
 
     fn authenticate(&mut self, key: &str) -> Result<String, ApiError> {
-        let refused = |code, message: &str| Err(ApiError { code, message: message.to_owned() });
+        let refused = |code, message: &str| {
+            Err(ApiError {
+                code,
+                message: message.to_owned(),
+            })
+        };
         let now = Instant::now();
         let credential = match self.credentials.get(key) {
             Some(credential) if self.revoked.contains(&credential.session) => {
-                return refused("InvalidClientTokenId", "The security token included in the request is invalid.");
+                return refused(
+                    "InvalidClientTokenId",
+                    "The security token included in the request is invalid.",
+                );
             }
             Some(credential) if credential.expires <= now => {
-                return refused("ExpiredToken", "The security token included in the request is expired");
+                return refused(
+                    "ExpiredToken",
+                    "The security token included in the request is expired",
+                );
             }
             Some(credential) => credential.clone(),
-            None => return refused("InvalidClientTokenId", "The security token included in the request is invalid."),
+            None => {
+                return refused(
+                    "InvalidClientTokenId",
+                    "The security token included in the request is invalid.",
+                );
+            }
         };
         let rate = self.weather.rate;
         let taken = self.taken.entry(credential.account.clone()).or_default();
@@ -387,7 +428,11 @@ impl Aws {
         let Some(role) = now else {
             return;
         };
-        match role.tags.get(rolectl_crds::OWNER_TAG).filter(|owner| owner.starts_with("c/")) {
+        match role
+            .tags
+            .get(rolectl_crds::OWNER_TAG)
+            .filter(|owner| owner.starts_with("c/"))
+        {
             Some(owner) => {
                 history.owners.insert(role.id, owner.clone());
                 history.foreign_since = None;
