@@ -182,7 +182,7 @@ async fn execute(
             if owns_profile(account, iam, (profile, owner), linked).await? {
                 let request = iam.untag_instance_profile(profile, OWNER_TAG);
                 gone_is_done(account.call(op, request).await)?;
-                account.snapshot.lock().released_profile(profile);
+                account.snapshot.lock().released_profile(profile, now());
             }
         }
         // IAM may say so of a role that it made moments ago: a sweep must show that it is gone.
@@ -319,7 +319,7 @@ async fn remove_profile(
     if owns_profile(account, iam, (profile, owner), exists).await? {
         let delete = iam.delete_instance_profile(profile);
         gone_is_done(account.call("DeleteInstanceProfile", delete).await)?;
-        account.snapshot.lock().released_profile(profile);
+        account.snapshot.lock().released_profile(profile, now());
     }
     Ok(())
 }
@@ -332,8 +332,14 @@ async fn owns_profile(
     (profile, owner): (&str, &str),
     exists: bool,
 ) -> Result<bool, AwsFailure> {
-    if account.snapshot.lock().owned_profile(profile, owner, now()) {
-        return Ok(true);
+    {
+        let snapshot = account.snapshot.lock();
+        if snapshot.owned_profile(profile, owner, now()) {
+            return Ok(true);
+        }
+        if !exists && snapshot.has_released_profile(profile, now()) {
+            return Ok(false);
+        }
     }
     match get_profile(account, iam, profile).await? {
         Some(there) => Ok(owner_of(&there).is_some_and(|by| by == owner)),

@@ -38,6 +38,7 @@ pub fn lives() -> Vec<(&'static str, Schedule)> {
         Schedule {
             seed: 1,
             replicas: 1,
+            is_calm: false,
             events: events.collect(),
         }
     };

@@ -20,6 +20,7 @@ use rolectl_aws::clock::{Clock, Jitter};
 use rolectl_aws::lease_term::LeaseTerm;
 use rolectl_aws::session::{SessionSecret, Sessions};
 use rolectl_core::names::{RoleKey, name_in_aws};
+use rolectl_crds::Reason;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::aws::client::SimulatedAws;
 use crate::aws::world::World;
 use crate::cluster::{Cluster, LEASE, Lease, Object, SESSION, TERM, selected};
+use crate::rules::is_true;
 
 /// What `rolectl unlock` stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +122,13 @@ impl Reporter for Reports {
                 other => format!("{other:?}"),
             };
             let (id, done) = (replica.id, report.done.clone());
+            if matches!(&report.finding, Finding::State(state) if state.state == Reason::InSync)
+                && let Err(lie) = is_true(&replica.world, account, key, report.generation)
+            {
+                replica
+                    .world
+                    .broken(format!("{key} in {account} is reported InSync, but {lie}"));
+            }
             replica
                 .world
                 .note(|| format!("replica {id} reports {key} in {account}: {found} {done:?}"));
@@ -220,6 +229,13 @@ impl Replica {
             for waker in self.gate.wakers.lock().drain(..) {
                 waker.wake();
             }
+        }
+    }
+
+    /// Asks for a sweep of an account.
+    pub fn want_sweep(&self, account: &str) {
+        if let Some(actor) = self.actors.lock().get(account) {
+            actor.want_sweep();
         }
     }
 

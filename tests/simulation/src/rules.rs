@@ -426,6 +426,37 @@ fn is_as_wanted(state: &State, object: &Object, reported: &str, has_rival: bool)
     }
 }
 
+/// Checks a report that a role is in sync.
+///
+/// # Errors
+/// The difference, if the object has the generation that was reported and no outsider has touched the role.
+pub fn is_true(world: &World, account: &str, key: &RoleKey, generation: Option<i64>) -> Result<(), String> {
+    let (object, account) = world.cluster.with(|objects| {
+        let account = objects
+            .accounts
+            .get(account)
+            .map(|account| account.spec.account_id.clone());
+        (objects.roles.get(key).cloned(), account.unwrap_or_default())
+    });
+    let Some(object) = object.filter(|object| object.role.metadata.generation == generation) else {
+        return Ok(());
+    };
+    let (name, wanted) = (name_in_aws(&object.role), Wanted::of(&object.role));
+    let (state, is_touched) = world.with(|aws| {
+        let touched = aws.history(&account, name).touched;
+        let is_touched = touched.is_some_and(|touched| touched.elapsed() < UNSEEN);
+        (aws.iam(&account).now(), is_touched)
+    });
+    if is_touched {
+        return Ok(());
+    }
+    match state.role(name) {
+        Ok(role) if wanted.exists => differs(role, &wanted, &state),
+        Err(_) if wanted.exists => Err("there is no role".to_owned()),
+        _ => Ok(()),
+    }
+}
+
 fn differs(role: &Role, wanted: &Wanted, state: &State) -> Result<(), String> {
     let trusted = callers(&serde_json::from_str(&role.trust).unwrap_or_default());
     if trusted != wanted.callers {

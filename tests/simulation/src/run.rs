@@ -114,6 +114,12 @@ impl Simulation {
         }
         simulation.until(Instant::now() + Duration::from_secs(20)).await;
         let settled = simulation.settle().await;
+        let repeated = simulation.world.with(|aws| aws.repeated);
+        if schedule.is_calm && repeated > 0 {
+            simulation.world.broken(format!(
+                "{repeated} changes were made although they changed nothing"
+            ));
+        }
         let aws = &simulation.world;
         let outcome = aws.with(|aws| Outcome {
             violation: aws.violation.clone(),
@@ -239,6 +245,10 @@ impl Simulation {
                 cluster.with(|objects| objects.down_until = Some(until));
             }
             Act::Weather(weather) => self.world.with(|aws| aws.weather = weather),
+            Act::Sweep(n) => self
+                .replicas
+                .iter()
+                .for_each(|replica| replica.want_sweep(&format!("a{n}"))),
             Act::MakePrincipal => self.world.with(|aws| {
                 aws.accounts
                     .values_mut()

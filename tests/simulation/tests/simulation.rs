@@ -116,6 +116,7 @@ fn what_once_broke_a_rule_breaks_none() {
     let life = |events: Vec<Event>| Schedule {
         seed: 1,
         replicas: 1,
+        is_calm: false,
         events,
     };
     // The first write: credentials, quotas, roles and details come before it.

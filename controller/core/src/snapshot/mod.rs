@@ -150,18 +150,24 @@ impl Snapshot {
 
     /// Records that this process gave an instance profile this owner tag.
     pub fn owns_profile(&mut self, profile: &str, owner: &str, now: Instant) {
-        self.profiles.tagged(profile, owner, now);
+        self.profiles.wrote(profile, Some(owner), now);
     }
 
     /// Records that this process deleted an instance profile or removed its owner tag.
-    pub fn released_profile(&mut self, profile: &str) {
-        self.profiles.remove(profile);
+    pub fn released_profile(&mut self, profile: &str, now: Instant) {
+        self.profiles.wrote(profile, None, now);
     }
 
     /// Returns true if this process gave the instance profile this owner tag within the last minute, so that a read may not show
     /// the tag yet.
     pub fn owned_profile(&self, profile: &str, owner: &str, now: Instant) -> bool {
         self.profiles.has(profile, owner, now)
+    }
+
+    /// Returns true if this process deleted or released the instance profile within the last minute, so that a read may still show it
+    /// as ours.
+    pub fn has_released_profile(&self, profile: &str, now: Instant) -> bool {
+        self.profiles.was_released(profile, now)
     }
 }
 

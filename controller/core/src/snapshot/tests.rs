@@ -301,3 +301,20 @@ fn a_snapshot_cannot_tell_whether_an_owner_has_a_role_before_a_sweep_and_after_a
     s.wrote("app", Some(role("app", "")), now);
     assert_eq!(s.may_hold("app", "c/ns/app"), Some(true));
 }
+
+#[test]
+fn a_profile_that_this_process_wrote_is_as_it_left_it_for_a_minute() {
+    let mut snapshot = Snapshot::new("c/");
+    let start = Instant::now();
+    let later = start + Duration::from_secs(59);
+    let too_late = start + Duration::from_secs(61);
+    snapshot.owns_profile("App", "c/team/app", start);
+    assert!(snapshot.owned_profile("app", "c/team/app", later));
+    assert!(!snapshot.owned_profile("app", "c/team/other", later));
+    assert!(!snapshot.owned_profile("app", "c/team/app", too_late));
+    assert!(!snapshot.has_released_profile("app", later));
+    snapshot.released_profile("app", start);
+    assert!(snapshot.has_released_profile("APP", later));
+    assert!(!snapshot.owned_profile("app", "c/team/app", later));
+    assert!(!snapshot.has_released_profile("app", too_late));
+}

@@ -59,6 +59,8 @@ pub struct Weather {
     pub latency: Duration,
     /// AWS takes so many calls a second in an account. 0: any number.
     pub rate: u32,
+    /// AWS answers every call with a failure.
+    pub is_out: bool,
 }
 
 impl Weather {
@@ -71,11 +73,24 @@ impl Weather {
             lag: Duration::from_millis(pick(rng, &[0, 500, 3000, 9000]).into()),
             latency: Duration::from_millis(pick(rng, &[30, 300, 3000]).into()),
             rate: pick(rng, &[0, 0, 1, 5]),
+            is_out: rng.random_ratio(1, 12),
+        }
+    }
+
+    /// Draws a weather in which no call fails, and reads are late.
+    pub fn calm(rng: &mut StdRng) -> Self {
+        Self {
+            lag: Duration::from_millis(rng.random_range(0..9000)),
+            latency: Duration::from_millis(300),
+            ..Self::default()
         }
     }
 
     /// Draws the fault of one call.
     pub fn fault(&self, rng: &mut StdRng) -> Option<Fault> {
+        if self.is_out {
+            return Some(Fault::Refused("ServiceFailure"));
+        }
         if self.kills_one_in > 0 && rng.random_ratio(1, self.kills_one_in) {
             return Some(if rng.random() {
                 Fault::KilledBefore

@@ -91,6 +91,8 @@ pub struct Aws {
     pub calls: u64,
     /// Number of calls that changed something.
     pub writes: u64,
+    /// Number of calls that AWS has made and that changed nothing.
+    pub repeated: u64,
     /// The first rule that was broken.
     pub violation: Option<String>,
     /// What happened, if anybody reads it.
@@ -136,6 +138,7 @@ impl World {
                 killed: vec![],
                 calls: 0,
                 writes: 0,
+                repeated: 0,
                 violation: None,
                 trace: traces.then(Vec::new),
                 taken: BTreeMap::new(),
@@ -292,7 +295,9 @@ impl World {
                     let before = aws.iam(account).now();
                     let result = aws.iam(account).write(write);
                     aws.writes += u64::from(result.is_ok());
-                    (before, result, aws.iam(account).now())
+                    let after = aws.iam(account).now();
+                    aws.repeated += u64::from(result.is_ok() && *before == *after);
+                    (before, result, after)
                 });
                 result?;
                 if let Err(broken) = rules::was_right(self, account, write, begun, (&before, &after)) {
