@@ -31,6 +31,14 @@ pub struct Fleet {
     pub s: Scenario<'static>,
 }
 
+/// A sweep of every account.
+pub struct Sweep {
+    /// The instant before the first request.
+    pub requested: Instant,
+    /// Time from the first request to the last status that shows a newer sweep.
+    pub took: Duration,
+}
+
 impl Fleet {
     /// Starts a controller with accounts that are in sync and without roles.
     pub async fn start(flags: Flags, world: &'static World, name: &str) -> Result<Self> {
@@ -170,9 +178,8 @@ impl Fleet {
         tokio::time::sleep(GRACE).await;
     }
 
-    /// Requests a sweep of every account and waits for the end of each. Returns the time from the first request to
-    /// the last status that shows a newer sweep.
-    pub async fn sweep_all(&self) -> Result<Duration> {
+    /// Requests a sweep of every account and waits for the end of each.
+    pub async fn sweep_all(&self) -> Result<Sweep> {
         let api: Api<AwsAccount> = Api::all(self.s.client.clone());
         let mut before: BTreeMap<String, Option<Time>> = BTreeMap::new();
         for (name, _) in &self.s.targets {
@@ -185,7 +192,7 @@ impl Fleet {
         let mut events = watcher(api, ours).default_backoff().boxed();
         // The first list is read before the clock starts.
         while !matches!(events.next().await, Some(Ok(Event::InitDone)) | None) {}
-        let start = Instant::now();
+        let requested = Instant::now();
         let asked = if self.flags.everywhere {
             1
         } else {
@@ -211,7 +218,10 @@ impl Fleet {
         };
         let done = tokio::time::timeout(self.longest(), swept).await;
         done.unwrap_or_else(|_| bail!("accounts without a new sweep: {:?}", before.keys()))?;
-        Ok(start.elapsed())
+        Ok(Sweep {
+            requested,
+            took: requested.elapsed(),
+        })
     }
 }
 
