@@ -84,6 +84,8 @@ pub async fn drift(fleet: &Fleet) -> Result<Figures> {
                 .await?;
         }
     }
+    // A requested sweep follows another one after ten seconds only, which is no part of the figure.
+    fleet.grace().await;
     let corrected = async {
         until_within(fleet.longest(), "the correction of every role", || async {
             for n in &broken {
