@@ -2,6 +2,7 @@
 //!
 //! All tests share one control plane and one double, and have namespaces and accounts of their own.
 
+mod agreement;
 mod bad_input;
 mod calls;
 mod consistency;
