@@ -553,8 +553,10 @@ impl<'a> Scenario<'a> {
     ) -> Result<(Option<i32>, String)> {
         let quoted = args.iter().map(|arg| format!(" '{arg}'")).collect::<String>();
         let line = format!("'{}'{quoted}", self.world.tools.rolectl.display());
-        let mut command = tokio::process::Command::new("script");
-        self.as_user(command.args(["-qefc", &line, "/dev/null"]), user, env);
+        // A test that runs in the background of a shell inherits an ignored SIGINT, and Ctrl-C would end nothing.
+        let mut command = tokio::process::Command::new("env");
+        command.args(["--default-signal=INT", "script", "-qefc", &line, "/dev/null"]);
+        self.as_user(&mut command, user, env);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (mut input, mut output) = (
             child.stdin.take().context("no input")?,
