@@ -13,6 +13,7 @@ use crate::error::{AwsFailure, Class};
 use rolectl_core::role::change::{DesiredProfile, Identity};
 use rolectl_core::role::order::with_room_first;
 use rolectl_core::role::{Change, ObservedRole, Plan};
+use rolectl_core::snapshot::RecentProfile;
 
 /// What became of a plan. A status is made from this, never from the plan.
 #[derive(Debug, Default)]
@@ -112,12 +113,12 @@ pub async fn apply(
                 // AWS contradicts what we knew, or may have done what it did not say: look before trying again.
                 let contradicted = matches!(failure.class, Class::Vanished | Class::Exists | Class::Conflict);
                 let lost_answer = may_be_made || failure.class == Class::Transient;
-                // Adding a profile can be repeated, and its failure is no reason to doubt the role.
-                let adds_profile = matches!(change, Change::AddInstanceProfile(_));
-                let doubt = if adds_profile {
-                    failure.class == Class::Vanished
-                } else {
-                    contradicted || lost_answer
+                let doubt = match change {
+                    // Adding a profile can be repeated, and its failure is no reason to doubt the role.
+                    Change::AddInstanceProfile(_) => failure.class == Class::Vanished,
+                    // The role may be out of the profile already.
+                    Change::RemoveInstanceProfile(..) => true,
+                    _ => contradicted || lost_answer,
                 };
                 if doubt {
                     account.snapshot.lock().doubt(name, now());
@@ -181,8 +182,7 @@ async fn execute(
             let linked = before.is_some_and(|role| role.instance_profiles.contains(profile));
             if owns_profile(account, iam, (profile, owner), linked).await? {
                 let request = iam.untag_instance_profile(profile, OWNER_TAG);
-                gone_is_done(account.call(op, request).await)?;
-                account.snapshot.lock().released_profile(profile, now());
+                release_profile(account, profile, account.call(op, request).await)?;
             }
         }
         // IAM may say so of a role that it made moments ago: a sweep must show that it is gone.
@@ -205,16 +205,22 @@ async fn add_profile(
     } = profile;
     let owner_tag = BTreeMap::from([(OWNER_TAG.to_owned(), owner.clone())]);
     let create = iam.create_instance_profile(name, path, &owner_tag);
-    match account.call("CreateInstanceProfile", create).await {
-        Ok(()) => account.snapshot.lock().owns_profile(name, owner, now()),
+    let created = own_profile(
+        account,
+        name,
+        owner,
+        account.call("CreateInstanceProfile", create),
+    )
+    .await;
+    match created {
+        Ok(()) => {}
         Err(failure) if failure.class == Class::Exists => {
-            if account.snapshot.lock().owned_profile(name, owner, now()) {
-                // Created moments ago; the answer or the next step failed.
+            if recent_profile(account, name) == Some(RecentProfile::BelongsTo(owner.clone())) {
+                // Created moments ago; the next step failed.
             } else if let Some(there) = get_profile(account, iam, name).await? {
                 if takes_over(profile, role, &there)? {
                     let tag = iam.tag_instance_profile(name, &owner_tag);
-                    account.call("TagInstanceProfile", tag).await?;
-                    account.snapshot.lock().owns_profile(name, owner, now());
+                    own_profile(account, name, owner, account.call("TagInstanceProfile", tag)).await?;
                 }
             } else {
                 return Err(not_shown_yet(name));
@@ -235,6 +241,64 @@ async fn add_profile(
         },
         other => other,
     }
+}
+
+/// Makes a call that gives a profile our owner tag. AWS may carry it out although no answer arrives, so it is recorded before the call
+/// and forgotten only when AWS has refused it.
+async fn own_profile(
+    account: &Writer<'_>,
+    profile: &str,
+    owner: &str,
+    call: impl Future<Output = Result<(), AwsFailure>>,
+) -> Result<(), AwsFailure> {
+    let record = |state| account.snapshot.lock().record_profile(profile, state, now());
+    let before = recent_profile(account, profile);
+    let is_ours = before == Some(RecentProfile::BelongsTo(owner.to_owned()));
+    if !is_ours {
+        record(Some(RecentProfile::MayBelongTo(owner.to_owned())));
+    }
+    let result = call.await;
+    match &result {
+        Ok(()) => record(Some(RecentProfile::BelongsTo(owner.to_owned()))),
+        Err(failure) if failure.class == Class::Transient || is_ours => {}
+        // An earlier attempt without an answer may be what AWS found.
+        Err(failure) if failure.class == Class::Exists && is_asked_for(before.as_ref(), owner) => {}
+        Err(_) => record(before),
+    }
+    result
+}
+
+/// Returns true if this process asked AWS to give the profile this owner tag, and has no answer.
+fn is_asked_for(recent: Option<&RecentProfile>, owner: &str) -> bool {
+    matches!(recent, Some(RecentProfile::MayBelongTo(by)) if by == owner)
+}
+
+/// What this process did to the profile moments ago.
+fn recent_profile(account: &Writer<'_>, profile: &str) -> Option<RecentProfile> {
+    account.snapshot.lock().recent_profile(profile, now())
+}
+
+/// Takes in the answer to a call that deletes a profile or removes its owner tag.
+fn release_profile(
+    account: &Writer<'_>,
+    profile: &str,
+    result: Result<(), AwsFailure>,
+) -> Result<(), AwsFailure> {
+    if let Err(failure) = result {
+        if !failure.is_missing() {
+            return Err(failure);
+        }
+        // IAM may say so of a profile that it made moments ago.
+        let is_new = recent_profile(account, profile).is_some_and(|recent| recent != RecentProfile::Released);
+        if is_new {
+            return Err(not_shown_yet(profile));
+        }
+    }
+    account
+        .snapshot
+        .lock()
+        .record_profile(profile, Some(RecentProfile::Released), now());
+    Ok(())
 }
 
 /// Returns true if an instance profile that exists is to be tagged as ours first, or why it may not be used.
@@ -318,13 +382,13 @@ async fn remove_profile(
     };
     if owns_profile(account, iam, (profile, owner), exists).await? {
         let delete = iam.delete_instance_profile(profile);
-        gone_is_done(account.call("DeleteInstanceProfile", delete).await)?;
-        account.snapshot.lock().released_profile(profile, now());
+        let deleted = account.call("DeleteInstanceProfile", delete).await;
+        release_profile(account, profile, deleted)?;
     }
     Ok(())
 }
 
-/// Returns true if the profile carries our owner tag. One that `exists` for certain and that a read does not show is asked for
+/// Returns true if the profile carries our owner tag. One that `exists` for certain, or that was asked for moments ago, and that a read does not show is asked for
 /// again, since otherwise it would stay behind without an owner who knows of it.
 async fn owns_profile(
     account: &Writer<'_>,
@@ -332,15 +396,13 @@ async fn owns_profile(
     (profile, owner): (&str, &str),
     exists: bool,
 ) -> Result<bool, AwsFailure> {
-    {
-        let snapshot = account.snapshot.lock();
-        if snapshot.owned_profile(profile, owner, now()) {
-            return Ok(true);
-        }
-        if !exists && snapshot.has_released_profile(profile, now()) {
-            return Ok(false);
-        }
+    let recent = recent_profile(account, profile);
+    match &recent {
+        Some(RecentProfile::BelongsTo(by)) if by == owner => return Ok(true),
+        Some(RecentProfile::Released) if !exists => return Ok(false),
+        _ => {}
     }
+    let exists = exists || is_asked_for(recent.as_ref(), owner);
     match get_profile(account, iam, profile).await? {
         Some(there) => Ok(owner_of(&there).is_some_and(|by| by == owner)),
         None if exists => Err(not_shown_yet(profile)),

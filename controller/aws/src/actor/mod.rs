@@ -23,6 +23,7 @@ use rolectl_crds::{AwsAccount, Reason};
 use tokio::time::Instant;
 
 use crate::account::{Account, AccountEnvironment};
+use crate::clock::now;
 
 pub mod account_state;
 pub mod carry_out;
@@ -80,7 +81,7 @@ struct Actor {
 }
 
 /// A visit, and the role that it is about.
-type Visiting = BoxFuture<'static, (RoleKey, u64, Option<i64>, Visited)>;
+type Visiting = BoxFuture<'static, (RoleKey, u64, Option<i64>, Arc<Account>, Visited)>;
 
 impl Actor {
     fn new(
@@ -131,7 +132,8 @@ impl Actor {
                     sweep = None.into();
                     self.swept(swept);
                 }
-                Some((key, revision, generation, visited)) = visits.next() => {
+                Some((key, revision, generation, live, visited)) = visits.next() => {
+                    self.invalidate_written(&key, &live);
                     self.visited(&key, revision, generation, visited);
                 }
                 () = handle.inbox.changed() => {}
@@ -139,7 +141,7 @@ impl Actor {
             }
         }
         // What was begun comes to its next safe point, and is reported.
-        while let Some((key, revision, generation, visited)) = visits.next().await {
+        while let Some((key, revision, generation, _, visited)) = visits.next().await {
             self.report(&key, visited.report(revision, generation));
         }
     }
@@ -182,9 +184,12 @@ impl Actor {
                 self.object.spec.clone(),
                 self.environment.clone(),
             );
-            let (old, new) = (&before.spec, &live.spec);
-            if before.is_held() && (&old.account_id, &old.partition) == (&new.account_id, &new.partition) {
-                live.snapshot.lock().inherit(&before.snapshot.lock());
+            if is_same_account(&before, &live) {
+                let (mut snapshot, earlier) = (live.snapshot.lock(), before.snapshot.lock());
+                if before.is_held() {
+                    snapshot.inherit_claims(&earlier);
+                }
+                snapshot.inherit_writes(&earlier, now());
             }
             live.limit_roles(before.role_limit());
             *self.handle.account.write() = live.clone();
@@ -334,7 +339,19 @@ impl Actor {
                 directory: self.context.directory.clone(),
             };
             let revision = assignment.revision;
-            visits.push(async move { (key, revision, generation, visit.run().await) }.boxed());
+            let live = self.live.clone();
+            visits.push(async move { (key, revision, generation, live, visit.run().await) }.boxed());
+        }
+    }
+
+    /// A visit that began before the account's spec changed, or in an earlier lease term, has recorded its writes in the snapshot of that
+    /// time.
+    fn invalidate_written(&self, key: &RoleKey, live: &Arc<Account>) {
+        if Arc::ptr_eq(live, &self.live) || !is_same_account(live, &self.live) {
+            return;
+        }
+        if let Some(role) = self.context.directory.role(key) {
+            self.live.snapshot.lock().doubt(name_in_aws(&role), now());
         }
     }
 
@@ -484,6 +501,12 @@ impl Actor {
         let timer = self.timers.first().map(|(due, _)| *due);
         sweep.into_iter().chain(timer).min()
     }
+}
+
+/// Returns true if two specs of an `AwsAccount` are about one account in AWS.
+fn is_same_account(one: &Account, other: &Account) -> bool {
+    let id = |account: &Account| (account.spec.account_id.clone(), account.spec.partition.clone());
+    id(one) == id(other)
 }
 
 async fn sleep_until(when: Option<Instant>) {

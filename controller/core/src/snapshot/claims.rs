@@ -53,7 +53,7 @@ impl Claims {
     pub(super) fn replace(&mut self, key: &str, before: Option<&Entry>, now: &Entry) {
         let made = before.and_then(|before| Claim::of(before, &self.owner_prefix));
         // A write of this process that removes the tag gives the role up.
-        if made.is_some() && now.written.is_some() {
+        if made.is_some() && now.written.is_some() && !now.invalidated {
             self.by_name.remove(key);
             return;
         }

@@ -7,11 +7,11 @@ use super::sweep::{GRACE, SweepStart};
 use crate::role::observed::{ObservedRole, PackedRole};
 
 /// The state of one role name: what AWS last showed, or what a write of this process left.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     /// The role. `None` if this process deleted it, or if the entry is invalidated.
     pub role: Option<Arc<PackedRole>>,
-    /// Number and time of this process's last write. `None` if the entry comes from a sweep.
+    /// Number and time of this process's last write that AWS confirmed. `None` if a sweep has shown the role since.
     pub written: Option<(u64, Instant)>,
     /// When AWS last showed or confirmed the entry.
     pub seen: Instant,
@@ -22,8 +22,9 @@ pub(super) struct Entry {
 /// What a merge does with an entry that was there before the sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterSweep {
-    /// The result of the sweep replaces the entry.
-    Replaced,
+    /// The result of the sweep replaces the entry. If a duration is given, the read may be older than a write without an answer, and
+    /// the next sweep is due after it.
+    Replaced(Option<Duration>),
     /// The entry stays, because the read may be older than it. If a duration is given, the next sweep is due after it.
     Kept(Option<Duration>),
 }
@@ -49,11 +50,11 @@ impl Entry {
         }
     }
 
-    /// Returns an entry without information about the role until the next sweep.
-    pub(super) const fn invalidated(at: Instant) -> Self {
+    /// Returns an entry without information about the role until the next sweep. `written` is the last confirmed write before.
+    pub(super) const fn invalidated(at: Instant, written: Option<(u64, Instant)>) -> Self {
         Self {
             role: None,
-            written: None,
+            written,
             seen: at,
             invalidated: true,
         }
@@ -64,24 +65,37 @@ impl Entry {
         self.role.as_ref()?.owner.as_deref()
     }
 
+    /// Returns when the entry was written or invalidated, if a read that begins at `now` may show the state before.
+    pub(super) fn unshown_since(&self, now: Instant) -> Option<Instant> {
+        let written = self.written.map(|(_, at)| at);
+        let at = written.max(self.invalidated.then_some(self.seen))?;
+        (now.saturating_duration_since(at) < GRACE).then_some(at)
+    }
+
     /// Returns what a merge does with this entry. `read` is what the sweep found under the same name.
     pub(super) fn after_sweep(&self, start: SweepStart, read: Option<&Self>) -> AfterSweep {
+        let written = self.written.map(|(number, at)| {
+            let age = start.at.saturating_duration_since(at);
+            (age, number <= start.writes && age >= GRACE)
+        });
         if self.invalidated {
-            // A sweep that began before the invalidation decides nothing. Soon after it, an absence may be an old read.
-            return match start.at.checked_duration_since(self.seen) {
-                None => AfterSweep::Kept(Some(Duration::ZERO)),
-                Some(age) if age < GRACE && read.is_none() => {
-                    AfterSweep::Kept(Some(GRACE.saturating_sub(age)))
-                }
-                Some(_) => AfterSweep::Replaced,
+            // A sweep that began before the invalidation decides nothing.
+            let Some(age) = start.at.checked_duration_since(self.seen) else {
+                return AfterSweep::Kept(Some(Duration::ZERO));
+            };
+            // Soon after it, an absence may be an old read, and so may a role, if AWS confirmed a write moments before.
+            let is_too_early = read.is_none() || written.is_some_and(|(_, is_shown)| !is_shown);
+            return if age < GRACE && is_too_early {
+                AfterSweep::Kept(Some(GRACE.saturating_sub(age)))
+            } else {
+                AfterSweep::Replaced((age < GRACE).then(|| GRACE.saturating_sub(age)))
             };
         }
-        let Some((number, at)) = self.written else {
-            return AfterSweep::Replaced;
+        let Some((age, is_shown)) = written else {
+            return AfterSweep::Replaced(None);
         };
-        let age = start.at.saturating_duration_since(at);
-        if number <= start.writes && age >= GRACE {
-            return AfterSweep::Replaced;
+        if is_shown {
+            return AfterSweep::Replaced(None);
         }
         let has_caught_up = match read {
             Some(read) => !read.invalidated && read.role == self.role,

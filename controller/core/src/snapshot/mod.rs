@@ -38,6 +38,7 @@ use tally::Tally;
 
 pub use entry::Lookup;
 pub use limits::Full;
+pub use profiles::RecentProfile;
 pub use sweep::{GRACE, Merge, SweepStart, Swept};
 
 /// The roles of one account.
@@ -71,10 +72,21 @@ impl Snapshot {
         }
     }
 
-    /// Copies what an earlier snapshot of the same account saw of owner tags and instance profiles.
-    pub fn inherit(&mut self, before: &Self) {
+    /// Copies what this process saw of owner tags in an earlier snapshot of the same account. Nobody else may have managed the account
+    /// since.
+    pub fn inherit_claims(&mut self, before: &Self) {
         self.claims.inherit(&before.claims, &before.entries);
+    }
+
+    /// Invalidates the roles that this process wrote in an earlier snapshot of the same account so recently that a read at `now` may
+    /// show the state before, and copies what it did to instance profiles.
+    pub fn inherit_writes(&mut self, before: &Self, now: Instant) {
         self.profiles.clone_from(&before.profiles);
+        for (key, entry) in &before.entries {
+            if let Some(at) = entry.unshown_since(now) {
+                self.put(key.clone(), Entry::invalidated(at, None));
+            }
+        }
     }
 
     /// Returns the state of the role.
@@ -148,26 +160,14 @@ impl Snapshot {
         self.claims.end(owner);
     }
 
-    /// Records that this process gave an instance profile this owner tag.
-    pub fn owns_profile(&mut self, profile: &str, owner: &str, now: Instant) {
-        self.profiles.wrote(profile, Some(owner), now);
+    /// Records what this process did to an instance profile, or is about to do. With `None` it did nothing.
+    pub fn record_profile(&mut self, profile: &str, state: Option<RecentProfile>, now: Instant) {
+        self.profiles.record(profile, state, now);
     }
 
-    /// Records that this process deleted an instance profile or removed its owner tag.
-    pub fn released_profile(&mut self, profile: &str, now: Instant) {
-        self.profiles.wrote(profile, None, now);
-    }
-
-    /// Returns true if this process gave the instance profile this owner tag within the last minute, so that a read may not show
-    /// the tag yet.
-    pub fn owned_profile(&self, profile: &str, owner: &str, now: Instant) -> bool {
-        self.profiles.has(profile, owner, now)
-    }
-
-    /// Returns true if this process deleted or released the instance profile within the last minute, so that a read may still show it
-    /// as ours.
-    pub fn has_released_profile(&self, profile: &str, now: Instant) -> bool {
-        self.profiles.was_released(profile, now)
+    /// Returns what this process did to the instance profile within the last minute, which a read may not show yet.
+    pub fn recent_profile(&self, profile: &str, now: Instant) -> Option<RecentProfile> {
+        self.profiles.get(profile, now).cloned()
     }
 }
 
@@ -221,10 +221,12 @@ impl Snapshot {
         self.put(name.to_lowercase(), Entry::written(role, self.writes, now));
     }
 
-    /// Invalidates a role because AWS contradicted the snapshot. [`Self::lookup`] returns [`Lookup::Unknown`] until the next
-    /// sweep.
+    /// Invalidates a role because AWS contradicted the snapshot, or did not answer a write. [`Self::lookup`] returns
+    /// [`Lookup::Unknown`] until the next sweep.
     pub fn doubt(&mut self, name: &str, now: Instant) {
-        self.put(name.to_lowercase(), Entry::invalidated(now));
+        let key = name.to_lowercase();
+        let written = self.entries.get(&key).and_then(|entry| entry.written);
+        self.put(key, Entry::invalidated(now, written));
     }
 
     /// Records that AWS confirmed the role as the snapshot has it.
@@ -255,7 +257,7 @@ impl Snapshot {
             .map(|(key, role)| (key, Entry::listed(role, start.at)))
             .collect();
         for name in &swept.unsettled {
-            next.insert(name.to_lowercase(), Entry::invalidated(start.at));
+            next.insert(name.to_lowercase(), Entry::invalidated(start.at, None));
             merge.sweep_again(GRACE);
         }
         for (key, entry) in mem::take(&mut self.entries) {
@@ -263,10 +265,12 @@ impl Snapshot {
             if let Some(read) = read {
                 self.claims.compare(&key, &entry, read);
             }
-            if let AfterSweep::Kept(due) = entry.after_sweep(start, read) {
-                if let Some(due) = due {
-                    merge.sweep_again(due);
-                }
+            let after = entry.after_sweep(start, read);
+            let (AfterSweep::Kept(due) | AfterSweep::Replaced(due)) = after;
+            if let Some(due) = due {
+                merge.sweep_again(due);
+            }
+            if matches!(after, AfterSweep::Kept(_)) {
                 next.insert(key, entry);
             }
         }

@@ -6,34 +6,37 @@ use std::time::{Duration, Instant};
 /// How long after a write to an instance profile a read may still show the state before the write.
 const PROFILE_GRACE: Duration = Duration::from_mins(1);
 
-/// Instance profiles of which a read may still show an earlier state, by name in lower case, with the owner that this process gave them.
-/// `None`: it deleted the profile or took its tag away.
+/// What this process did to an instance profile moments ago, so that a read may not show it yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecentProfile {
+    /// It asked AWS to give the profile this owner tag, and has no answer.
+    MayBelongTo(String),
+    /// It gave the profile this owner tag.
+    BelongsTo(String),
+    /// It deleted the profile or removed its owner tag.
+    Released,
+}
+
+/// Instance profiles of which a read may still show an earlier state, by name in lower case.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RecentProfiles(HashMap<String, (Option<String>, Instant)>);
+pub(super) struct RecentProfiles(HashMap<String, (RecentProfile, Instant)>);
 
 impl RecentProfiles {
-    /// Records that this process gave the profile this owner tag, or with `None` deleted or released it. Removes the expired records.
-    pub(super) fn wrote(&mut self, profile: &str, owner: Option<&str>, now: Instant) {
+    /// Records what this process did to the profile, or with `None` that it did nothing. Removes the expired records.
+    pub(super) fn record(&mut self, profile: &str, state: Option<RecentProfile>, now: Instant) {
         self.0
             .retain(|_, (_, at)| now.saturating_duration_since(*at) < PROFILE_GRACE);
-        self.0
-            .insert(profile.to_lowercase(), (owner.map(str::to_owned), now));
+        let key = profile.to_lowercase();
+        match state {
+            Some(state) => self.0.insert(key, (state, now)),
+            None => self.0.remove(&key),
+        };
     }
 
-    /// Returns true if this process gave the profile this owner tag within the last minute.
-    pub(super) fn has(&self, profile: &str, owner: &str, now: Instant) -> bool {
-        self.recent(profile, now)
-            .is_some_and(|by| by.as_deref() == Some(owner))
-    }
-
-    /// Returns true if this process deleted or released the profile within the last minute.
-    pub(super) fn was_released(&self, profile: &str, now: Instant) -> bool {
-        self.recent(profile, now).is_some_and(Option::is_none)
-    }
-
-    fn recent(&self, profile: &str, now: Instant) -> Option<&Option<String>> {
+    /// Returns what this process did to the profile within the last minute.
+    pub(super) fn get(&self, profile: &str, now: Instant) -> Option<&RecentProfile> {
         let found = self.0.get(&profile.to_lowercase());
         let recent = found.filter(|(_, at)| now.saturating_duration_since(*at) < PROFILE_GRACE);
-        recent.map(|(owner, _)| owner)
+        recent.map(|(state, _)| state)
     }
 }

@@ -284,7 +284,7 @@ fn a_claim_outlives_a_change_of_the_accounts_spec() {
     let now = Instant::now();
     sweep(&mut s, now, &[role("app", "")]);
     let mut next = Snapshot::new("c/");
-    next.inherit(&s);
+    next.inherit_claims(&s);
     sweep(&mut next, now + GRACE, &[untagged("AROA1")]);
     assert_eq!(next.claimed("app", "c/ns/app").as_deref(), Some("AROA1"));
 }
@@ -303,18 +303,64 @@ fn a_snapshot_cannot_tell_whether_an_owner_has_a_role_before_a_sweep_and_after_a
 }
 
 #[test]
-fn a_profile_that_this_process_wrote_is_as_it_left_it_for_a_minute() {
+fn a_write_before_an_invalidation_is_not_undone_by_a_read_that_may_be_older() {
+    let mut s = Snapshot::new("c/");
+    let now = Instant::now();
+    s.wrote("app", Some(role("app", "new")), now);
+    s.doubt("app", now + Duration::from_secs(1));
+    let soon = s.begin_sweep(now + Duration::from_secs(2));
+    let merge = s.merge(soon, swept(&[role("app", "old")], &[]));
+    assert_eq!(s.lookup("app"), Lookup::Unknown);
+    assert_eq!(merge.look_again, Some(Duration::from_secs(9)));
+    let later = s.begin_sweep(now + Duration::from_secs(11));
+    s.merge(later, swept(&[role("app", "new")], &[]));
+    assert_eq!(description(&s, "app").as_deref(), Some("new"));
+}
+
+#[test]
+fn a_role_that_a_sweep_shows_soon_after_an_invalidation_is_read_again() {
+    let mut s = Snapshot::new("c/");
+    let now = Instant::now();
+    s.doubt("app", now);
+    let soon = s.begin_sweep(now + Duration::from_secs(4));
+    let merge = s.merge(soon, swept(&[role("app", "old")], &[]));
+    assert_eq!(description(&s, "app").as_deref(), Some("old"));
+    assert_eq!(merge.look_again, Some(Duration::from_secs(6)));
+}
+
+#[test]
+fn a_new_snapshot_does_not_believe_reads_that_may_be_older_than_a_write_on_the_earlier_one() {
+    let mut s = Snapshot::new("c/");
+    let now = Instant::now();
+    s.wrote("young", Some(role("young", "new")), now + Duration::from_secs(8));
+    s.wrote("old", Some(role("old", "new")), now);
+    s.doubt("unclear", now + Duration::from_secs(8));
+    let mut next = Snapshot::new("c/");
+    let then = now + Duration::from_secs(12);
+    next.inherit_writes(&s, then);
+    let start = next.begin_sweep(then);
+    let merge = next.merge(start, swept(&[], &[]));
+    assert_eq!(next.lookup("young"), Lookup::Unknown);
+    assert_eq!(next.lookup("unclear"), Lookup::Unknown);
+    assert_eq!(next.lookup("old"), Lookup::Absent);
+    assert_eq!(merge.look_again, Some(Duration::from_secs(6)));
+}
+
+#[test]
+fn what_this_process_did_to_a_profile_is_remembered_for_a_minute() {
     let mut snapshot = Snapshot::new("c/");
     let start = Instant::now();
     let later = start + Duration::from_secs(59);
     let too_late = start + Duration::from_secs(61);
-    snapshot.owns_profile("App", "c/team/app", start);
-    assert!(snapshot.owned_profile("app", "c/team/app", later));
-    assert!(!snapshot.owned_profile("app", "c/team/other", later));
-    assert!(!snapshot.owned_profile("app", "c/team/app", too_late));
-    assert!(!snapshot.has_released_profile("app", later));
-    snapshot.released_profile("app", start);
-    assert!(snapshot.has_released_profile("APP", later));
-    assert!(!snapshot.owned_profile("app", "c/team/app", later));
-    assert!(!snapshot.has_released_profile("app", too_late));
+    let ours = RecentProfile::BelongsTo("c/team/app".to_owned());
+    snapshot.record_profile("App", Some(ours.clone()), start);
+    assert_eq!(snapshot.recent_profile("app", later), Some(ours));
+    assert_eq!(snapshot.recent_profile("app", too_late), None);
+    snapshot.record_profile("app", Some(RecentProfile::Released), start);
+    assert_eq!(
+        snapshot.recent_profile("APP", later),
+        Some(RecentProfile::Released)
+    );
+    snapshot.record_profile("app", None, start);
+    assert_eq!(snapshot.recent_profile("app", start), None);
 }
