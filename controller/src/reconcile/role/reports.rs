@@ -15,7 +15,7 @@ use rolectl_core::names::RoleKey;
 /// How long a status waits for the last of its accounts, and how much longer for each account of the role: each makes the status
 /// larger. The pause doubles while accounts are still awaited.
 const INTERIM: (Duration, Duration) = (Duration::from_secs(3), Duration::from_millis(20));
-/// How long a status waits while no account has answered, so that it would only say that work is under way. A thousand roles that are
+/// How long the first status waits while no account has answered, so that it would only say that work is under way. A thousand roles that are
 /// created together must not have two statuses each.
 const UNDER_WAY: Duration = Duration::from_secs(10);
 /// How long a finalizer that was just set may be missing in the cache.
@@ -283,7 +283,9 @@ impl RoleReports {
         if due > now {
             return Some(due - now);
         }
-        if record.awaited == record.accounts.len() && pause < UNDER_WAY {
+        // A status that shows an earlier generation as ready is not left so.
+        let has_no_report = record.accounts.values().all(|it| it.report.is_none());
+        if has_no_report && pause < UNDER_WAY {
             let rest = UNDER_WAY.saturating_sub(pause);
             record.interim = Some((now + rest, UNDER_WAY));
             return Some(rest);
