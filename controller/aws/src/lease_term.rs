@@ -9,6 +9,11 @@ use tokio::time::Instant;
 /// How long a change may wait for AWS's answer. A claim to an account is given up for lost only later than this after
 /// its holder has stopped calling, so that no change of the old holder meets the new one.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long after the renewal of a Lease began its holder may begin calls.
+pub const TERM: Duration = Duration::from_secs(9);
+/// How long a Lease must not have been renewed before another replica takes it.
+pub const EXPIRY: Duration = Duration::from_secs(18);
+const _: () = assert!(TERM.as_secs() + ANSWER_TIMEOUT.as_secs() < EXPIRY.as_secs());
 
 /// The right to call AWS in some accounts. It ends by itself, so that a process which cannot reach Kubernetes, or which
 /// was stopped and resumes later, does not write where another has taken over.

@@ -25,6 +25,9 @@ use rolectl_core::arn::{arn_account, arn_partition};
 /// all its users together.
 const ASSUME_ROLE_RATE: u32 = 100;
 
+/// How many earlier sessions work may still be under way on. An operator who unlocks more often ends the oldest.
+const EARLIER_SESSIONS: usize = 8;
+
 /// Keys of the Secret.
 pub mod keys {
     /// `AccessKeyId`.
@@ -343,6 +346,8 @@ pub struct Sessions(RwLock<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     states: BTreeMap<String, SessionState>,
+    /// Sessions that another one followed without ending them: work under way on them continues until the next lock.
+    earlier: BTreeMap<String, Vec<Arc<OpenSession>>>,
     /// Sessions that AWS refused, so that they are not tried again and again.
     rejected: BTreeMap<String, ([u8; 32], String)>,
     opened: u64,
@@ -395,19 +400,28 @@ impl Sessions {
         let before = inner
             .states
             .insert(name.to_owned(), SessionState::Open(open.clone()));
-        if let Some(SessionState::Open(before)) = before.filter(|_| replaces) {
-            before.ended.cancel();
+        let earlier = inner.earlier.entry(name.to_owned()).or_default();
+        if let Some(SessionState::Open(before)) = before {
+            earlier.push(before);
         }
+        if replaces {
+            earlier.drain(..).for_each(|session| session.ended.cancel());
+        }
+        earlier.retain(|session| session.expires_at > now && !session.ended.is_cancelled());
+        let surplus = earlier.len().saturating_sub(EARLIER_SESSIONS);
+        earlier
+            .drain(..surplus)
+            .for_each(|session| session.ended.cancel());
         open
     }
 
-    /// Closes a session. Returns whether it was open or not known before.
+    /// Closes a session, and ends all work on it and on those before it. Returns whether it was open or not known before.
     pub fn lock(&self, name: &str, why: String) -> bool {
-        let before = self
-            .0
-            .write()
-            .states
-            .insert(name.to_owned(), SessionState::Locked(why));
+        let mut inner = self.0.write();
+        let before = inner.states.insert(name.to_owned(), SessionState::Locked(why));
+        let earlier = inner.earlier.remove(name).unwrap_or_default();
+        drop(inner);
+        earlier.iter().for_each(|session| session.ended.cancel());
         if let Some(SessionState::Open(open)) = &before {
             open.ended.cancel();
         }
@@ -467,6 +481,36 @@ mod tests {
         (keys::EXPIRATION, "2030-01-01T00:00:00Z"),
         (keys::PRINCIPAL_ARN, "arn:aws:iam::111111111111:user/op"),
     ];
+
+    #[tokio::test]
+    async fn a_lock_ends_the_work_on_earlier_sessions_too_and_a_replacement_ends_it_at_once() {
+        let base = crate::sdk::base_config().await;
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let sessions = Sessions::default();
+        let open = |replace, now| {
+            let session_secret = SessionSecret {
+                replace,
+                ..SessionSecret::from_secret(secret(FULL)).unwrap()
+            };
+            let credentials = session_secret.credentials();
+            let sts = crate::sdk::sts_client(&base, credentials, "aws", None).unwrap();
+            sessions.open("default", session_secret, "arn".to_owned(), Arc::new(sts), now)
+        };
+        let (first, second) = (open(false, now), open(false, now));
+        assert!(
+            !first.ended.is_cancelled(),
+            "work on the earlier session continues"
+        );
+        sessions.lock("default", "locked".to_owned());
+        assert!(first.ended.is_cancelled() && second.ended.is_cancelled());
+        let (third, fourth) = (open(false, now), open(false, now));
+        let fifth = open(true, now);
+        assert!(third.ended.is_cancelled() && fourth.ended.is_cancelled());
+        let all: Vec<_> = (0..2 * EARLIER_SESSIONS).map(|_| open(false, now)).collect();
+        let is_at_work = |session: &&Arc<OpenSession>| !session.ended.is_cancelled();
+        assert_eq!(all.iter().filter(is_at_work).count(), EARLIER_SESSIONS + 1);
+        assert!(fifth.ended.is_cancelled());
+    }
 
     #[tokio::test]
     async fn a_secret_with_all_keys_is_a_session_and_its_debug_output_shows_no_credential() {

@@ -12,14 +12,14 @@ use rolectl_core::role::observed::ObservedDocument;
 use rolectl_core::snapshot::Swept;
 use rolectl_crds::{OWNER_TAG, Quotas};
 
-use crate::account::Account;
+use crate::account::Reader;
 use crate::api::{DetailedRole, Iam};
 use crate::error::AwsFailure;
 
 /// Reads all roles of an account. Those whose name in lower case `matters`, and those that carry a tag of our cluster,
 /// are taken in page by page; of the others only the names are.
 pub async fn sweep(
-    account: &Account,
+    account: &Reader<'_>,
     iam: &dyn Iam,
     owner_prefix: &str,
     matters: impl Fn(&str) -> bool,
@@ -28,7 +28,7 @@ pub async fn sweep(
     let mut marker = None;
     loop {
         let request = iam.list_roles(marker.take());
-        let page = account.call_for_sweep("ListRoles", request).await?;
+        let page = account.call("ListRoles", request).await?;
         for role in page.items {
             described.insert(role.name, (role.description, role.max_session_duration));
         }
@@ -41,9 +41,7 @@ pub async fn sweep(
     let mut marker = None;
     loop {
         let request = iam.get_account_authorization_details(marker.take());
-        let page = account
-            .call_for_sweep("GetAccountAuthorizationDetails", request)
-            .await?;
+        let page = account.call("GetAccountAuthorizationDetails", request).await?;
         for detail in page.items {
             let key = detail.name.to_lowercase();
             match described.remove(&detail.name) {
@@ -71,9 +69,9 @@ pub async fn sweep(
 
 /// Reads the account's [quotas](https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountSummary.html).
 /// A quota that the answer lacks is 0. Also returns how many roles AWS counts.
-pub async fn quotas(account: &Account, iam: &dyn Iam) -> Result<(Quotas, u32), AwsFailure> {
+pub async fn quotas(account: &Reader<'_>, iam: &dyn Iam) -> Result<(Quotas, u32), AwsFailure> {
     let summary = account
-        .call_for_sweep("GetAccountSummary", iam.get_account_summary())
+        .call("GetAccountSummary", iam.get_account_summary())
         .await?;
     let quota = |name: &str| {
         let value = summary.get(name).copied();

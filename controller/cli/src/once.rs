@@ -9,10 +9,9 @@ use std::time::Instant;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
-use rolectl_aws::account::{Account, AccountEnvironment, AccountError};
+use rolectl_aws::account::{Account, AccountEnvironment, AccountError, Reader};
 use rolectl_aws::actor::carry_out;
 use rolectl_aws::actor::directory::{Admits, Directory};
 use rolectl_aws::actor::propose::{Case, Proposal as Proposed, Proposed as Changes, SessionView};
@@ -22,7 +21,7 @@ use rolectl_aws::clock::now;
 use rolectl_aws::error::{AwsFailure, Class};
 use rolectl_aws::session::OpenSession;
 use rolectl_aws::sweep::{quotas, sweep};
-use rolectl_core::names::{RoleKey, full_name, name_in_aws, owner};
+use rolectl_core::names::{RoleKey, full_name, name_in_aws, owner_of};
 use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::role::admission::works_through;
 use rolectl_core::role::{ObservedRole, Plan, Refusal};
@@ -120,9 +119,10 @@ impl Inventory {
         all: bool,
     ) -> Result<Arc<Account>, AccountError> {
         let live = Account::new(&account.name_any(), account.spec.clone(), environment);
-        let iam = live.iam(session, Timestamp::now(), None).await?;
+        let iam = live.iam(session, None).await?;
         let start = live.snapshot.lock().begin_sweep(now());
-        match quotas(&live, &*iam).await {
+        let reader = Reader::new(&live, session);
+        match quotas(&reader, &*iam).await {
             Ok((quotas, _)) => live.set_quotas(quotas),
             // Without them AWS says what does not fit.
             Err(error) => tracing::warn!(account = live.name, %error, "quotas not read"),
@@ -130,7 +130,7 @@ impl Inventory {
         let named = self.roles.iter().map(|role| name_in_aws(role).to_lowercase());
         let named: HashSet<String> = named.collect();
         let prefix = format!("{}/", self.cluster);
-        let swept = sweep(&live, &*iam, &prefix, |name| all || named.contains(name)).await?;
+        let swept = sweep(&reader, &*iam, &prefix, |name| all || named.contains(name)).await?;
         live.snapshot.lock().merge(start, swept);
         Ok(live)
     }
@@ -260,18 +260,13 @@ impl Directory for Inventory {
     }
 
     fn owner_of(&self, role: &IamRole) -> String {
-        let namespace = role.metadata.namespace.as_deref().unwrap_or_default();
-        owner(&self.cluster, namespace, &role.name_any())
+        owner_of(&self.cluster, role)
     }
 
     fn admits(&self, account: &AwsAccount, namespace: &str) -> Admits {
         let mut namespaces = self.namespaces.iter();
         let found = namespaces.find(|other| other.metadata.name.as_deref() == Some(namespace));
-        if admits(account, namespace, found.map(Namespace::labels)) {
-            Admits::Yes
-        } else {
-            Admits::No
-        }
+        admits(account, namespace, found.map(Namespace::labels)).into()
     }
 
     fn works_through(&self, account: &AwsAccount) -> BTreeSet<String> {

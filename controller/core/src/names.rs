@@ -67,6 +67,16 @@ pub fn owner(cluster: &str, namespace: &str, name: &str) -> String {
     shortened(&format!("{cluster}/{namespace}/{name}"), 256)
 }
 
+/// Returns the value of the owner tag for this object.
+pub fn owner_of(cluster: &str, role: &IamRole) -> String {
+    let metadata = &role.metadata;
+    owner(
+        cluster,
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    )
+}
+
 /// Returns `full` in at most `limit` characters. A text that was cut ends in a hash, so that it stays unique.
 pub fn shortened(full: &str, limit: usize) -> String {
     if full.chars().count() <= limit {

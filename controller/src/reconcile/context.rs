@@ -23,7 +23,7 @@ use rolectl_aws::api::Aws;
 use rolectl_aws::clock::{Clock, Jitter};
 use rolectl_aws::sdk::{SdkAws, base_config};
 use rolectl_aws::session::Sessions;
-use rolectl_core::names::{RoleKey, owner};
+use rolectl_core::names::{RoleKey, owner, owner_of};
 use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::selection::targets;
 
@@ -252,11 +252,7 @@ impl Context {
 
     /// Owner tag of this `IamRole`.
     pub fn owner_of(&self, role: &IamRole) -> String {
-        let metadata = &role.metadata;
-        self.owner(
-            metadata.namespace.as_deref().unwrap_or_default(),
-            metadata.name.as_deref().unwrap_or_default(),
-        )
+        owner_of(&self.options.cluster, role)
     }
 
     /// What all owner tags of this cluster begin with.

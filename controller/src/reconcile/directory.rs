@@ -66,11 +66,7 @@ impl Directory for Context {
         let Some(found) = self.stores.namespaces.get(&ObjectRef::new(namespace)) else {
             return Admits::Unknown;
         };
-        if admits(account, namespace, Some(found.labels())) {
-            Admits::Yes
-        } else {
-            Admits::No
-        }
+        admits(account, namespace, Some(found.labels())).into()
     }
 
     fn works_through(&self, account: &AwsAccount) -> BTreeSet<String> {

@@ -13,6 +13,7 @@ use crate::api::Answer;
 use crate::bucket::{Bucket, Priority};
 use crate::error::{AwsFailure, Class};
 use crate::lease_term::ANSWER_TIMEOUT;
+use crate::session::OpenSession;
 use crate::spans;
 
 /// Asked before every call that changes something: `Err` says why the change may not be made any more.
@@ -27,27 +28,73 @@ const PERMIT_CHECK: Duration = Duration::from_millis(250);
 /// than [`ANSWER_TIMEOUT`]: a page of a thousand roles does. It is longer than the SDK's own limit, which includes retries.
 const SWEEP_ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 
+/// An account, for calls of a sweep: they change nothing, and changes go first.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    account: &'a Account,
+    session: &'a OpenSession,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `account` on `session`.
+    pub const fn new(account: &'a Account, session: &'a OpenSession) -> Self {
+        Self { account, session }
+    }
+
+    /// Makes one IAM call of a sweep in its turn.
+    pub fn call<'c, T>(
+        &'c self,
+        operation: &'static str,
+        call: impl Future<Output = Answer<T>> + Send + 'c,
+    ) -> BoxFuture<'c, Answer<T>>
+    where
+        T: Send + 'c,
+    {
+        let scope = self.account.scope(self.session, None);
+        scope.iam_call(Priority::Sweep, operation, call)
+    }
+}
+
+impl std::ops::Deref for Reader<'_> {
+    type Target = Account;
+
+    fn deref(&self) -> &Account {
+        self.account
+    }
+}
+
 /// An account, for changes that need a [`Permit`].
 #[derive(Clone, Copy)]
 pub struct Writer<'a> {
     account: &'a Account,
+    session: &'a OpenSession,
     permit: Permit<'a>,
     priority: Priority,
 }
 
 impl<'a> Writer<'a> {
-    /// Changes in `account` while `permit` allows them.
-    pub const fn new(account: &'a Account, permit: Permit<'a>, priority: Priority) -> Self {
+    /// Changes in `account` on `session`, while `permit` allows them.
+    pub const fn new(
+        account: &'a Account,
+        session: &'a OpenSession,
+        permit: Permit<'a>,
+        priority: Priority,
+    ) -> Self {
         Self {
             account,
+            session,
             permit,
             priority,
         }
     }
 
+    fn scope(&self) -> CallScope<'a> {
+        self.account.scope(self.session, Some(self.permit))
+    }
+
     /// Why no new call may begin.
     pub fn must_stop(&self) -> Option<AccountError> {
-        self.account.scope(Some(self.permit)).must_stop()
+        self.scope().must_stop()
     }
 
     /// Makes one IAM call in its turn, if it is still permitted then.
@@ -59,8 +106,7 @@ impl<'a> Writer<'a> {
     where
         T: Send + 'c,
     {
-        self.account
-            .call_with(Some(self.permit), self.priority, operation, call)
+        self.scope().iam_call(self.priority, operation, call)
     }
 }
 
@@ -74,46 +120,13 @@ impl std::ops::Deref for Writer<'_> {
 
 impl Account {
     /// How this account's own calls are made.
-    fn scope<'a>(&'a self, permit: Option<Permit<'a>>) -> CallScope<'a> {
+    fn scope<'a>(&'a self, session: &OpenSession, permit: Option<Permit<'a>>) -> CallScope<'a> {
         CallScope {
             account: self,
             permit,
             bucket: &self.bucket,
-            ended: self.session_ended.lock().clone(),
+            ended: session.ended.clone(),
         }
-    }
-
-    /// Makes one IAM call of a sweep, which changes nothing and lets changes go first. Boxed: the futures of the SDK are large, and
-    /// thousands of them may wait.
-    pub fn call_for_sweep<'a, T>(
-        &'a self,
-        operation: &'static str,
-        call: impl Future<Output = Answer<T>> + Send + 'a,
-    ) -> BoxFuture<'a, Answer<T>>
-    where
-        T: Send + 'a,
-    {
-        self.call_with(None, Priority::Sweep, operation, call)
-    }
-
-    fn call_with<'a, T>(
-        &'a self,
-        permit: Option<Permit<'a>>,
-        priority: Priority,
-        operation: &'static str,
-        call: impl Future<Output = Answer<T>> + Send + 'a,
-    ) -> BoxFuture<'a, Answer<T>>
-    where
-        T: Send + 'a,
-    {
-        let call = Box::pin(call);
-        Box::pin(async move {
-            match self.scope(permit).call(priority, operation, call).await {
-                Ok(value) => Ok(value),
-                Err(AccountError::Aws(failure)) => Err(failure),
-                Err(other) => Err(AwsFailure::not_made(operation, &other)),
-            }
-        })
     }
 }
 
@@ -125,7 +138,28 @@ pub(super) struct CallScope<'a> {
     pub(super) ended: CancellationToken,
 }
 
-impl CallScope<'_> {
+impl<'a> CallScope<'a> {
+    /// Makes one IAM call. Boxed: the futures of the SDK are large, and thousands of them may wait.
+    fn iam_call<'c, T>(
+        self,
+        priority: Priority,
+        operation: &'static str,
+        call: impl Future<Output = Answer<T>> + Send + 'c,
+    ) -> BoxFuture<'c, Answer<T>>
+    where
+        T: Send + 'c,
+        'a: 'c,
+    {
+        let call = Box::pin(call);
+        Box::pin(async move {
+            match self.call(priority, operation, call).await {
+                Ok(value) => Ok(value),
+                Err(AccountError::Aws(failure)) => Err(failure),
+                Err(other) => Err(AwsFailure::not_made(operation, &other)),
+            }
+        })
+    }
+
     fn must_stop(&self) -> Option<AccountError> {
         let process = &self.account.environment;
         if process.shutdown.is_cancelled() {
@@ -224,7 +258,7 @@ mod tests {
 
     use rolectl_crds::Reason;
 
-    use super::super::fixtures::account;
+    use super::super::fixtures::{account, session};
     use super::*;
 
     #[tokio::test]
@@ -243,7 +277,8 @@ mod tests {
                 Err("AwsAccount dev is suspended".to_owned())
             }
         };
-        let writer = Writer::new(&account, &permit, Priority::Change);
+        let session = session().await;
+        let writer = Writer::new(&account, &session, &permit, Priority::Change);
         assert_eq!(writer.must_stop(), None);
         let call = async {
             made.store(true, Ordering::Relaxed);

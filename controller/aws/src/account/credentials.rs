@@ -23,11 +23,25 @@ use crate::session::OpenSession;
 /// Credentials this close to their end are renewed first.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
 
-/// The client of one role session, once the role is assumed.
-pub(super) type Slot = tokio::sync::Mutex<Option<Assumed>>;
+/// One role session: its client, and the last failure to assume the role.
+pub(super) type Slot = tokio::sync::Mutex<RoleSession>;
+
+#[derive(Debug, Default)]
+pub(super) struct RoleSession {
+    assumed: Option<Assumed>,
+    failed: Option<Failed>,
+}
+
+/// A failed attempt to assume the role.
+#[derive(Debug)]
+struct Failed {
+    at: Instant,
+    session: u64,
+    error: AccountError,
+}
 
 #[derive(Debug)]
-pub(super) struct Assumed {
+struct Assumed {
     iam: Arc<dyn Iam>,
     expires_at: Timestamp,
     session: u64,
@@ -41,34 +55,57 @@ impl Account {
     pub async fn iam(
         &self,
         session: &OpenSession,
-        now: Timestamp,
         writer: Option<(&str, &str)>,
     ) -> Result<Arc<dyn Iam>, AccountError> {
-        *self.session_ended.lock() = session.ended.clone();
+        let now = self.now();
+        let began = Instant::now();
         let own = writer.filter(|_| self.spec.assume_role.as_ref().is_some_and(|r| r.session_per_role));
         let (namespace, name) = own.unwrap_or((&self.environment.namespace, &self.name));
         let session_name = session_name(namespace, name);
         let slot = self.slot(&session_name, now);
         // Held across the call on purpose: who waits for it needs no call.
-        let mut assumed = slot.lock().await;
-        if let Some(a) = assumed
+        let mut role_session = slot.lock().await;
+        if let Some(a) = role_session
+            .assumed
             .as_ref()
             .filter(|a| a.session == session.number && a.expires_at > now + RENEW_BEFORE)
         {
             return Ok(a.iam.clone());
         }
-        let (credentials, expires_at) = self.assume(session, &session_name).await?;
+        // Callers share one request, and its failure, too: many roles do not wait for the same failure one after the other.
+        if let Some(failed) = role_session
+            .failed
+            .as_ref()
+            .filter(|failed| failed.session == session.number && failed.at >= began)
+        {
+            return Err(failed.error.clone());
+        }
+        let at = Instant::now();
+        let (credentials, expires_at) = match self.assume(session, &session_name).await {
+            Ok(assumed) => assumed,
+            Err(error) => {
+                role_session.failed = Some(Failed {
+                    at,
+                    session: session.number,
+                    error: error.clone(),
+                });
+                return Err(error);
+            }
+        };
         let bound = SessionBound {
             credentials,
             ended: session.ended.clone(),
         };
         let bound = SharedCredentialsProvider::new(bound);
         let iam = self.environment.aws.iam(bound, &self.spec.partition)?;
-        *assumed = Some(Assumed {
-            iam: iam.clone(),
-            expires_at,
-            session: session.number,
-        });
+        *role_session = RoleSession {
+            assumed: Some(Assumed {
+                iam: iam.clone(),
+                expires_at,
+                session: session.number,
+            }),
+            failed: None,
+        };
         Ok(iam)
     }
 
@@ -80,7 +117,7 @@ impl Account {
         // A slot that is locked is in use.
         all.retain(|_, slot| {
             slot.try_lock()
-                .map_or(true, |a| a.as_ref().is_some_and(|a| a.expires_at > now))
+                .map_or(true, |it| it.assumed.as_ref().is_some_and(|a| a.expires_at > now))
         });
         let slot = Arc::<Slot>::default();
         all.insert(session_name.to_owned(), slot.clone());

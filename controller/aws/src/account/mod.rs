@@ -21,7 +21,7 @@ mod call;
 mod credentials;
 mod quotas;
 
-pub use call::{Permit, Writer};
+pub use call::{Permit, Reader, Writer};
 #[cfg(test)]
 pub(crate) use credentials::SessionBound;
 use credentials::Slot;
@@ -46,8 +46,6 @@ pub struct Account {
     environment: AccountEnvironment,
     /// Number of the lease term in which this was made. What was seen in another term may be out of date.
     term: Option<u64>,
-    /// Of the session that the account works on.
-    session_ended: Mutex<CancellationToken>,
     /// The strictest `maxRoles` of all objects that describe the account.
     role_limit: Mutex<Option<u32>>,
     /// Another controller looks after the account from now on.
@@ -75,6 +73,26 @@ pub struct AccountEnvironment {
     pub namespace: String,
     /// What the owner tags of this cluster begin with.
     pub owner_prefix: String,
+}
+
+/// How many calls a process that is alone makes at a time.
+const CALLS_AT_ONCE: usize = 64;
+
+impl AccountEnvironment {
+    /// The environment of a process that shares its accounts with no other one, on the clock of this host.
+    pub fn alone(aws: Arc<dyn Aws>, namespace: String, owner_prefix: String) -> Self {
+        Self {
+            aws,
+            shutdown: CancellationToken::new(),
+            lease_term: LeaseTerm::forever(),
+            in_flight: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
+            observer: Arc::new(()),
+            clock: Clock::Host,
+            jitter: Jitter::default(),
+            namespace,
+            owner_prefix,
+        }
+    }
 }
 
 /// Why an account cannot be used.
@@ -143,7 +161,6 @@ impl Account {
             term: environment.lease_term.term(),
             spec,
             environment,
-            session_ended: Mutex::default(),
             role_limit: Mutex::default(),
             retired: AtomicBool::new(false),
         })
@@ -189,26 +206,50 @@ impl Account {
 #[cfg(test)]
 pub(crate) mod fixtures {
     use aws_config::SdkConfig;
+    use k8s_openapi::ByteString;
+    use k8s_openapi::api::core::v1::Secret;
 
     use super::*;
-    use crate::sdk::SdkAws;
+    use crate::sdk::{SdkAws, base_config, sts_client};
+    use crate::session::{OpenSession, SessionSecret, keys};
 
     pub fn account(requests_per_second: u32, burst: u32) -> Arc<Account> {
         let spec = serde_json::json!({"accountId": "222222222222", "requestsPerSecond": requests_per_second, "burst": burst});
         Account::new("dev", serde_json::from_value(spec).unwrap(), environment())
     }
 
-    pub fn environment() -> AccountEnvironment {
-        AccountEnvironment {
-            aws: SdkAws::new(SdkConfig::builder().build()),
-            shutdown: CancellationToken::new(),
-            lease_term: LeaseTerm::forever(),
-            in_flight: Arc::new(Semaphore::new(10)),
-            observer: Arc::new(()),
-            clock: Clock::Host,
-            jitter: Jitter::default(),
-            namespace: "rolectl-system".to_owned(),
-            owner_prefix: "c/".to_owned(),
+    /// An open session that made no call.
+    pub async fn session() -> OpenSession {
+        let data = [
+            (keys::ACCESS_KEY_ID, "ASIA1"),
+            (keys::SECRET_ACCESS_KEY, "secret"),
+            (keys::SESSION_TOKEN, "token"),
+            (keys::EXPIRATION, "2030-01-01T00:00:00Z"),
+            (keys::PRINCIPAL_ARN, "arn:aws:iam::111111111111:user/op"),
+        ];
+        let data = data.map(|(key, value)| (key.to_owned(), ByteString(value.into())));
+        let session_secret = SessionSecret::from_secret(Secret {
+            data: Some(data.into()),
+            ..Secret::default()
+        })
+        .unwrap();
+        let base = base_config().await;
+        let sts = sts_client(&base, session_secret.credentials(), "aws", None).unwrap();
+        OpenSession {
+            number: 1,
+            expires_at: session_secret.expires_at,
+            opened_at: session_secret.expires_at,
+            principal_arn: session_secret.principal_arn.clone(),
+            sts: Arc::new(sts),
+            session_secret,
+            bucket: Bucket::new(10, 10),
+            checked: tokio::sync::Mutex::default(),
+            ended: CancellationToken::new(),
         }
+    }
+
+    pub fn environment() -> AccountEnvironment {
+        let aws = SdkAws::new(SdkConfig::builder().build());
+        AccountEnvironment::alone(aws, "rolectl-system".to_owned(), "c/".to_owned())
     }
 }

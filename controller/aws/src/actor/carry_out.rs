@@ -33,13 +33,13 @@ pub async fn carry_out(
     } = proposed;
     permit().map_err(AccountError::Withdrawn)?;
     let writer = (&*key.namespace, &*key.name);
-    let iam = live.iam(session, live.now(), Some(writer)).await?;
+    let iam = live.iam(session, Some(writer)).await?;
     let priority = if only_narrows(observed.as_ref(), &plan.changes) {
         Priority::Narrowing
     } else {
         Priority::Change
     };
-    let writer = Writer::new(live, permit, priority);
+    let writer = Writer::new(live, session, permit, priority);
     if let Some(role) = &observed
         && !verify(&writer, &*iam, role, seen).await?
     {

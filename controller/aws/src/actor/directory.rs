@@ -24,6 +24,12 @@ pub enum Admits {
     Unknown,
 }
 
+impl From<bool> for Admits {
+    fn from(admits: bool) -> Self {
+        if admits { Self::Yes } else { Self::No }
+    }
+}
+
 /// The objects as they are now. Messages to an actor carry keys, so that no queue ever holds an old object.
 pub trait Directory: Send + Sync {
     /// The `IamRole` with this key. `None`: it does not exist, or cannot be read.

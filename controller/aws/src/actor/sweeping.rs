@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::directory::Directory;
 use super::{Actor, Slot};
-use crate::account::{Account, AccountError};
+use crate::account::{Account, AccountError, Reader};
 use crate::api::Iam;
 use crate::error::Class;
 use crate::session::OpenSession;
@@ -53,9 +53,13 @@ async fn read(
     began: Instant,
 ) -> Result<Merge, AccountError> {
     let start = live.snapshot.lock().begin_sweep(began.into_std());
-    let iam = live.iam(session, live.now(), None).await?;
-    let counted = read_quotas(live, &*iam).await;
-    let swept = sweep(live, &*iam, live.owner_prefix(), |name| directory.is_wanted(name)).await?;
+    let iam = live.iam(session, None).await?;
+    let reader = Reader::new(live, session);
+    let counted = read_quotas(&reader, &*iam).await;
+    let swept = sweep(&reader, &*iam, live.owner_prefix(), |name| {
+        directory.is_wanted(name)
+    })
+    .await?;
     let mut snapshot = live.snapshot.lock();
     let merge = snapshot.merge(start, swept);
     if let Some(counted) = counted {
@@ -67,7 +71,7 @@ async fn read(
 
 /// Reads the quotas when they are due. Returns how many roles AWS counts. Roles are made without known quotas, too, and AWS
 /// refuses what exceeds one.
-async fn read_quotas(live: &Account, iam: &dyn Iam) -> Option<u32> {
+async fn read_quotas(live: &Reader<'_>, iam: &dyn Iam) -> Option<u32> {
     if !live.wants_quotas() {
         return None;
     }

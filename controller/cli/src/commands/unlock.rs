@@ -12,13 +12,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource as _, ResourceExt};
 use serde_json::json;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 use rolectl_aws::account::{Account, AccountEnvironment};
 use rolectl_aws::api::Aws;
-use rolectl_aws::clock::{Clock, Jitter};
-use rolectl_aws::lease_term::LeaseTerm;
 use rolectl_aws::sdk::SdkAws;
 use rolectl_aws::session::{OpenSession, SessionSecret, Sessions};
 use rolectl_core::arn::arn_partition;
@@ -226,24 +222,14 @@ async fn show_accounts(
     let ours = accounts
         .into_iter()
         .filter(|a| sessions.contains(&a.spec.session_ref) && !a.spec.suspend);
-    let environment = AccountEnvironment {
-        aws,
-        shutdown: CancellationToken::new(),
-        // The command assumes the role to test it, and makes no call there.
-        lease_term: LeaseTerm::forever(),
-        in_flight: Arc::new(Semaphore::new(16)),
-        observer: Arc::new(()),
-        clock: Clock::Host,
-        jitter: Jitter::default(),
-        namespace: namespace.to_owned(),
-        owner_prefix: String::new(),
-    };
+    // The command assumes the role to test it, and makes no call there.
+    let environment = AccountEnvironment::alone(aws, namespace.to_owned(), String::new());
     let mut answers: Vec<Vec<String>> = futures::stream::iter(ours)
         .map(|account| async {
             let name = account.name_any();
             let id = account.spec.account_id.clone();
             let target = Account::new(&name, account.spec, environment.clone());
-            let answer = match target.iam(open, Timestamp::now(), None).await {
+            let answer = match target.iam(open, None).await {
                 Ok(_) => "ok".to_owned(),
                 Err(error) => error.to_string(),
             };

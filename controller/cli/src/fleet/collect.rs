@@ -1,16 +1,10 @@
 //! Collects the objects of files and cluster, and the name of the owner.
 
-use std::sync::Arc;
-
 use anstream::eprintln;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt as _};
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 use rolectl_aws::account::AccountEnvironment;
-use rolectl_aws::clock::{Clock, Jitter};
-use rolectl_aws::lease_term::LeaseTerm;
 use rolectl_aws::sdk::{SdkAws, base_config};
 use rolectl_core::selection::targets;
 
@@ -74,17 +68,9 @@ impl FleetFlags {
                 permit.cluster
             }
         };
-        let environment = AccountEnvironment {
-            aws: SdkAws::new(base_config().await),
-            shutdown: CancellationToken::new(),
-            lease_term: LeaseTerm::forever(),
-            in_flight: Arc::new(Semaphore::new(64)),
-            observer: Arc::new(()),
-            clock: Clock::Host,
-            jitter: Jitter::default(),
-            namespace: "cli".to_owned(),
-            owner_prefix: format!("{}/", inventory.cluster),
-        };
+        let aws = SdkAws::new(base_config().await);
+        let owner_prefix = format!("{}/", inventory.cluster);
+        let environment = AccountEnvironment::alone(aws, "cli".to_owned(), owner_prefix);
         let described = inventory
             .accounts
             .iter()

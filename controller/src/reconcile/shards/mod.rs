@@ -6,7 +6,7 @@
 //! it has too much of. With one shard this is the election of a leader.
 //!
 //! That no account is ever written by two rests on three things: a Lease changes only with the version that was read
-//! (the API server refuses the second of two), a holder calls AWS only for [`HOLD`] after its last renewal began and
+//! (the API server refuses the second of two), a holder calls AWS only for [`TERM`] after its last renewal began and
 //! waits for no answer longer than [`ANSWER_TIMEOUT`], and nobody takes a Lease before it stood still for [`EXPIRY`]
 //! by the taker's own clock. Clocks of two machines are never compared.
 
@@ -22,7 +22,7 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use rolectl_aws::lease_term::{ANSWER_TIMEOUT, LeaseTerm};
+use rolectl_aws::lease_term::{ANSWER_TIMEOUT, EXPIRY, LeaseTerm, TERM};
 use rolectl_kube::LEASE_LABEL;
 
 mod held;
@@ -37,11 +37,6 @@ use observed::{ObservedLeases, holder};
 const TICK: Duration = Duration::from_secs(2);
 /// How old a renewal may get.
 const RENEW: Duration = Duration::from_secs(3);
-/// How long after a renewal began its holder may begin calls.
-const HOLD: Duration = Duration::from_secs(9);
-/// How long a Lease must have stood still to be taken.
-const EXPIRY: Duration = Duration::from_secs(18);
-const _: () = assert!(HOLD.as_secs() + ANSWER_TIMEOUT.as_secs() < EXPIRY.as_secs());
 /// How long the API server may take for one answer.
 const API_PATIENCE: Duration = Duration::from_secs(4);
 /// Replicas that are gone this long leave no Lease behind.
@@ -253,7 +248,7 @@ impl Shards {
     /// Renews what lasts and has not been renewed for a while.
     async fn renew(&self, api: &Api<Lease>, observed: &mut ObservedLeases) {
         let due =
-            |lease_term: &LeaseTerm| lease_term.lasts() && lease_term.left() < HOLD.saturating_sub(RENEW);
+            |lease_term: &LeaseTerm| lease_term.lasts() && lease_term.left() < TERM.saturating_sub(RENEW);
         let due = self
             .terms
             .iter()
@@ -284,7 +279,7 @@ impl Shards {
         };
         match written {
             Ok(lease) => {
-                lease_term.extend(began + HOLD);
+                lease_term.extend(began + TERM);
                 Some(lease)
             }
             // The next list shows who has it now.

@@ -8,7 +8,9 @@ use kube::ResourceExt as _;
 use rolectl_kube::LEASE_LABEL;
 use tokio::time::Instant;
 
-use super::{COUNT, EXPIRY, FORGET};
+use rolectl_aws::lease_term::EXPIRY;
+
+use super::{COUNT, FORGET};
 
 /// The Leases as they were seen, and since when each has stood still.
 #[derive(Debug)]
