@@ -421,7 +421,9 @@ impl Sessions {
         let before = inner.states.insert(name.to_owned(), SessionState::Locked(why));
         let earlier = inner.earlier.remove(name).unwrap_or_default();
         drop(inner);
-        earlier.iter().for_each(|session| session.ended.cancel());
+        for session in earlier {
+            session.ended.cancel();
+        }
         if let Some(SessionState::Open(open)) = &before {
             open.ended.cancel();
         }

@@ -4,7 +4,7 @@ use std::hash::BuildHasher as _;
 
 use http::HeaderValue;
 use http::header::ACCEPT;
-use kube::api::{Patch, PatchParams, Request};
+use kube::api::{PartialObjectMeta, Patch, PatchParams, Request};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use rolectl_crds::{FINALIZER, IamRole};
 use serde::Serialize;
@@ -20,6 +20,30 @@ use super::{Error, bounded_call};
 /// Asks for nothing but an object's [metadata](https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches).
 const METADATA_ONLY: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+
+/// The last status that this process has written for an object.
+#[derive(Clone, Copy, Debug)]
+pub struct WrittenStatus {
+    /// A hash of the status.
+    hash: u64,
+    /// The resource version that the object had then. `None` if it is no number.
+    version: Option<u64>,
+}
+
+impl WrittenStatus {
+    /// Returns true if the object of this resource version is one from before the status was written. Resource versions of an object
+    /// [are numbers that rise](https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions).
+    fn is_newer_than(self, version: Option<&str>) -> bool {
+        let there = version_number(version);
+        self.version
+            .zip(there)
+            .is_some_and(|(written, there)| there < written)
+    }
+}
+
+fn version_number(version: Option<&str>) -> Option<u64> {
+    version?.parse().ok()
+}
 
 impl Context {
     /// Writes a status of `object` by server-side apply, unless the API server has it already. Returns true if it was written. `part` is
@@ -40,11 +64,13 @@ impl Context {
         let body = serde_json::to_string(status).unwrap_or_default();
         let hash = self.hasher.hash_one(&body);
         // The cache may trail our own last write, so it alone does not prove that nothing changed.
-        let is_trailing = self
-            .written
-            .lock()
-            .get(&id)
-            .is_some_and(|written| *written != hash);
+        let written = self.written.lock().get(&id).copied();
+        let is_trailing = written.is_some_and(|written| written.hash != hash);
+        if !is_trailing
+            && written.is_some_and(|written| written.is_newer_than(object.meta().resource_version.as_deref()))
+        {
+            return Ok(false);
+        }
         // Compared as written: the API keeps times to the second.
         let is_unchanged = before
             .and_then(|b| serde_json::to_string(b).ok())
@@ -65,15 +91,15 @@ impl Context {
             format!("{MANAGER}-{part}")
         };
         let (url, name) = (api.resource_url(), object.name_any());
-        match apply_status(&self.client, url, &name, &manager, &patch).await {
-            Ok(()) => {}
+        let version = match apply_status(&self.client, url, &name, &manager, &patch).await {
+            Ok(version) => version,
             // Deleted meanwhile: there is nothing to report any more.
             Err(kube::Error::Api(e)) if e.code == 404 => return Ok(false),
             // Many writers at the same moment, or another object of this name: the next try uses the object as it is then.
             Err(kube::Error::Api(e)) if e.code == 409 => return Err(Error::Contended),
             Err(error) => return Err(Error::kube("could not write the status")(error)),
-        }
-        self.written.lock().insert(id, hash);
+        };
+        self.written.lock().insert(id, WrittenStatus { hash, version });
         self.metrics.wrote_status(static_kind(&K::kind(&())));
         Ok(true)
     }
@@ -188,7 +214,7 @@ impl Turns {
     }
 }
 
-/// Applies a status by server-side apply, and forces: nobody else owns these fields. Of the answer only the metadata is asked for: the
+/// Applies a status by server-side apply, and forces: nobody else owns these fields. Returns the object's new resource version. Of the answer only the metadata is asked for: the
 /// rest is what was just sent, and may be large.
 pub async fn apply_status(
     client: &Client,
@@ -196,11 +222,13 @@ pub async fn apply_status(
     name: &str,
     manager: &str,
     patch: &serde_json::Value,
-) -> kube::Result<()> {
+) -> kube::Result<Option<u64>> {
     let params = PatchParams::apply(manager).force();
     let request = Request::new(resource_url).patch_subresource("status", name, &params, &Patch::Apply(patch));
     let mut request = request.map_err(kube::Error::BuildRequest)?;
     request.headers_mut().insert(ACCEPT, METADATA_ONLY);
     // As text: `managedFields` can be nested more deeply than a parser follows.
-    bounded_call(client.request_text(request)).await.map(drop)
+    let answer = bounded_call(client.request_text(request)).await?;
+    let written: Option<PartialObjectMeta> = serde_json::from_str(&answer).ok();
+    Ok(written.and_then(|written| version_number(written.metadata.resource_version.as_deref())))
 }

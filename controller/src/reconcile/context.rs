@@ -29,7 +29,7 @@ use rolectl_core::selection::targets;
 
 use super::account::notes::AccountNotes;
 use super::actors::Actors;
-use super::api_writes::Turns;
+use super::api_writes::{Turns, WrittenStatus};
 use super::directory::Reports;
 use super::role::reports::RoleReports;
 use super::role_names::RoleNames;
@@ -130,7 +130,7 @@ pub struct Context {
     forced: Mutex<HashMap<u64, u64>>,
     warned: Mutex<HashMap<u64, Option<i64>>>,
     /// Hash of the last status that we wrote, by a hash of the object's uid and of the name of the part.
-    pub written: Mutex<HashMap<u64, u64>>,
+    pub written: Mutex<HashMap<u64, WrittenStatus>>,
     /// Policy documents of all roles, each parsed once for all accounts and retries.
     pub documents: DocumentCache,
     /// Hashes that mean nothing outside this process.

@@ -103,7 +103,7 @@ where
     )
     .await;
     let failure = match written {
-        Ok(Ok(())) => None,
+        Ok(Ok(_)) => None,
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => return,
         // Somebody has changed it meanwhile: its next version is reported.
         Ok(Err(kube::Error::Api(status))) if status.code == 409 => return,
