@@ -1,11 +1,13 @@
-//! Every step of a role's life × every call × every fault: one run for each, with that one fault.
+//! Every call of every scenario × every fault: one run for each, with that one fault.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::aws::fault::{ALL, Fault};
-use crate::run::{Outcome, Watch, run};
-use crate::schedule::{Act, Deed, Event, Schedule};
+use crate::aws::fault::{ALL, Fault, FaultProfile};
+use crate::journal::Violation;
+use crate::out_of_band::OutOfBandChange;
+use crate::run::{RunOptions, run};
+use crate::schedule::{Act, Event, Schedule};
 use crate::spec::Spec;
 
 const WHOLE: Spec = Spec {
@@ -18,31 +20,39 @@ const WHOLE: Spec = Spec {
     hours: 1,
     profile: true,
     accounts: 0b01,
-    adopts: false,
+    adoption: 0,
     retains: false,
     absent: false,
+    reports_drift: false,
+    is_additive: false,
 };
 
-/// A life of a role, by name.
-pub fn lives() -> Vec<(&'static str, Schedule)> {
+/// What happens to a role, by name. Between two events everything is done, and reads are late by up to `lag`.
+pub fn scenarios(lag: Duration) -> Vec<(&'static str, Schedule)> {
     let unlock = Act::Unlock {
         replace: false,
         minutes: 720,
     };
+    let faults = Act::Faults(FaultProfile {
+        latency: Duration::from_millis(30),
+        lag,
+        ..FaultProfile::default()
+    });
     let life = |acts: &[Act]| {
-        let acts = [unlock].into_iter().chain(acts.iter().copied());
+        let acts = [faults, unlock].into_iter().chain(acts.iter().copied());
         let events = acts.enumerate().map(|(n, act)| Event {
-            at: Duration::from_secs(20 * n as u64),
+            at: Duration::from_secs(20 * n.saturating_sub(1) as u64),
             act,
         });
-        Schedule {
-            seed: 1,
-            replicas: 1,
-            is_calm: false,
-            events: events.collect(),
-        }
+        Schedule::plain(events.collect())
     };
-    let apply = |spec: Spec| Act::Apply(0, spec);
+    let apply = |spec: Spec| Act::Apply { object: 0, spec };
+    let delete = Act::Delete { object: 0 };
+    let outside = |change| Act::ChangeOutside {
+        object: 0,
+        account: 0,
+        change,
+    };
     let replaced = Spec {
         principals: 0b010,
         managed: 0b110,
@@ -53,7 +63,7 @@ pub fn lives() -> Vec<(&'static str, Schedule)> {
         ..WHOLE
     };
     vec![
-        ("created and deleted", life(&[apply(WHOLE), Act::Delete(0)])),
+        ("created and deleted", life(&[apply(WHOLE), delete])),
         ("changed in every part", life(&[apply(WHOLE), apply(replaced)])),
         (
             "narrowed",
@@ -107,22 +117,55 @@ pub fn lives() -> Vec<(&'static str, Schedule)> {
                     retains: true,
                     ..WHOLE
                 }),
-                Act::Delete(0),
+                delete,
             ]),
         ),
         (
             "adopted",
             life(&[
-                Act::Outsider(0, 0, Deed::Create),
-                apply(Spec {
-                    adopts: true,
-                    ..WHOLE
-                }),
+                outside(OutOfBandChange::Create),
+                apply(Spec { adoption: 1, ..WHOLE }),
             ]),
         ),
         (
             "drifted",
-            life(&[apply(WHOLE), Act::Outsider(0, 0, Deed::Detach), Act::Kill(0)]),
+            life(&[
+                apply(WHOLE),
+                outside(OutOfBandChange::Detach),
+                Act::Crash { replica: 0 },
+            ]),
+        ),
+        (
+            "profile removed",
+            life(&[
+                apply(WHOLE),
+                apply(Spec {
+                    profile: false,
+                    ..WHOLE
+                }),
+            ]),
+        ),
+        ("deleted while it is created", {
+            let mut schedule = life(&[apply(WHOLE), delete]);
+            if let Some(event) = schedule.events.last_mut() {
+                event.at = Duration::from_millis(20_150);
+            }
+            schedule
+        }),
+        (
+            "account changed",
+            life(&[
+                apply(WHOLE),
+                Act::Suspend {
+                    account: 0,
+                    suspend: true,
+                },
+                apply(replaced),
+                Act::Suspend {
+                    account: 0,
+                    suspend: false,
+                },
+            ]),
         ),
         (
             "locked and unlocked",
@@ -132,59 +175,46 @@ pub fn lives() -> Vec<(&'static str, Schedule)> {
 }
 
 /// One run of the table.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Case {
-    /// Number of the life.
-    pub life: usize,
-    /// Number of the call.
-    pub call: u64,
-    /// What goes wrong with it.
-    pub fault: Fault,
-    /// What goes wrong with the call after it, if anything does.
-    pub then: Option<Fault>,
+    /// Name of the scenario.
+    pub scenario: &'static str,
+    /// The scenario.
+    pub schedule: Schedule,
+    /// What goes wrong, by the number of the call.
+    pub script: BTreeMap<u64, Fault>,
 }
 
-/// All cases: every call of every life with every fault, and after a call that was made and has no answer, every other fault.
+/// Reads are late by up to so much in the cases.
+const LAGS: [Duration; 2] = [Duration::ZERO, Duration::from_secs(6)];
+
+/// All cases: every call of every scenario with every fault, and after a call that AWS carried out although it answered an error, every
+/// other fault.
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![];
-    for (life, (_, schedule)) in lives().iter().enumerate() {
-        let calls = run(schedule, &Watch::default()).calls;
+    for (scenario, schedule) in LAGS.into_iter().flat_map(scenarios) {
+        let calls = run(&schedule, &RunOptions::default()).calls;
         for call in 1..=calls {
-            for fault in ALL {
-                cases.push(Case {
-                    life,
-                    call,
-                    fault,
-                    then: None,
-                });
-            }
-            for then in ALL {
-                let fault = Fault::DoneAndRefused("ServiceFailure");
-                cases.push(Case {
-                    life,
-                    call,
-                    fault,
-                    then: Some(then),
-                });
-            }
+            let one = ALL.map(|fault| BTreeMap::from([(call, fault)]));
+            let applied = Fault::AppliedThenError("ServiceFailure");
+            let two = ALL.map(|fault| BTreeMap::from([(call, applied), (call + 1, fault)]));
+            cases.extend(one.into_iter().chain(two).map(|script| Case {
+                scenario,
+                schedule: schedule.clone(),
+                script,
+            }));
         }
     }
     cases
 }
 
-/// Runs one case.
-pub fn run_case(case: Case) -> Outcome {
-    let lives = lives();
-    let Some((_, schedule)) = lives.get(case.life) else {
-        return Outcome::default();
-    };
-    let mut script = BTreeMap::from([(case.call, case.fault)]);
-    script.extend(case.then.map(|then| (case.call + 1, then)));
-    run(
-        schedule,
-        &Watch {
-            script,
-            ..Watch::default()
-        },
-    )
+impl Case {
+    /// Runs the case. Returns the invariant that it breaks.
+    pub fn violation(&self) -> Option<Violation> {
+        let options = RunOptions {
+            script: self.script.clone(),
+            ..RunOptions::default()
+        };
+        run(&self.schedule, &options).violation
+    }
 }

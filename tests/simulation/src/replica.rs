@@ -1,13 +1,10 @@
-//! One process of the controller: an actor for each account, the session that it has taken up, and its term of the Lease.
+//! One process of the controller: an actor for each account, the session that it follows, and its term of the Lease.
 //!
-//! What the controller does with Kubernetes is done here in its shortest form ([`Replica::pass`]): assign roles to actors, and
+//! What the controller does with Kubernetes is done here in its shortest form ([`Replica::reconcile`]): assign roles to actors, and
 //! remove a deleted object once every account that its status mentions has none of its roles.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -17,9 +14,8 @@ use rolectl_aws::actor::report::{Assignment, Finding, Goal, RoleReport};
 use rolectl_aws::actor::{ActorContext, ActorHandle, start};
 use rolectl_aws::api::Aws as _;
 use rolectl_aws::clock::{Clock, Jitter};
-use rolectl_aws::lease_term::LeaseTerm;
-use rolectl_aws::session::{SessionSecret, Sessions};
-use rolectl_core::names::{RoleKey, name_in_aws};
+use rolectl_aws::lease_term::{EXPIRY, LeaseTerm, TERM};
+use rolectl_core::names::RoleKey;
 use rolectl_crds::Reason;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
@@ -27,53 +23,43 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::aws::client::SimulatedAws;
-use crate::aws::world::World;
-use crate::cluster::{Cluster, LEASE, Lease, Object, SESSION, TERM, selected};
-use crate::rules::is_true;
+use crate::gate::Gate;
+use crate::invariants::converged::Reported;
+use crate::kubernetes::objects::{CLUSTER, Object};
+use crate::kubernetes::view::View;
+use crate::session::FollowedSession;
+use crate::world::World;
 
-/// What `rolectl unlock` stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Secret {
-    /// Grows with every change.
-    pub version: u64,
-    /// The access key id. `None`: there is no Secret.
-    pub key: Option<String>,
-    /// When the session ends.
-    pub expires: jiff::Timestamp,
-    /// Work under way on the session before ends.
-    pub replace: bool,
-}
-
-/// The Secret that was read last.
-#[derive(Debug, Default)]
-struct TakenUp {
-    version: u64,
-    fingerprint: [u8; 32],
-}
+/// How often a replica renews the Lease, or tries to take it.
+const RENEW: Duration = Duration::from_secs(2);
+/// How often a replica reconciles without a reason.
+const RECONCILE: Duration = Duration::from_secs(5);
+/// What arrives within this time is reconciled together.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// What an actor was asked last, and with which revision.
 type Sent = (Goal, String, u64);
+/// An account by its name, and an object.
+type Place = (String, RoleKey);
 
 /// A process.
 pub struct Replica {
     /// Its number.
     pub id: usize,
-    world: Arc<World>,
+    world: World,
     clock: Clock,
     jitter: Jitter,
-    sessions: Arc<Sessions>,
+    session: FollowedSession,
     lease_term: LeaseTerm,
-    shutdown: CancellationToken,
+    view: Arc<View>,
     in_flight: Arc<Semaphore>,
     actors: Mutex<BTreeMap<String, Arc<ActorHandle>>>,
-    reports: Mutex<BTreeMap<(String, RoleKey), RoleReport>>,
-    sent: Mutex<BTreeMap<(String, RoleKey), Sent>>,
+    reports: Mutex<BTreeMap<Place, RoleReport>>,
+    sent: Mutex<BTreeMap<Place, Sent>>,
     revisions: Mutex<u64>,
-    taken_up: Mutex<TakenUp>,
     /// What the last pass was based on.
-    passed: Mutex<Option<(u64, u64, Option<u64>)>>,
+    reconciled: Mutex<Option<(u64, u64, Option<u64>)>>,
     reported: Mutex<u64>,
-    secret: Arc<Mutex<Secret>>,
     gate: Arc<Gate>,
     wake: Notify,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -87,64 +73,42 @@ impl std::fmt::Debug for Replica {
     }
 }
 
-/// Holds back all tasks of a process that is frozen.
-#[derive(Debug, Default)]
-struct Gate {
-    is_closed: AtomicBool,
-    wakers: Mutex<Vec<Waker>>,
-}
-
-struct Gated<F> {
-    gate: Arc<Gate>,
-    inner: Pin<Box<F>>,
-}
-
-impl<F: Future> Future for Gated<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        if self.gate.is_closed.load(Ordering::Relaxed) {
-            self.gate.wakers.lock().push(context.waker().clone());
-            return Poll::Pending;
-        }
-        self.inner.as_mut().poll(context)
-    }
-}
-
-/// What actors report is kept until the next report.
+/// Where the actors report to. The last report about each role is kept.
 struct Reports(Weak<Replica>);
 
 impl Reporter for Reports {
     fn role(&self, account: &str, key: &RoleKey, report: RoleReport) {
-        if let Some(replica) = self.0.upgrade() {
-            let found = match &report.finding {
-                Finding::State(state) => format!("{:?}", state.state),
-                other => format!("{other:?}"),
-            };
-            let (id, done) = (replica.id, report.done.clone());
-            if matches!(&report.finding, Finding::State(state) if state.state == Reason::InSync)
-                && let Err(lie) = is_true(&replica.world, account, key, report.generation)
-            {
-                replica
-                    .world
-                    .broken(format!("{key} in {account} is reported InSync, but {lie}"));
-            }
-            replica
-                .world
-                .note(|| format!("replica {id} reports {key} in {account}: {found} {done:?}"));
-            replica
-                .reports
-                .lock()
-                .insert((account.to_owned(), key.clone()), report);
-            *replica.reported.lock() += 1;
-            replica.wake.notify_one();
+        let Some(replica) = self.0.upgrade() else { return };
+        let world = &replica.world;
+        if state_of(&report) == Some(Reason::InSync) {
+            let object = replica
+                .view
+                .objects()
+                .roles
+                .get(key)
+                .map(|object| object.role.clone());
+            let checked = object.map_or(Ok(()), |object| {
+                world
+                    .invariants
+                    .check_in_sync(&world.service, account, &object, report.generation)
+            });
+            world.journal.check(checked);
         }
+        world.journal.note(|| {
+            let (id, done) = (replica.id, &report.done);
+            format!(
+                "replica {id} reports {key} in {account}: {} {done:?}",
+                text_of(&report)
+            )
+        });
+        let place = (account.to_owned(), key.clone());
+        replica.reports.lock().insert(place, report);
+        replica.report_arrived();
     }
 
     fn account(&self, _: &str) {
         if let Some(replica) = self.0.upgrade() {
-            *replica.reported.lock() += 1;
-            replica.wake.notify_one();
+            replica.report_arrived();
         }
     }
 
@@ -155,32 +119,39 @@ impl Reporter for Reports {
     }
 }
 
+fn state_of(report: &RoleReport) -> Option<Reason> {
+    match &report.finding {
+        Finding::State(state) => Some(state.state),
+        Finding::Gone | Finding::Waits(_) => None,
+    }
+}
+
+fn text_of(report: &RoleReport) -> String {
+    match &report.finding {
+        Finding::State(state) => format!("{:?} {:?}", state.state, state.message),
+        other => format!("{other:?}"),
+    }
+}
+
 impl Replica {
-    /// Starts a process.
-    pub fn start(
-        id: usize,
-        world: &Arc<World>,
-        secret: &Arc<Mutex<Secret>>,
-        clock: Clock,
-        seed: u64,
-    ) -> Arc<Self> {
+    /// Starts a process whose cache is behind by `cache_lag`.
+    pub fn start(id: usize, world: &World, clock: Clock, seed: u64, cache_lag: Duration) -> Arc<Self> {
+        world.cluster.connect(id, cache_lag);
         let replica = Arc::new(Self {
             id,
             world: world.clone(),
             clock,
             jitter: Jitter::seeded(seed),
-            sessions: Arc::default(),
+            session: FollowedSession::default(),
             lease_term: LeaseTerm::none(),
-            shutdown: CancellationToken::new(),
+            view: Arc::new(View::new(world.cluster.clone(), id)),
             in_flight: Arc::new(Semaphore::new(64)),
             actors: Mutex::default(),
             reports: Mutex::default(),
             sent: Mutex::default(),
             revisions: Mutex::default(),
-            taken_up: Mutex::default(),
-            passed: Mutex::default(),
+            reconciled: Mutex::default(),
             reported: Mutex::default(),
-            secret: secret.clone(),
             gate: Arc::default(),
             wake: Notify::new(),
             tasks: Mutex::default(),
@@ -190,46 +161,53 @@ impl Replica {
             while let Some(replica) = weak.upgrade() {
                 replica.renew();
                 drop(replica);
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                tokio::time::sleep(RENEW).await;
             }
         });
         let weak = Arc::downgrade(&replica);
         replica.spawn(async move {
             while let Some(replica) = weak.upgrade() {
-                replica.pass();
-                drop(tokio::time::timeout(Duration::from_secs(5), replica.wake.notified()).await);
+                replica.reconcile();
+                drop(tokio::time::timeout(RECONCILE, replica.wake.notified()).await);
                 drop(replica);
-                // What arrives together is looked at together.
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(GATHER).await;
+            }
+        });
+        let (weak, mut changes) = (Arc::downgrade(&replica), world.cluster.watch());
+        replica.spawn(async move {
+            while changes.changed().await.is_ok() {
+                let Some(replica) = weak.upgrade() else { return };
+                let arrives = weak.clone();
+                replica.spawn(async move {
+                    tokio::time::sleep(cache_lag).await;
+                    arrives.upgrade().inspect(|replica| replica.wake.notify_one());
+                });
             }
         });
         replica
     }
 
-    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        let gated = Gated {
-            gate: self.gate.clone(),
-            inner: Box::pin(future),
-        };
-        self.tasks.lock().push(tokio::spawn(gated));
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let task = tokio::spawn(self.gate.guard(task));
+        self.tasks.lock().push(task);
     }
 
     /// Ends the process at once. Requests that were sent take effect.
-    pub fn kill(&self) {
+    pub fn crash(&self) {
         for task in self.tasks.lock().drain(..) {
             task.abort();
         }
-        self.gate.wakers.lock().clear();
+        self.gate.clear();
     }
 
-    /// Stops all tasks, or lets them go on.
-    pub fn freeze(&self, is_frozen: bool) {
-        self.gate.is_closed.store(is_frozen, Ordering::Relaxed);
-        if !is_frozen {
-            for waker in self.gate.wakers.lock().drain(..) {
-                waker.wake();
-            }
-        }
+    /// Stops all tasks.
+    pub fn freeze(&self) {
+        self.gate.close();
+    }
+
+    /// Lets all tasks continue.
+    pub fn thaw(&self) {
+        self.gate.open();
     }
 
     /// Asks for a sweep of an account.
@@ -241,140 +219,87 @@ impl Replica {
 
     /// Returns true while the process may call AWS.
     pub fn leads(&self) -> bool {
-        self.lease_term.lasts() && !self.gate.is_closed.load(Ordering::Relaxed)
+        self.lease_term.lasts() && !self.gate.is_closed()
     }
 
-    /// State and message of the last report about a role, if it is about its newest spec.
-    pub fn report(&self, account: &str, key: &RoleKey) -> Option<(String, String)> {
-        let object = self
-            .world
-            .cluster
-            .with(|objects| objects.roles.get(key).cloned())?;
+    /// The last report about a role.
+    pub fn report(&self, account: &str, key: &RoleKey) -> Option<Reported> {
+        let objects = self.world.cluster.now();
+        let generation = objects.roles.get(key)?.role.metadata.generation;
         let reports = self.reports.lock();
         let report = reports.get(&(account.to_owned(), key.clone()))?;
-        match &report.finding {
-            Finding::State(state) if report.generation == object.role.metadata.generation => Some((
-                format!("{:?}", state.state),
-                state.message.clone().unwrap_or_default(),
-            )),
-            other => Some((
-                format!("{other:?}"),
-                format!("generation {:?}", report.generation),
-            )),
-        }
+        Some(Reported {
+            state: state_of(report).filter(|_| report.generation == generation),
+            text: format!("{} (generation {:?})", text_of(report), report.generation),
+        })
+    }
+
+    fn report_arrived(&self) {
+        *self.reported.lock() += 1;
+        self.wake.notify_one();
+    }
+
+    fn wake_actors(&self) {
+        self.actors.lock().values().for_each(|actor| actor.wake());
     }
 
     fn renew(&self) {
         if !self.world.cluster.is_up() {
             return;
         }
-        let now = Instant::now();
-        let (id, had) = (self.id, self.lease_term.lasts());
-        let holds = self.world.cluster.with(|objects| {
-            let is_free = objects
-                .lease
-                .is_none_or(|lease| lease.holder == id || lease.renewed + LEASE < now);
-            if is_free {
-                objects.lease = Some(Lease {
-                    holder: id,
-                    renewed: now,
-                });
-            }
-            is_free
-        });
+        let (now, had) = (Instant::now(), self.lease_term.lasts());
+        let holds = self.world.cluster.renew_lease(self.id, EXPIRY);
         if holds {
             self.lease_term.extend(now + TERM);
             if !had {
-                self.actors.lock().values().for_each(|actor| actor.wake());
+                self.wake_actors();
                 self.wake.notify_one();
             }
         }
     }
 
-    /// Follows the Secret: takes a session up, or closes it.
-    fn follow_secret(&self) {
-        let secret = self.secret.lock().clone();
-        let name = SESSION;
-        let now = self.clock.now();
-        let mut taken_up = self.taken_up.lock();
-        let current = self.sessions.current(name);
-        let lock = |why: &str| {
-            if let Some(open) = &current {
-                let credentials = open.session_secret.credentials();
-                let session = (self.id, credentials.access_key_id().to_owned());
-                self.world.with(|aws| aws.locked.insert(session));
-            }
-            self.sessions.lock(name, why.to_owned());
-            self.actors.lock().values().for_each(|actor| actor.wake());
+    fn follow_session(&self) {
+        let sts = |secret: &rolectl_aws::session::SessionSecret| {
+            let sts = self.aws().sts(secret.credentials(), "aws", None);
+            sts.expect("the partition exists")
         };
-        if taken_up.version != secret.version {
-            taken_up.version = secret.version;
-            let Some(key) = &secret.key else {
-                return lock("locked");
-            };
-            let held = SessionSecret {
-                access_key_id: key.clone().into(),
-                secret_access_key: "secret".to_owned().into(),
-                session_token: "token".to_owned().into(),
-                expires_at: secret.expires,
-                principal_arn: "arn:aws:iam::111111111111:user/op".to_owned(),
-                replace: secret.replace,
-            };
-            taken_up.fingerprint = held.fingerprint();
-            let aws = self.aws();
-            let sts = aws
-                .sts(held.credentials(), "aws", None)
-                .expect("the partition is known");
-            let principal = held.principal_arn.clone();
-            self.sessions.open(name, held, principal, sts, now);
-            self.actors.lock().values().for_each(|actor| actor.wake());
-            return;
-        }
-        if let Some(open) = &current {
-            if open.expires_at <= now {
-                lock("the session has ended");
-            } else if let Some(why) = self.sessions.rejection(name, taken_up.fingerprint) {
-                lock(&why);
-            }
+        let to = (self.id, &*self.world.ledger);
+        if self
+            .session
+            .follow(&self.world.session, self.clock.now(), to, sts)
+        {
+            self.wake_actors();
         }
     }
 
     fn aws(&self) -> Arc<SimulatedAws> {
         Arc::new(SimulatedAws {
-            world: self.world.clone(),
+            service: self.world.service.clone(),
             replica: self.id,
             clock: self.clock,
         })
     }
 
     /// Brings the actors up to date with the objects.
-    fn pass(self: &Arc<Self>) {
-        self.follow_secret();
+    fn reconcile(self: &Arc<Self>) {
+        self.follow_session();
         if !self.lease_term.lasts() || !self.world.cluster.is_up() {
             return;
         }
-        let now = (
-            self.world.cluster.with(|objects| objects.version),
-            *self.reported.lock(),
-            self.lease_term.term(),
-        );
-        if self.passed.lock().replace(now) == Some(now) {
+        let objects = self.view.objects();
+        let now = (objects.version, *self.reported.lock(), self.lease_term.term());
+        if self.reconciled.lock().replace(now) == Some(now) {
             return;
         }
         self.start_actors();
-        let cluster = self.world.cluster.clone();
-        let objects = cluster.with(|objects| objects.roles.clone());
-        for (key, object) in &objects {
+        for (key, object) in &objects.roles {
             self.assign(key, object);
         }
-        let gone: Vec<(String, RoleKey)> = self
-            .sent
-            .lock()
-            .keys()
-            .filter(|(_, key)| !objects.contains_key(key))
-            .cloned()
-            .collect();
-        for (account, key) in gone {
+        let sent = self.sent.lock();
+        let unknown = sent.keys().filter(|(_, key)| !objects.roles.contains_key(key));
+        let unknown: Vec<Place> = unknown.cloned().collect();
+        drop(sent);
+        for (account, key) in unknown {
             self.release(&account, &key);
         }
     }
@@ -389,8 +314,7 @@ impl Replica {
     }
 
     fn start_actors(self: &Arc<Self>) {
-        let accounts = self.world.cluster.with(|objects| objects.accounts.clone());
-        for (name, object) in accounts {
+        for (name, object) in self.view.objects().accounts.clone() {
             if let Some(actor) = self.actors.lock().get(&name) {
                 // The watch brings every change of the object.
                 if actor.account().spec != object.spec {
@@ -400,19 +324,19 @@ impl Replica {
             }
             let environment = AccountEnvironment {
                 aws: self.aws(),
-                shutdown: self.shutdown.clone(),
+                shutdown: CancellationToken::new(),
                 lease_term: self.lease_term.clone(),
                 in_flight: self.in_flight.clone(),
                 observer: Arc::new(()),
                 clock: self.clock,
                 jitter: self.jitter.clone(),
                 namespace: "rolectl-system".to_owned(),
-                owner_prefix: "c/".to_owned(),
+                owner_prefix: format!("{CLUSTER}/"),
             };
             let context = ActorContext {
-                directory: self.world.cluster.clone(),
+                directory: self.view.clone(),
                 reporter: Arc::new(Reports(Arc::downgrade(self))),
-                sessions: self.sessions.clone(),
+                sessions: self.session.sessions.clone(),
                 principal_patience: Duration::from_mins(5),
             };
             let (handle, actor) = start(object, environment, context);
@@ -421,65 +345,75 @@ impl Replica {
         }
     }
 
-    /// Asks the actors for what the object wants. What they are asked depends on the object and on its namesakes.
+    /// Asks the actors for what the object wants, and removes a deleted object that has no role left.
     fn assign(&self, key: &RoleKey, object: &Object) {
-        let cluster = &self.world.cluster;
-        let owner = Cluster::owner(&object.role);
-        let is_deleted = object.role.metadata.deletion_timestamp.is_some();
-        let wanted = cluster.with(|objects| selected(objects, &object.role));
-        let namesakes = cluster.wanting(name_in_aws(&object.role));
-        let stamp: Vec<String> = namesakes
-            .iter()
-            .map(|o| format!("{:?} {:?}", o.role.metadata.uid, o.role.metadata.generation))
-            .collect();
-        let stamp = stamp.join(",");
-        let mut is_left = false;
+        let (objects, owner) = (self.view.objects(), object.owner());
         let actors = self.actors.lock().clone();
+        let mut is_left = false;
         for (name, actor) in &actors {
-            let is_wanted = !is_deleted && wanted.contains(name);
+            let is_removed = objects.is_removed(object, name);
             let has_role = actor.account().snapshot.lock().holds(&owner);
-            let goal = if is_wanted {
+            let goal = if !is_removed {
                 Goal::Keep
-            } else if object.mentioned.contains(name) || has_role {
+            } else if self.is_mentioned(key, name) || has_role {
                 Goal::Remove
             } else {
                 continue;
             };
-            cluster.with(|objects| {
-                if let Some(object) = objects.roles.get_mut(key) {
-                    object.mentioned.insert(name.clone());
-                }
-            });
-            let revision = self.ask(key, (name, actor), goal, &stamp);
+            self.mention(key, name, true);
+            let revision = self.ask(
+                key,
+                (name, actor),
+                goal,
+                &stamp(&objects.wanting(object.role_name())),
+            );
             if goal == Goal::Keep {
                 continue;
             }
+            let place = (name.clone(), key.clone());
             let is_gone = self
                 .reports
                 .lock()
-                .get(&(name.clone(), key.clone()))
+                .get(&place)
                 .is_some_and(|report| report.revision == revision && report.finding == Finding::Gone);
             if !is_gone || has_role {
                 is_left = true;
-            } else if !is_deleted {
+            } else if !object.is_deleted() {
                 self.release(name, key);
-                cluster.with(|objects| {
-                    if let Some(object) = objects.roles.get_mut(key) {
-                        object.mentioned.remove(name);
-                    }
-                });
+                self.mention(key, name, false);
             }
         }
-        if is_deleted && !is_left {
-            cluster.with(|objects| {
-                objects.version += 1;
-                objects.roles.remove(key)
-            });
+        if object.is_deleted() && !is_left {
+            let uid = object.role.metadata.uid.as_deref();
+            self.world.cluster.change(|objects| objects.finalize(key, uid));
             for (name, actor) in &actors {
                 actor.account().snapshot.lock().end_claims(&owner);
                 self.release(name, key);
             }
         }
+    }
+
+    /// The status is written and read without delay: what a process wrote itself it knows.
+    fn is_mentioned(&self, key: &RoleKey, account: &str) -> bool {
+        let objects = self.world.cluster.now();
+        let object = objects.roles.get(key);
+        object.is_some_and(|object| object.mentioned.contains(account))
+    }
+
+    fn mention(&self, key: &RoleKey, account: &str, is_mentioned: bool) {
+        if self.is_mentioned(key, account) == is_mentioned {
+            return;
+        }
+        self.world.cluster.change(|objects| {
+            let Some(object) = objects.roles.get_mut(key) else {
+                return;
+            };
+            if is_mentioned {
+                object.mentioned.insert(account.to_owned());
+            } else {
+                object.mentioned.remove(account);
+            }
+        });
     }
 
     /// Asks an actor once. Returns the revision of the question.
@@ -495,14 +429,21 @@ impl Replica {
         *revisions += 1;
         let revision = *revisions;
         sent.insert(place, (goal, stamp.to_owned(), revision));
-        actor.assign(
-            key.clone(),
-            Assignment {
-                goal,
-                revision,
-                is_given_up: false,
-            },
-        );
+        let assignment = Assignment {
+            goal,
+            revision,
+            is_given_up: false,
+        };
+        actor.assign(key.clone(), assignment);
         revision
     }
+}
+
+/// What actors are asked depends on the object and on all that want its name.
+fn stamp(namesakes: &[&Object]) -> String {
+    let one = |object: &&Object| {
+        let metadata = &object.role.metadata;
+        format!("{:?} {:?}", metadata.uid, metadata.generation)
+    };
+    namesakes.iter().map(one).collect::<Vec<_>>().join(",")
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use rolectl_crds::IamRole;
 use serde_json::{Value, json};
 
 /// Callers that a trust policy may name.
@@ -51,12 +50,16 @@ pub struct Spec {
     pub profile: bool,
     /// Which accounts, as bits.
     pub accounts: u8,
-    /// An unowned role is taken over.
-    pub adopts: bool,
+    /// 0: no role is taken over. 1: an unowned one is. 2: any is.
+    pub adoption: u8,
     /// The role stays when the object is deleted.
     pub retains: bool,
     /// The role is not to exist.
     pub absent: bool,
+    /// Differences are reported and not corrected.
+    pub reports_drift: bool,
+    /// What the spec does not list stays.
+    pub is_additive: bool,
 }
 
 impl Spec {
@@ -76,9 +79,11 @@ impl Spec {
             hours: rng.random_range(1..4),
             profile: rng.random_ratio(1, 3),
             accounts: rng.random_range(1..4),
-            adopts: rng.random_ratio(1, 3),
+            adoption: [0, 0, 0, 1, 1, 2][rng.random_range(0..6)],
             retains: rng.random_ratio(1, 6),
             absent: rng.random_ratio(1, 15),
+            reports_drift: rng.random_ratio(1, 15),
+            is_additive: rng.random_ratio(1, 10),
         }
     }
 
@@ -98,6 +103,7 @@ impl Spec {
             }
         }
         spec.absent = other.absent;
+        spec.reports_drift = other.reports_drift;
         spec.unknown_principal = other.unknown_principal;
         spec
     }
@@ -124,7 +130,9 @@ impl Spec {
         let documents = self.inline.iter().enumerate().filter(|(_, which)| **which > 0);
         documents
             .map(|(n, which)| {
-                let action = ["s3:GetObject", "s3:PutObject", "sqs:SendMessage"][n + usize::from(*which) - 1];
+                // No two policies allow the same, so that each permission comes from one of them.
+                let action =
+                    ["s3:GetObject", "s3:PutObject", "sqs:SendMessage"][2 * n + usize::from(*which) - 1];
                 (format!("inline{n}"), inline_document("Allow", action))
             })
             .collect()
@@ -148,10 +156,14 @@ impl Spec {
             "inlinePolicies": self.inline_policies(),
             "maxSessionDuration": 3600 * u32::from(self.hours),
             "description": format!("for {} h", self.hours),
-            "adoption": if self.adopts { "IfUnowned" } else { "Never" },
+            "adoption": (["Never", "IfUnowned", "Always"][usize::from(self.adoption)]),
             "deletionPolicy": if self.retains { "Retain" } else { "Delete" },
             "ensure": if self.absent { "Absent" } else { "Present" },
+            "drift": if self.reports_drift { "Report" } else { "Correct" },
         });
+        if self.is_additive {
+            spec["exclusive"] = json!({"managedPolicies": false, "inlinePolicies": false, "tags": false});
+        }
         if self.boundary > 0 {
             spec["permissionsBoundary"] = json!(BOUNDARIES[usize::from(self.boundary) - 1]);
         }
@@ -182,77 +194,6 @@ pub fn trust(callers: &[&str]) -> Value {
 /// A policy with one statement.
 pub fn inline_document(effect: &str, action: &str) -> Value {
     json!({"Version": "2012-10-17", "Statement": [{"Effect": effect, "Action": action, "Resource": "*"}]})
-}
-
-/// What an object wants in AWS, by this simulation's own reading of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Callers that may assume the role.
-    pub callers: BTreeSet<String>,
-    /// ARNs of managed policies.
-    pub managed: BTreeSet<String>,
-    /// Inline policies by name.
-    pub inline: BTreeMap<String, String>,
-    /// ARN of the boundary.
-    pub boundary: Option<String>,
-    /// Tags but the owner's.
-    pub tags: BTreeMap<String, String>,
-    /// Longest session in seconds.
-    pub duration: i32,
-    /// Description.
-    pub description: String,
-    /// Name of the instance profile.
-    pub profile: Option<String>,
-    /// The role is to exist.
-    pub exists: bool,
-    /// A principal that AWS does not know is among the callers.
-    pub is_waiting: bool,
-    /// An unowned role is taken over.
-    pub adopts: bool,
-    /// The role stays when the object is deleted.
-    pub retains: bool,
-}
-
-impl Wanted {
-    /// Reads an object.
-    pub fn of(role: &IamRole) -> Self {
-        let spec = serde_json::to_value(&role.spec).unwrap_or_default();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let callers = spec.get("assumeRolePolicy").map(callers).unwrap_or_default();
-        let inline = spec
-            .get("inlinePolicies")
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default();
-        let name = text(&spec["roleName"]);
-        Self {
-            is_waiting: callers.contains(UNKNOWN_PRINCIPAL),
-            callers,
-            managed: role
-                .spec
-                .managed_policies
-                .iter()
-                .map(|name| policy_arn(name))
-                .collect(),
-            inline: inline
-                .into_iter()
-                .map(|(name, document)| (name, normal(&document)))
-                .collect(),
-            boundary: role.spec.permissions_boundary.as_deref().map(policy_arn),
-            tags: role
-                .spec
-                .tags
-                .iter()
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect(),
-            duration: role.spec.max_session_duration,
-            description: role.spec.description.clone(),
-            profile: spec.get("instanceProfile").filter(|p| !p.is_null()).map(|_| name),
-            exists: text(&spec["ensure"]) != "Absent",
-            adopts: text(&spec["adoption"]) == "IfUnowned",
-            retains: text(&spec["deletionPolicy"]) == "Retain",
-        }
-    }
 }
 
 /// A document in one form: every string that may be a list is one, and lists are sorted.

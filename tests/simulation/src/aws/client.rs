@@ -19,7 +19,7 @@ use rolectl_core::role::change::Identity;
 use rolectl_crds::PartitionError;
 
 use super::iam::{ApiError, Role, State, Write};
-use super::world::{Lost, Read, Request, World};
+use super::service::{NoAnswer, Read, Request, Service};
 
 /// How many roles a page has: few, so that every list has pages.
 const PAGE: usize = 2;
@@ -28,7 +28,7 @@ const PAGE: usize = 2;
 #[derive(Debug)]
 pub struct SimulatedAws {
     /// AWS itself.
-    pub world: Arc<World>,
+    pub service: Arc<Service>,
     /// The number of the replica.
     pub replica: usize,
     /// The time of day.
@@ -37,28 +37,28 @@ pub struct SimulatedAws {
 
 #[derive(Debug)]
 struct Client {
-    world: Arc<World>,
+    service: Arc<Service>,
     replica: usize,
     credentials: SharedCredentialsProvider,
 }
 
 #[derive(Debug)]
 struct SessionClient {
-    world: Arc<World>,
+    service: Arc<Service>,
     replica: usize,
     key: String,
     clock: Clock,
 }
 
-fn failure(operation: &'static str, lost: Lost) -> AwsFailure {
-    match lost {
-        Lost::Error(ApiError { code, message }) => AwsFailure {
+fn failure(operation: &'static str, no_answer: NoAnswer) -> AwsFailure {
+    match no_answer {
+        NoAnswer::Error(ApiError { code, message }) => AwsFailure {
             operation,
             class: classify(code, &message),
             code: Some(code.to_owned()),
             message,
         },
-        Lost::Connection => AwsFailure {
+        NoAnswer::Connection => AwsFailure {
             operation,
             code: None,
             message: "the connection broke".to_owned(),
@@ -70,7 +70,7 @@ fn failure(operation: &'static str, lost: Lost) -> AwsFailure {
 impl Aws for SimulatedAws {
     fn iam(&self, credentials: SharedCredentialsProvider, _: &str) -> Result<Arc<dyn Iam>, PartitionError> {
         Ok(Arc::new(Client {
-            world: self.world.clone(),
+            service: self.service.clone(),
             replica: self.replica,
             credentials,
         }))
@@ -83,7 +83,7 @@ impl Aws for SimulatedAws {
         _: Option<&str>,
     ) -> Result<Arc<dyn Sts>, PartitionError> {
         Ok(Arc::new(SessionClient {
-            world: self.world.clone(),
+            service: self.service.clone(),
             replica: self.replica,
             key: credentials.access_key_id().to_owned(),
             clock: self.clock,
@@ -103,19 +103,13 @@ impl Sts for SessionClient {
 
     async fn assume_role(&self, request: AssumeRole<'_>) -> Answer<AssumedRole> {
         const OPERATION: &str = "AssumeRole";
-        self.world
+        self.service
             .call(self.replica, &self.key, OPERATION, Request::Read(Read::Sts))
             .await
-            .map_err(|lost| failure(OPERATION, lost))?;
+            .map_err(|no_answer| failure(OPERATION, no_answer))?;
         let account = request.role_arn.split(':').nth(4).unwrap_or_default().to_owned();
         let lasts = Duration::from_secs(request.duration_seconds.unsigned_abs().into());
-        let key = self.world.with(|aws| {
-            let session = aws
-                .credentials
-                .get(&self.key)
-                .map(|credential| credential.session.clone());
-            aws.issue(session.as_deref(), &account, lasts)
-        });
+        let key = self.service.with(|aws| aws.assume(&self.key, &account, lasts));
         let ends = self
             .clock
             .now()
@@ -139,10 +133,10 @@ impl Sts for SessionClient {
 
     async fn get_caller_identity(&self) -> Answer<String> {
         const OPERATION: &str = "GetCallerIdentity";
-        self.world
+        self.service
             .call(self.replica, &self.key, OPERATION, Request::Read(Read::Sts))
             .await
-            .map_err(|lost| failure(OPERATION, lost))?;
+            .map_err(|no_answer| failure(OPERATION, no_answer))?;
         Ok("arn:aws:iam::111111111111:user/op".to_owned())
     }
 }
@@ -150,13 +144,13 @@ impl Sts for SessionClient {
 impl Client {
     async fn call(&self, operation: &'static str, request: Request) -> Answer<Option<Arc<State>>> {
         let Ok(credentials) = self.credentials.provide_credentials().await else {
-            return Err(failure(operation, Lost::Connection));
+            return Err(failure(operation, NoAnswer::Connection));
         };
         let answer = self
-            .world
+            .service
             .call(self.replica, credentials.access_key_id(), operation, request)
             .await;
-        answer.map_err(|lost| failure(operation, lost))
+        answer.map_err(|no_answer| failure(operation, no_answer))
     }
 
     async fn write(&self, operation: &'static str, write: Write) -> Answer<()> {
@@ -225,10 +219,11 @@ impl Iam for Client {
 
     async fn get_account_summary(&self) -> Answer<HashMap<String, i32>> {
         let state = self.read("GetAccountSummary", Read::Summary).await?;
+        let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         let quotas = [
-            ("Roles", i32::try_from(state.roles.len()).unwrap_or(i32::MAX)),
-            ("RolesQuota", 20),
-            ("AttachedPoliciesPerRoleQuota", 10),
+            ("Roles", number(state.roles.len())),
+            ("RolesQuota", number(state.limits.roles)),
+            ("AttachedPoliciesPerRoleQuota", number(state.limits.attached)),
             ("AssumeRolePolicySizeQuota", 2048),
             ("RolePolicySizeQuota", 10240),
         ];
@@ -243,7 +238,7 @@ impl Iam for Client {
         let state = self.read(OPERATION, Read::Role(role.to_owned())).await?;
         let role = state
             .role(role)
-            .map_err(|error| failure(OPERATION, Lost::Error(error)))?;
+            .map_err(|error| failure(OPERATION, NoAnswer::Error(error)))?;
         Ok(NamedRole {
             role_id: role.id.clone(),
             tags: role.tags.clone(),
@@ -255,7 +250,7 @@ impl Iam for Client {
         let state = self.read(OPERATION, Read::Profile(profile.to_owned())).await?;
         let profile = state
             .profile(profile)
-            .map_err(|error| failure(OPERATION, Lost::Error(error)))?;
+            .map_err(|error| failure(OPERATION, NoAnswer::Error(error)))?;
         let role = profile.role.as_ref().and_then(|key| state.roles.get(key));
         Ok(InstanceProfile {
             roles: role.map(|role| role.name.clone()).into_iter().collect(),

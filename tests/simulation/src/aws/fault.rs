@@ -5,25 +5,28 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
+/// How long after it was sent a request without an answer may take effect.
+pub const LATEST_EFFECT: Duration = Duration::from_secs(8);
+
 /// A fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// AWS answers with this code and does nothing.
+    /// AWS answers with this code and changes nothing.
     Refused(&'static str),
-    /// AWS does it and answers with this code.
-    DoneAndRefused(&'static str),
+    /// AWS carries the request out and answers with this code.
+    AppliedThenError(&'static str),
     /// The connection breaks before AWS has the request.
-    LostRequest,
-    /// The connection breaks after AWS has done it.
-    LostAnswer,
-    /// No answer comes, and AWS does nothing.
+    RequestLost,
+    /// The connection breaks after AWS has carried the request out.
+    AnswerLost,
+    /// No answer arrives, and AWS changes nothing.
     Hangs,
-    /// No answer comes, and AWS has done it.
-    HangsDone,
-    /// The controller is killed before it sends the request.
-    KilledBefore,
-    /// The controller is killed after it has sent the request.
-    KilledAfter,
+    /// No answer arrives, and AWS carries the request out within [`LATEST_EFFECT`].
+    HangsApplied,
+    /// The replica crashes before it sends the request.
+    CrashBefore,
+    /// The replica crashes after it has sent the request.
+    CrashAfter,
 }
 
 /// The faults of every call, for a table over all of them.
@@ -37,22 +40,22 @@ pub const ALL: [Fault; 16] = [
     Fault::Refused("LimitExceeded"),
     Fault::Refused("NoSuchEntity"),
     Fault::Refused("ExpiredToken"),
-    Fault::DoneAndRefused("ServiceFailure"),
-    Fault::LostRequest,
-    Fault::LostAnswer,
+    Fault::AppliedThenError("ServiceFailure"),
+    Fault::RequestLost,
+    Fault::AnswerLost,
     Fault::Hangs,
-    Fault::HangsDone,
-    Fault::KilledBefore,
-    Fault::KilledAfter,
+    Fault::HangsApplied,
+    Fault::CrashBefore,
+    Fault::CrashAfter,
 ];
 
-/// How calls go for some time.
+/// How often and how calls fail for some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Weather {
+pub struct FaultProfile {
     /// One call in so many fails. 0: none.
     pub one_in: u32,
-    /// One call in so many kills the controller. 0: none.
-    pub kills_one_in: u32,
+    /// One call in so many crashes the replica. 0: none.
+    pub crashes_one_in: u32,
     /// Reads trail writes by up to so much.
     pub lag: Duration,
     /// Calls are slow by up to so much.
@@ -63,13 +66,13 @@ pub struct Weather {
     pub is_out: bool,
 }
 
-impl Weather {
-    /// Draws a weather.
+impl FaultProfile {
+    /// Draws a profile.
     pub fn draw(rng: &mut StdRng) -> Self {
         let pick = |rng: &mut StdRng, all: &[u32]| all[rng.random_range(0..all.len())];
         Self {
             one_in: pick(rng, &[0, 3, 8, 20]),
-            kills_one_in: pick(rng, &[0, 0, 0, 15, 40]),
+            crashes_one_in: pick(rng, &[0, 0, 0, 15, 40]),
             lag: Duration::from_millis(pick(rng, &[0, 500, 3000, 9000]).into()),
             latency: Duration::from_millis(pick(rng, &[30, 300, 3000]).into()),
             rate: pick(rng, &[0, 0, 1, 5]),
@@ -77,7 +80,7 @@ impl Weather {
         }
     }
 
-    /// Draws a weather in which no call fails, and reads are late.
+    /// Draws a profile in which no call fails, and reads are late.
     pub fn calm(rng: &mut StdRng) -> Self {
         Self {
             lag: Duration::from_millis(rng.random_range(0..9000)),
@@ -91,11 +94,11 @@ impl Weather {
         if self.is_out {
             return Some(Fault::Refused("ServiceFailure"));
         }
-        if self.kills_one_in > 0 && rng.random_ratio(1, self.kills_one_in) {
+        if self.crashes_one_in > 0 && rng.random_ratio(1, self.crashes_one_in) {
             return Some(if rng.random() {
-                Fault::KilledBefore
+                Fault::CrashBefore
             } else {
-                Fault::KilledAfter
+                Fault::CrashAfter
             });
         }
         if self.one_in == 0 || !rng.random_ratio(1, self.one_in) {
@@ -108,11 +111,11 @@ impl Weather {
             Fault::Refused("ConcurrentModification"),
             Fault::Refused("AccessDenied"),
             Fault::Refused("ExpiredToken"),
-            Fault::DoneAndRefused("ServiceFailure"),
-            Fault::LostRequest,
-            Fault::LostAnswer,
+            Fault::AppliedThenError("ServiceFailure"),
+            Fault::RequestLost,
+            Fault::AnswerLost,
             Fault::Hangs,
-            Fault::HangsDone,
+            Fault::HangsApplied,
         ];
         Some(random[rng.random_range(0..random.len())])
     }

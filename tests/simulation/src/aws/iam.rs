@@ -71,10 +71,12 @@ pub struct State {
     pub roles: BTreeMap<String, Role>,
     /// Instance profiles.
     pub profiles: BTreeMap<String, Profile>,
+    /// Quotas.
+    pub limits: Limits,
 }
 
 /// Quotas of an account.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// `RolesQuota`.
     pub roles: usize,
@@ -87,8 +89,6 @@ pub struct Limits {
 pub struct Iam {
     /// The account's id.
     pub id: String,
-    /// Quotas.
-    pub limits: Limits,
     /// Principals that IAM does not know.
     pub unknown_principals: BTreeSet<String>,
     history: VecDeque<(Instant, Arc<State>)>,
@@ -141,7 +141,7 @@ impl State {
         }
     }
 
-    /// Names of the instance profiles that contain the role.
+    /// Names of the instance profiles that contain the role, as they were created.
     pub fn profiles_of(&self, role: &str) -> BTreeSet<String> {
         let key = role.to_lowercase();
         let with = self
@@ -236,9 +236,14 @@ impl Iam {
     pub fn new(id: &str, limits: Limits) -> Self {
         Self {
             id: id.to_owned(),
-            limits,
             unknown_principals: BTreeSet::new(),
-            history: VecDeque::from([(Instant::now(), Arc::default())]),
+            history: VecDeque::from([(
+                Instant::now(),
+                Arc::new(State {
+                    limits,
+                    ..State::default()
+                }),
+            )]),
             ids: 0,
         }
     }
@@ -309,10 +314,10 @@ impl Iam {
                         format!("Role with name {} already exists.", role.name),
                     );
                 }
-                if state.roles.len() >= self.limits.roles {
+                if state.roles.len() >= state.limits.roles {
                     return error(
                         "LimitExceeded",
-                        format!("Cannot exceed quota for RolesPerAccount: {}", self.limits.roles),
+                        format!("Cannot exceed quota for RolesPerAccount: {}", state.limits.roles),
                     );
                 }
                 self.check_trust(&role.trust)?;
@@ -358,7 +363,7 @@ impl Iam {
             Write::PutBoundary(name, arn) => state.role_mut(name)?.boundary = Some(arn.clone()),
             Write::DeleteBoundary(name) => state.role_mut(name)?.boundary = None,
             Write::Attach(name, arn) => {
-                let attached = self.limits.attached;
+                let attached = state.limits.attached;
                 let role = state.role_mut(name)?;
                 if role.managed.len() >= attached && !role.managed.contains(arn) {
                     return error(

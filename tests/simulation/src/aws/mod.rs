@@ -1,13 +1,11 @@
 //! AWS: IAM of every account and STS, behind the engine's own traits, with faults.
 //!
 //! ```text
-//! client -> world (whose credentials, which fault) -> iam (the account's state)
-//!              '-> rules (may this call be made? was this change right?)
+//! client (the engine's traits) -> service (credentials, faults, late answers) -> iam (the state of an account)
+//!                                    '-> Observer (sees every call and every change)
 //! ```
-//!
-//! A request is carried out by a task of its own. It takes effect even if the process that sent it is killed meanwhile.
 
 pub mod client;
 pub mod fault;
 pub mod iam;
-pub mod world;
+pub mod service;

@@ -1,4 +1,4 @@
-//! Every account, every credential, and who has called what.
+//! AWS as its callers meet it: credentials, throttling, faults, and answers that arrive late or never.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,15 +7,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::fault::{Fault, Weather};
+use super::fault::{Fault, FaultProfile, LATEST_EFFECT};
 use super::iam::{ApiError, Iam, Limits, Role, State, Write};
-use crate::cluster::{Cluster, account_id};
-use crate::rules::{self, Begun};
+use crate::journal::{Checked, Journal};
 
-/// A request to IAM.
+/// A request.
 #[derive(Clone, Debug)]
 pub enum Request {
     /// One that changes something.
@@ -37,11 +36,44 @@ pub enum Read {
     Role(String),
     /// `GetInstanceProfile`.
     Profile(String),
-    /// `AssumeRole` or `GetCallerIdentity`: what it answers does not depend on a state.
+    /// `AssumeRole` or `GetCallerIdentity`: the answer does not depend on a state of IAM.
     Sts,
 }
 
-/// An answer: the state that a read sees, or that a change has left.
+/// A call that is about to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Number of the call.
+    pub number: u64,
+    /// The replica that makes it.
+    pub replica: usize,
+    /// Whose access key it is made with.
+    pub credential: &'a Credential,
+    /// Name of the operation.
+    pub operation: &'static str,
+    /// The request.
+    pub request: &'a Request,
+}
+
+/// Sees every call and every change.
+pub trait Observer: Send + Sync + std::fmt::Debug {
+    /// A replica makes a call.
+    ///
+    /// # Errors
+    /// The invariant that the call breaks. The call is not made.
+    fn begins(&self, call: &Call<'_>) -> Checked;
+
+    /// AWS has carried out the request of this call.
+    ///
+    /// # Errors
+    /// The invariant that the change breaks.
+    fn changed(&self, number: u64, account: &str, write: &Write, states: (&State, &State)) -> Checked;
+
+    /// Somebody outside has changed something.
+    fn changed_outside(&self, account: &str, write: &Write, after: &State);
+}
+
+/// The state that a read sees, or that a change has left. `None` for STS.
 pub type Answer = Result<Option<Arc<State>>, ApiError>;
 
 /// Whose an access key is.
@@ -51,103 +83,94 @@ pub struct Credential {
     pub session: String,
     /// The account that it leads to.
     pub account: String,
+    /// It belongs to an assumed role, which outlives the session.
+    pub is_assumed: bool,
     /// When AWS ends it.
     pub expires: Instant,
-}
-
-/// What happened to a role that nobody can read in it.
-#[derive(Clone, Debug, Default)]
-pub struct History {
-    /// When an outsider last touched it.
-    pub touched: Option<Instant>,
-    /// When it last became somebody else's.
-    pub foreign_since: Option<Instant>,
-    /// Unique ids that once carried an owner tag, with that.
-    pub owners: BTreeMap<String, String>,
-    /// Calls about it, by hour.
-    pub calls: BTreeMap<u64, u32>,
 }
 
 /// What AWS knows, under one lock.
 #[derive(Debug)]
 pub struct Aws {
-    /// IAM by account id.
-    pub accounts: BTreeMap<String, Iam>,
+    accounts: BTreeMap<String, Iam>,
     /// By access key id.
-    pub credentials: BTreeMap<String, Credential>,
-    /// Operators' sessions that AWS does not accept any more.
+    credentials: BTreeMap<String, Credential>,
+    /// Operators' sessions that AWS does not accept any more. Roles that were assumed on one stay usable, as in AWS.
     pub revoked: BTreeSet<String>,
-    /// Operators' sessions that a replica was told are locked.
-    pub locked: BTreeSet<(usize, String)>,
-    /// By account id and role name in lower case.
-    pub histories: BTreeMap<(String, String), History>,
-    /// The weather now.
-    pub weather: Weather,
+    /// The faults now.
+    pub profile: FaultProfile,
     /// Faults of single calls, by the number of the call.
     pub script: BTreeMap<u64, Fault>,
-    /// Replicas that a fault has killed.
-    pub killed: Vec<usize>,
+    /// Replicas that a fault has crashed and that were not replaced yet.
+    pub crashed: Vec<usize>,
     /// Number of calls.
     pub calls: u64,
     /// Number of calls that changed something.
     pub writes: u64,
-    /// Number of calls that AWS has made and that changed nothing.
-    pub repeated: u64,
-    /// The first rule that was broken.
-    pub violation: Option<String>,
-    /// What happened, if anybody reads it.
-    pub trace: Option<Vec<String>>,
+    /// Number of writes that AWS accepted and that changed nothing.
+    pub no_op_writes: u64,
     taken: BTreeMap<String, Vec<Instant>>,
     rng: StdRng,
     keys: u64,
-    began: Instant,
 }
 
 /// AWS.
 #[derive(Debug)]
-pub struct World {
+pub struct Service {
     aws: Mutex<Aws>,
-    /// The objects, which the rules read.
-    pub cluster: Arc<Cluster>,
-    /// Somebody was killed, or a rule was broken.
-    pub changed: Notify,
+    journal: Arc<Journal>,
+    observer: Arc<dyn Observer>,
 }
 
-impl World {
-    /// Two accounts without roles.
-    pub fn new(seed: u64, traces: bool) -> Arc<Self> {
-        let limits = Limits {
-            roles: 20,
-            attached: 10,
-        };
-        let accounts = (0..2)
-            .map(|n| (account_id(n), Iam::new(&account_id(n), limits)))
-            .collect();
+/// Why a call has no answer.
+#[derive(Clone, Debug)]
+pub enum NoAnswer {
+    /// AWS answered with an error.
+    Error(ApiError),
+    /// The connection broke.
+    Connection,
+}
+
+/// The fate of a call.
+#[derive(Clone, Copy, Debug)]
+struct Fate {
+    fault: Option<Fault>,
+    latency: Duration,
+    lag: Duration,
+    /// How late a request takes effect that is never answered.
+    effect: Duration,
+}
+
+impl Service {
+    /// AWS with these accounts, which have no roles.
+    pub fn new(
+        seed: u64,
+        accounts: &[String],
+        limits: Limits,
+        journal: Arc<Journal>,
+        observer: Arc<dyn Observer>,
+    ) -> Arc<Self> {
+        let accounts = accounts.iter().map(|id| (id.clone(), Iam::new(id, limits)));
         Arc::new(Self {
             aws: Mutex::new(Aws {
-                accounts,
+                accounts: accounts.collect(),
                 credentials: BTreeMap::new(),
                 revoked: BTreeSet::new(),
-                locked: BTreeSet::new(),
-                histories: BTreeMap::new(),
-                weather: Weather {
+                profile: FaultProfile {
                     latency: Duration::from_millis(30),
-                    ..Weather::default()
+                    ..FaultProfile::default()
                 },
                 script: BTreeMap::new(),
-                killed: vec![],
+                crashed: vec![],
                 calls: 0,
                 writes: 0,
-                repeated: 0,
-                violation: None,
-                trace: traces.then(Vec::new),
+                no_op_writes: 0,
                 taken: BTreeMap::new(),
-                rng: StdRng::seed_from_u64(seed),
+                rng: StdRng::seed_from_u64(seed ^ 0x5eed_aaaa),
                 keys: 0,
-                began: Instant::now(),
             }),
-            cluster: Cluster::new(),
-            changed: Notify::new(),
+            journal,
+            observer,
         })
     }
 
@@ -156,209 +179,192 @@ impl World {
         act(&mut self.aws.lock())
     }
 
-    /// Notes what happened.
-    pub fn note(&self, what: impl FnOnce() -> String) {
-        self.with(|aws| aws.note(what));
-    }
-
-    /// Records that a rule was broken.
-    pub fn broken(&self, what: String) {
-        self.with(|aws| {
-            aws.note(|| format!("BROKEN: {what}"));
-            aws.violation.get_or_insert(what);
-        });
-        self.changed.notify_one();
-    }
-
     /// Makes one call. It returns when an answer arrives, if one does.
+    ///
+    /// # Errors
+    /// When there is no answer, or AWS answers with an error.
     pub async fn call(
         self: &Arc<Self>,
         replica: usize,
         key: &str,
         operation: &'static str,
         request: Request,
-    ) -> Result<Option<Arc<State>>, Lost> {
-        let (begun, fault, latency, lag) = self.begin(replica, key, operation, &request)?;
-        if fault == Some(Fault::KilledBefore) {
-            self.kill(replica);
-            return std::future::pending().await;
+    ) -> Result<Option<Arc<State>>, NoAnswer> {
+        let (number, fate) = self.begin(replica, key, operation, &request)?;
+        if fate.fault == Some(Fault::CrashBefore) {
+            return self.crash(replica).await;
         }
         let (sender, receiver) = oneshot::channel();
-        let (world, key) = (self.clone(), key.to_owned());
+        let (service, key) = (self.clone(), key.to_owned());
+        // A task of its own: the request takes effect even if the replica that sent it crashes meanwhile.
         tokio::spawn(async move {
-            tokio::time::sleep(latency).await;
-            let answer = world.serve(&key, operation, &request, &begun, fault, lag);
-            if matches!(fault, Some(Fault::Hangs | Fault::HangsDone)) {
+            let Fate { fault, latency, .. } = fate;
+            let is_answered = !matches!(fault, Some(Fault::Hangs | Fault::HangsApplied));
+            let arrives = if is_answered { latency } else { fate.effect };
+            tokio::time::sleep(arrives).await;
+            let answer = service.serve(&key, operation, (number, &request), fate);
+            if !is_answered {
                 // The connection stays open for longer than anybody waits.
                 tokio::time::sleep(Duration::from_hours(1)).await;
             }
             tokio::time::sleep(latency).await;
-            let lost = matches!(fault, Some(Fault::LostAnswer | Fault::LostRequest));
-            drop(sender.send((!lost).then_some(answer)));
+            let is_lost = matches!(fault, Some(Fault::AnswerLost | Fault::RequestLost));
+            drop(sender.send((!is_lost).then_some(answer)));
         });
-        if fault == Some(Fault::KilledAfter) {
-            self.kill(replica);
-            return std::future::pending().await;
+        if fate.fault == Some(Fault::CrashAfter) {
+            return self.crash(replica).await;
         }
         match receiver.await {
             Ok(Some(Ok(seen))) => Ok(seen),
-            Ok(Some(Err(error))) => Err(Lost::Error(error)),
-            _ => Err(Lost::Connection),
+            Ok(Some(Err(error))) => Err(NoAnswer::Error(error)),
+            _ => Err(NoAnswer::Connection),
         }
     }
 
-    fn kill(&self, replica: usize) {
-        self.with(|aws| aws.killed.push(replica));
-        self.changed.notify_one();
+    async fn crash<T>(&self, replica: usize) -> T {
+        self.with(|aws| aws.crashed.push(replica));
+        self.journal.changed.notify_one();
+        std::future::pending().await
     }
 
-    #[allow(clippy::type_complexity, reason = "used once")]
     fn begin(
         &self,
         replica: usize,
         key: &str,
         operation: &'static str,
         request: &Request,
-    ) -> Result<(Begun, Option<Fault>, Duration, Duration), Lost> {
+    ) -> Result<(u64, Fate), NoAnswer> {
         let (credential, number) = self.with(|aws| {
             aws.calls += 1;
             (aws.credentials.get(key).cloned(), aws.calls)
         });
-        let Some(credential) = credential else {
-            return Err(Lost::Error(ApiError {
-                code: "InvalidClientTokenId",
-                message: "The security token included in the request is invalid.".to_owned(),
-            }));
+        let credential = credential.ok_or_else(|| NoAnswer::Error(invalid_token()))?;
+        let call = Call {
+            number,
+            replica,
+            credential: &credential,
+            operation,
+            request,
         };
-        let begun = match rules::may_begin(self, replica, &credential, operation, request) {
-            Ok(begun) => begun,
-            Err(broken) => {
-                self.broken(format!("call {number}, {operation}: {broken}"));
-                return Err(Lost::Connection);
-            }
-        };
-        Ok(self.with(|aws| {
-            let (weather, scripted) = (aws.weather, aws.script.get(&number).copied());
-            let fault = scripted.or_else(|| weather.fault(&mut aws.rng));
+        if let Err(violation) = self.observer.begins(&call) {
+            self.journal
+                .note(|| format!("#{number} replica {replica} {operation} {request:?}"));
+            self.journal.record(violation);
+            return Err(NoAnswer::Connection);
+        }
+        let fate = self.with(|aws| {
+            let (profile, scripted) = (aws.profile, aws.script.get(&number).copied());
+            let fault = scripted.or_else(|| profile.fault(&mut aws.rng));
             let draw = |rng: &mut StdRng, most: Duration| most.mul_f64(rng.random_range(0.0..1.0));
-            let latency = Duration::from_millis(5) + draw(&mut aws.rng, weather.latency) / 2;
-            let lag = draw(&mut aws.rng, weather.lag);
-            aws.note(|| format!("#{number} replica {replica} {operation} {request:?} fault {fault:?}"));
-            (begun, fault, latency, lag)
-        }))
+            Fate {
+                fault,
+                latency: Duration::from_millis(5) + draw(&mut aws.rng, profile.latency) / 2,
+                lag: draw(&mut aws.rng, profile.lag),
+                effect: draw(&mut aws.rng, LATEST_EFFECT),
+            }
+        });
+        let fault = fate.fault;
+        self.journal
+            .note(|| format!("#{number} replica {replica} {operation} {request:?} fault {fault:?}"));
+        Ok((number, fate))
     }
 
     fn serve(
         &self,
         key: &str,
         operation: &'static str,
-        request: &Request,
-        begun: &Begun,
-        fault: Option<Fault>,
-        lag: Duration,
+        (number, request): (u64, &Request),
+        Fate { fault, lag, .. }: Fate,
     ) -> Answer {
-        if matches!(fault, Some(Fault::LostRequest | Fault::Hangs)) {
+        if matches!(fault, Some(Fault::RequestLost | Fault::Hangs)) {
             return Ok(None);
         }
         if let Some(Fault::Refused(code)) = fault {
-            return Err(ApiError {
-                code,
-                message: refusal(code, operation),
-            });
+            return Err(refusal(code, operation, request));
         }
         let answer = self
             .with(|aws| aws.authenticate(key))
-            .and_then(|account| self.act(&account, request, begun, lag));
-        self.with(|aws| {
-            aws.note(|| {
-                format!(
-                    "   {operation}: {}",
-                    answer.as_ref().map_or_else(|e| e.code, |_| "ok")
-                )
-            })
+            .and_then(|account| self.carry_out(&account, number, request, lag));
+        self.journal.note(|| {
+            let result = answer.as_ref().map_or_else(|error| error.code, |_| "ok");
+            format!("#{number} {operation}: {result}")
         });
         match fault {
-            Some(Fault::DoneAndRefused(code)) => Err(ApiError {
-                code,
-                message: refusal(code, operation),
-            }),
+            Some(Fault::AppliedThenError(code)) => Err(refusal(code, operation, request)),
             _ => answer,
         }
     }
 
-    fn act(&self, account: &str, request: &Request, begun: &Begun, lag: Duration) -> Answer {
+    fn carry_out(&self, account: &str, number: u64, request: &Request, lag: Duration) -> Answer {
         match request {
             Request::Read(Read::Sts) => Ok(None),
-            Request::Read(_) => self.with(|aws| Ok(Some(aws.iam(account).trailing(lag)))),
+            Request::Read(_) => Ok(Some(self.with(|aws| aws.iam(account).trailing(lag)))),
             Request::Write(write) => {
                 let (before, result, after) = self.with(|aws| {
                     let before = aws.iam(account).now();
                     let result = aws.iam(account).write(write);
                     aws.writes += u64::from(result.is_ok());
                     let after = aws.iam(account).now();
-                    aws.repeated += u64::from(result.is_ok() && *before == *after);
+                    aws.no_op_writes += u64::from(result.is_ok() && *before == *after);
                     (before, result, after)
                 });
                 result?;
-                if let Err(broken) = rules::was_right(self, account, write, begun, (&before, &after)) {
-                    self.broken(format!("{write:?} in {account}: {broken}"));
-                }
-                self.with(|aws| aws.remember(account, write.target()));
+                let checked = self.observer.changed(number, account, write, (&before, &after));
+                self.journal.check(checked);
                 Ok(Some(after))
             }
         }
     }
 
-    /// An outsider, who does not ask us, changes something.
-    pub fn outsider(&self, account: &str, writes: &[Write]) {
-        self.with(|aws| {
-            for write in writes {
+    /// Somebody outside changes something.
+    pub fn change_outside(&self, account: &str, writes: &[Write]) {
+        for write in writes {
+            let (result, after) = self.with(|aws| {
                 let result = aws.iam(account).write(write);
-                aws.note(|| format!("outsider in {account}: {write:?}: {result:?}"));
-                if result.is_ok() {
-                    aws.history(account, write.target()).touched = Some(Instant::now());
-                    aws.remember(account, write.target());
-                }
+                (result, aws.iam(account).now())
+            });
+            self.journal
+                .note(|| format!("outside, in {account}: {write:?}: {result:?}"));
+            if result.is_ok() {
+                self.observer.changed_outside(account, write, &after);
             }
-        });
+        }
+    }
+
+    /// The state of an account now.
+    pub fn state(&self, account: &str) -> Arc<State> {
+        self.with(|aws| aws.iam(account).now())
     }
 
     /// The role of this name now.
     pub fn role(&self, account: &str, name: &str) -> Option<Role> {
-        self.with(|aws| aws.iam(account).now().role(name).ok().cloned())
+        self.state(account).role(name).ok().cloned()
     }
 }
 
-fn refusal(code: &str, operation: &str) -> String {
-    match code {
-        "NoSuchEntity" => "The role with name it cannot be found.".to_owned(),
+/// The error that AWS answers for no reason of the model.
+fn refusal(code: &'static str, operation: &str, request: &Request) -> ApiError {
+    let message = match (code, request) {
+        ("NoSuchEntity", Request::Write(write)) if write.is_about_profile() => {
+            "Instance Profile it cannot be found.".to_owned()
+        }
+        ("NoSuchEntity", Request::Read(Read::Profile(name))) => {
+            format!("Instance Profile {name} cannot be found.")
+        }
+        ("NoSuchEntity", _) => "The role with name it cannot be found.".to_owned(),
         _ => format!("the simulation refuses {operation}"),
-    }
+    };
+    ApiError { code, message }
 }
 
-/// Why a call has no answer.
-#[derive(Clone, Debug)]
-pub enum Lost {
-    /// AWS answered with an error.
-    Error(ApiError),
-    /// No answer came.
-    Connection,
+fn invalid_token() -> ApiError {
+    ApiError {
+        code: "InvalidClientTokenId",
+        message: "The security token included in the request is invalid.".to_owned(),
+    }
 }
 
 impl Aws {
-    /// Notes what happened.
-    pub fn note(&mut self, what: impl FnOnce() -> String) {
-        let since = self.began.elapsed().as_secs_f64();
-        if let Some(trace) = &mut self.trace {
-            trace.push(format!("{since:9.3} {}", what()));
-        }
-    }
-
-    /// Seconds since the beginning.
-    pub fn seconds(&self) -> u64 {
-        self.began.elapsed().as_secs()
-    }
-
     /// IAM of an account.
     ///
     /// # Panics
@@ -367,84 +373,83 @@ impl Aws {
         self.accounts.get_mut(account).expect("the account exists")
     }
 
-    /// What happened to a role.
-    pub fn history(&mut self, account: &str, role: &str) -> &mut History {
-        self.histories
-            .entry((account.to_owned(), role.to_lowercase()))
-            .or_default()
+    /// The principal that IAM did not know in any account is made.
+    pub fn make_principals(&mut self) {
+        self.accounts
+            .values_mut()
+            .for_each(|iam| iam.unknown_principals.clear());
     }
 
-    /// A new access key.
-    pub fn issue(&mut self, session: Option<&str>, account: &str, lasts: Duration) -> String {
-        self.keys += 1;
-        let key = format!("ASIA{:012}", self.keys);
-        let credential = Credential {
-            session: session.unwrap_or(&key).to_owned(),
-            account: account.to_owned(),
-            expires: Instant::now() + lasts,
-        };
-        self.credentials.insert(key.clone(), credential);
+    /// IAM does not know this principal in any account.
+    pub fn forget_principal(&mut self, arn: &str) {
+        for iam in self.accounts.values_mut() {
+            iam.unknown_principals.insert(arn.to_owned());
+        }
+    }
+
+    /// A new operator's session, by its access key id.
+    pub fn issue(&mut self, account: &str, lasts: Duration) -> String {
+        let key = self.next_key();
+        self.add_credential(key.clone(), key.clone(), (account, false), lasts);
         key
     }
 
+    /// Assumes a role in an account on this access key. Returns the access key id of the role's session.
+    pub fn assume(&mut self, key: &str, account: &str, lasts: Duration) -> String {
+        let session = self.credentials.get(key).map(|by| by.session.clone());
+        let assumed = self.next_key();
+        self.add_credential(
+            assumed.clone(),
+            session.unwrap_or_default(),
+            (account, true),
+            lasts,
+        );
+        assumed
+    }
+
+    fn next_key(&mut self) -> String {
+        self.keys += 1;
+        format!("ASIA{:012}", self.keys)
+    }
+
+    fn add_credential(
+        &mut self,
+        key: String,
+        session: String,
+        (account, is_assumed): (&str, bool),
+        lasts: Duration,
+    ) {
+        let credential = Credential {
+            session,
+            account: account.to_owned(),
+            is_assumed,
+            expires: Instant::now() + lasts,
+        };
+        self.credentials.insert(key, credential);
+    }
+
     fn authenticate(&mut self, key: &str) -> Result<String, ApiError> {
-        let refused = |code, message: &str| {
-            Err(ApiError {
-                code,
-                message: message.to_owned(),
-            })
-        };
         let now = Instant::now();
-        let credential = match self.credentials.get(key) {
-            Some(credential) if self.revoked.contains(&credential.session) => {
-                return refused(
-                    "InvalidClientTokenId",
-                    "The security token included in the request is invalid.",
-                );
-            }
-            Some(credential) if credential.expires <= now => {
-                return refused(
-                    "ExpiredToken",
-                    "The security token included in the request is expired",
-                );
-            }
-            Some(credential) => credential.clone(),
-            None => {
-                return refused(
-                    "InvalidClientTokenId",
-                    "The security token included in the request is invalid.",
-                );
-            }
-        };
-        let rate = self.weather.rate;
+        let credential = self.credentials.get(key).ok_or_else(invalid_token)?.clone();
+        if !credential.is_assumed && self.revoked.contains(&credential.session) {
+            return Err(invalid_token());
+        }
+        if credential.expires <= now {
+            return Err(ApiError {
+                code: "ExpiredToken",
+                message: "The security token included in the request is expired".to_owned(),
+            });
+        }
+        let rate = self.profile.rate;
         let taken = self.taken.entry(credential.account.clone()).or_default();
         taken.retain(|at| *at + Duration::from_secs(1) > now);
         if rate > 0 && taken.len() >= rate as usize {
-            return refused("Throttling", "Rate exceeded");
+            return Err(ApiError {
+                code: "Throttling",
+                message: "Rate exceeded".to_owned(),
+            });
         }
         taken.push(now);
         Ok(credential.account)
-    }
-
-    /// Remembers whose a role is after a change.
-    fn remember(&mut self, account: &str, role: &str) {
-        let now = self.iam(account).now().role(role).ok().cloned();
-        let history = self.history(account, role);
-        let Some(role) = now else {
-            return;
-        };
-        match role
-            .tags
-            .get(rolectl_crds::OWNER_TAG)
-            .filter(|owner| owner.starts_with("c/"))
-        {
-            Some(owner) => {
-                history.owners.insert(role.id, owner.clone());
-                history.foreign_since = None;
-            }
-            None => {
-                history.foreign_since.get_or_insert_with(Instant::now);
-            }
-        }
     }
 }

@@ -1,55 +1,74 @@
-//! The objects in simulated Kubernetes, and the Lease of the controller.
+//! The objects, and what authors and administrators do with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use parking_lot::Mutex;
-use rolectl_aws::actor::directory::{Admits, Directory};
-use rolectl_core::names::{RoleKey, name_in_aws, owner};
-use rolectl_core::policy::cache::DocumentCache;
-use rolectl_core::role::admission::works_through;
+use rolectl_core::names::{RoleKey, name_in_aws, owner_of};
 use rolectl_core::selection::{admits, targets};
-use rolectl_crds::{AwsAccount, IamRole, MfaSession};
-use serde_json::json;
-use tokio::time::Instant;
+use rolectl_crds::{Adoption, AwsAccount, IamRole, MfaSession};
+use serde_json::{Value, json};
 
 use crate::spec::Spec;
+use crate::wanted::Wanted;
 
 /// Name of the only `MfaSession`.
 pub const SESSION: &str = "default";
 /// What the owner tags begin with.
 pub const CLUSTER: &str = "c";
+/// The account of the operators.
+pub const MAIN_ACCOUNT: &str = "111111111111";
 
 /// An `IamRole`, and what outlives a controller.
 #[derive(Clone, Debug)]
 pub struct Object {
     /// The object.
     pub role: Arc<IamRole>,
+    /// What its spec wants.
+    pub wanted: Arc<Wanted>,
     /// It has the finalizer.
     pub is_protected: bool,
     /// The accounts that its status mentions.
     pub mentioned: BTreeSet<String>,
 }
 
-/// Who may call AWS.
-#[derive(Clone, Copy, Debug)]
-pub struct Lease {
-    /// The replica that holds it.
-    pub holder: usize,
-    /// When it was renewed last.
-    pub renewed: Instant,
+impl Object {
+    /// The object's key.
+    pub fn key(&self) -> RoleKey {
+        RoleKey::of(&self.role)
+    }
+
+    /// The owner tag of its roles.
+    pub fn owner(&self) -> String {
+        owner_of(CLUSTER, &self.role)
+    }
+
+    /// The name of its roles.
+    pub fn role_name(&self) -> &str {
+        name_in_aws(&self.role)
+    }
+
+    /// Returns true if the object is being deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.role.metadata.deletion_timestamp.is_some()
+    }
 }
 
-/// For this long after a renewal nobody else takes the Lease.
-pub const LEASE: Duration = Duration::from_secs(15);
-/// For this long after a renewal the holder calls AWS.
-pub const TERM: Duration = Duration::from_secs(6);
+/// How an account is set up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountSetup {
+    /// It is the operators' own account, and no role is assumed.
+    pub is_direct: bool,
+    /// Each `IamRole` has a role session of its own.
+    pub session_per_role: bool,
+    /// Roles of other owners may be taken over.
+    pub adopts_always: bool,
+    /// `guardrails.maxRoles`. 0: none.
+    pub max_roles: u8,
+}
 
 /// Everything that the API server has.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Objects {
     /// The `IamRole`s.
     pub roles: BTreeMap<RoleKey, Object>,
@@ -57,160 +76,153 @@ pub struct Objects {
     pub accounts: BTreeMap<String, Arc<AwsAccount>>,
     /// The `MfaSession`.
     pub session: Arc<MfaSession>,
-    /// The Lease.
-    pub lease: Option<Lease>,
-    /// Until when the API server does not answer.
-    pub down_until: Option<Instant>,
     created: u32,
-    /// Grows with every change.
+    /// Rises with every change that a watch reports.
     pub version: u64,
 }
 
-/// The API server.
-#[derive(Debug)]
-pub struct Cluster {
-    objects: Mutex<Objects>,
-    documents: DocumentCache,
-}
-
-impl Cluster {
-    /// A cluster with two accounts.
-    pub fn new() -> Arc<Self> {
+impl Objects {
+    /// Two accounts and no roles.
+    pub fn new(setups: [AccountSetup; 2]) -> Self {
         let session = serde_json::from_value(json!({
             "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "MfaSession",
-            "metadata": {"name": SESSION}, "spec": {"accountId": "111111111111"},
+            "metadata": {"name": SESSION}, "spec": {"accountId": MAIN_ACCOUNT},
         }));
-        let accounts = (0..2).map(|n| (format!("a{n}"), Arc::new(account(n)))).collect();
-        Arc::new(Self {
-            objects: Mutex::new(Objects {
-                roles: BTreeMap::new(),
-                accounts,
-                session: session.expect("the object is valid"),
-                lease: None,
-                down_until: None,
-                created: 0,
-                version: 0,
-            }),
-            documents: DocumentCache::default(),
-        })
+        let accounts = setups.iter().enumerate();
+        Self {
+            roles: BTreeMap::new(),
+            accounts: accounts
+                .map(|(n, setup)| (format!("a{n}"), Arc::new(account(n, *setup))))
+                .collect(),
+            session: session.expect("the object is valid"),
+            created: 0,
+            version: 0,
+        }
     }
 
-    /// Reads or changes the objects.
-    pub fn with<T>(&self, act: impl FnOnce(&mut Objects) -> T) -> T {
-        act(&mut self.objects.lock())
+    /// The objects that want this name in AWS, in any account.
+    pub fn wanting(&self, role_name: &str) -> Vec<&Object> {
+        let all = self.roles.values();
+        all.filter(|object| object.role_name().eq_ignore_ascii_case(role_name))
+            .collect()
     }
 
-    /// Returns true if the API server answers.
-    pub fn is_up(&self) -> bool {
-        self.with(|objects| objects.down_until.is_none_or(|until| until <= Instant::now()))
+    /// The object whose roles carry this owner tag.
+    pub fn owned_by(&self, owner: &str) -> Option<&Object> {
+        self.roles.values().find(|object| object.owner() == owner)
     }
 
-    /// The objects that want this name in AWS, in this account or elsewhere.
-    pub fn wanting(&self, role_name: &str) -> Vec<Object> {
-        self.with(|objects| {
-            let all = objects.roles.values();
-            all.filter(|object| name_in_aws(&object.role).eq_ignore_ascii_case(role_name))
-                .cloned()
-                .collect()
-        })
+    /// The accounts that an object selects.
+    pub fn selected(&self, role: &IamRole) -> Vec<String> {
+        let all = self.accounts.iter();
+        all.filter(|(_, account)| targets(role, account))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
-    /// The owner tag of an object.
-    pub fn owner(role: &IamRole) -> String {
-        let metadata = &role.metadata;
-        owner(
-            CLUSTER,
-            metadata.namespace.as_deref().unwrap_or_default(),
-            metadata.name.as_deref().unwrap_or_default(),
-        )
+    /// Returns true if the object is to have no role in the account: it is being deleted, or does not select the account.
+    pub fn is_removed(&self, object: &Object, account: &str) -> bool {
+        object.is_deleted() || !self.selected(&object.role).iter().any(|name| name == account)
     }
-}
 
-fn account(n: usize) -> AwsAccount {
-    let account = json!({
-        "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount",
-        "metadata": {"name": format!("a{n}"), "uid": format!("account-{n}"), "generation": 1},
-        "spec": {
-            "accountId": account_id(n),
-            "sessionRef": SESSION,
-            "assumeRole": {"name": "rolectl"},
-            "allowedNamespaces": {"from": "All"},
-            "guardrails": {"adoption": "IfUnowned"},
-        },
-    });
-    serde_json::from_value(account).expect("the object is valid")
-}
+    /// The account with this id, and its name.
+    pub fn account_of(&self, id: &str) -> Option<(&String, &Arc<AwsAccount>)> {
+        self.accounts
+            .iter()
+            .find(|(_, account)| account.spec.account_id == id)
+    }
 
-/// The id of an account by its number.
-pub fn account_id(n: usize) -> String {
-    format!("22222222222{n}")
-}
+    /// Returns true if the account lets objects take over roles of other owners.
+    pub fn adopts_always(&self, account: &str) -> bool {
+        let account = self.accounts.get(account);
+        let guardrails = account.and_then(|account| account.spec.guardrails.as_ref());
+        guardrails.is_some_and(|guardrails| guardrails.adoption == Some(Adoption::Always))
+    }
 
-/// What authors and administrators do.
-impl Objects {
+    /// Returns true if the account admits the object's namespace.
+    pub fn admits(&self, account: &str, object: &Object) -> bool {
+        let account = self.accounts.get(account);
+        account.is_some_and(|account| admits(account, &object.key().namespace, None))
+    }
+
     /// Creates or changes an `IamRole`. One that is being deleted stays as it is.
     pub fn apply(&mut self, key: &RoleKey, role_name: &str, spec: Spec) {
-        self.version += 1;
-        let spec = spec.to_json(role_name);
         let before = self.roles.get(key).map(|object| object.role.clone());
-        let (generation, uid, created) = match &before {
-            Some(role) if role.metadata.deletion_timestamp.is_some() => return,
-            Some(role) => (
-                role.metadata.generation.unwrap_or_default() + 1,
-                role.metadata.uid.clone(),
-                None,
+        let metadata = before.as_ref().map(|role| role.metadata.clone());
+        if metadata
+            .as_ref()
+            .is_some_and(|it| it.deletion_timestamp.is_some())
+        {
+            return;
+        }
+        let generation = metadata.as_ref().and_then(|it| it.generation).unwrap_or_default() + 1;
+        let (uid, created) = match metadata {
+            Some(metadata) => (
+                metadata.uid,
+                serde_json::to_value(&metadata.creation_timestamp).unwrap_or_default(),
             ),
             None => {
                 self.created += 1;
-                (1, Some(format!("role-{}", self.created)), Some(self.created))
+                let n = self.created;
+                (
+                    Some(format!("role-{n}")),
+                    json!(format!("2026-01-01T00:{:02}:{:02}Z", n / 60, n % 60)),
+                )
             }
         };
-        let created = created.map(|n| format!("2026-01-01T00:{:02}:{:02}Z", n / 60, n % 60));
-        let created = match (&before, created) {
-            (Some(role), _) => serde_json::to_value(&role.metadata.creation_timestamp).unwrap_or_default(),
-            (None, created) => json!(created),
-        };
-        let role: IamRole = serde_json::from_value(json!({
+        let role: IamRole = object(json!({
             "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "IamRole",
             "metadata": {
                 "namespace": &*key.namespace, "name": &*key.name,
                 "generation": generation, "uid": uid, "creationTimestamp": created,
             },
-            "spec": spec,
-        }))
-        .expect("the object is valid");
-        if before.as_ref().is_some_and(|before| before.spec == role.spec) {
+            "spec": spec.to_json(role_name),
+        }));
+        if before.is_some_and(|before| before.spec == role.spec) {
             return;
         }
+        self.version += 1;
+        let wanted = Arc::new(Wanted::of(&role));
+        let role = Arc::new(role);
         let entry = self.roles.entry(key.clone()).or_insert_with(|| Object {
-            role: Arc::new(role.clone()),
+            role: role.clone(),
+            wanted: wanted.clone(),
             is_protected: false,
             mentioned: BTreeSet::new(),
         });
-        entry.role = Arc::new(role);
+        (entry.role, entry.wanted) = (role, wanted);
     }
 
-    /// Deletes an `IamRole`. It stays until its finalizer goes.
+    /// Deletes an `IamRole`. It stays until its finalizer is removed.
     pub fn delete(&mut self, key: &RoleKey) {
-        self.version += 1;
-        let Some(object) = self.roles.get_mut(key) else {
+        let Some(object) = self.roles.get_mut(key).filter(|object| !object.is_deleted()) else {
             return;
         };
-        if !object.is_protected {
-            self.roles.remove(key);
-        } else if object.role.metadata.deletion_timestamp.is_none() {
+        self.version += 1;
+        if object.is_protected {
             let mut role = (*object.role).clone();
             role.metadata.deletion_timestamp =
                 serde_json::from_value(json!("2026-01-02T00:00:00Z")).expect("the time is valid");
             role.metadata.generation = role.metadata.generation.map(|generation| generation + 1);
             object.role = Arc::new(role);
+        } else {
+            self.roles.remove(key);
+        }
+    }
+
+    /// Removes the finalizer of a deleted object, and with it the object.
+    pub fn finalize(&mut self, key: &RoleKey, uid: Option<&str>) {
+        let is_it = |object: &Object| object.role.metadata.uid.as_deref() == uid;
+        if self.roles.get(key).is_some_and(is_it) {
+            self.version += 1;
+            self.roles.remove(key);
         }
     }
 
     /// Changes an `AwsAccount`.
-    pub fn change_account(&mut self, n: usize, change: impl FnOnce(&mut AwsAccount)) {
-        self.version += 1;
-        if let Some(account) = self.accounts.get_mut(&format!("a{n}")) {
+    pub fn change_account(&mut self, name: &str, change: impl FnOnce(&mut AwsAccount)) {
+        if let Some(account) = self.accounts.get_mut(name) {
+            self.version += 1;
             let account = Arc::make_mut(account);
             account.metadata.generation = account.metadata.generation.map(|generation| generation + 1);
             change(account);
@@ -218,95 +230,31 @@ impl Objects {
     }
 }
 
-/// The accounts that an object selects.
-pub fn selected(objects: &Objects, role: &IamRole) -> Vec<String> {
-    let all = objects.accounts.iter();
-    all.filter(|(_, account)| targets(role, account))
-        .map(|(name, _)| name.clone())
-        .collect()
+fn account(n: usize, setup: AccountSetup) -> AwsAccount {
+    let mut spec = json!({
+        "accountId": format!("22222222222{n}"),
+        "sessionRef": SESSION,
+        "assumeRole": {"name": "rolectl", "sessionPerRole": setup.session_per_role},
+        "allowedNamespaces": {"from": "All"},
+        "guardrails": {"adoption": if setup.adopts_always { "Always" } else { "IfUnowned" }},
+    });
+    if setup.is_direct {
+        spec["accountId"] = json!(MAIN_ACCOUNT);
+        spec["assumeRole"] = Value::Null;
+    }
+    if setup.max_roles > 0 {
+        spec["guardrails"]["maxRoles"] = json!(setup.max_roles);
+    }
+    object(json!({
+        "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount",
+        "metadata": {"name": format!("a{n}"), "uid": format!("account-{n}"), "generation": 1},
+        "spec": spec,
+    }))
 }
 
-impl Directory for Cluster {
-    fn role(&self, key: &RoleKey) -> Option<Arc<IamRole>> {
-        self.with(|objects| objects.roles.get(key).map(|object| object.role.clone()))
-    }
-
-    fn account(&self, name: &str) -> Option<Arc<AwsAccount>> {
-        self.with(|objects| objects.accounts.get(name).cloned())
-    }
-
-    fn session(&self, name: &str) -> Option<Arc<MfaSession>> {
-        (name == SESSION).then(|| self.with(|objects| objects.session.clone()))
-    }
-
-    fn namesakes(&self, role_name: &str) -> Vec<Arc<IamRole>> {
-        self.wanting(role_name)
-            .into_iter()
-            .map(|object| object.role)
-            .collect()
-    }
-
-    fn is_wanted(&self, role_name: &str) -> bool {
-        !self.wanting(role_name).is_empty()
-    }
-
-    fn owner_of(&self, role: &IamRole) -> String {
-        Self::owner(role)
-    }
-
-    fn admits(&self, account: &AwsAccount, namespace: &str) -> Admits {
-        if admits(account, namespace, None) {
-            Admits::Yes
-        } else {
-            Admits::No
-        }
-    }
-
-    fn works_through(&self, account: &AwsAccount) -> BTreeSet<String> {
-        self.with(|objects| {
-            let accounts = objects.accounts.values().map(|account| &**account);
-            works_through(account, accounts, [&objects.session.spec])
-        })
-    }
-
-    fn documents(&self) -> &DocumentCache {
-        &self.documents
-    }
-
-    fn confirm_admission<'a>(
-        &'a self,
-        account: &'a AwsAccount,
-        namespace: &'a str,
-    ) -> BoxFuture<'a, Result<bool, String>> {
-        async move {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            if !self.is_up() {
-                return Err("the API server does not answer".to_owned());
-            }
-            let now = self.account(account.metadata.name.as_deref().unwrap_or_default());
-            Ok(now.is_some_and(|now| admits(&now, namespace, None)))
-        }
-        .boxed()
-    }
-
-    fn protect<'a>(&'a self, role: &'a IamRole) -> BoxFuture<'a, Result<(), String>> {
-        async move {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            if !self.is_up() {
-                return Err("the API server does not answer".to_owned());
-            }
-            self.with(|objects| match objects.roles.get_mut(&RoleKey::of(role)) {
-                Some(object) if object.role.metadata.uid != role.metadata.uid => {
-                    Err("another object".to_owned())
-                }
-                Some(object) if object.is_protected => Ok(()),
-                Some(object) if object.role.metadata.deletion_timestamp.is_none() => {
-                    object.is_protected = true;
-                    Ok(())
-                }
-                _ => Err("the object is being deleted".to_owned()),
-            })
-        }
-        .boxed()
-    }
+fn object<T: serde::de::DeserializeOwned>(json: Value) -> T {
+    serde_json::from_value(json).expect("the object is valid")
 }
+
+/// How long the API server takes for one answer.
+pub const API_LATENCY: Duration = Duration::from_millis(10);
