@@ -7,6 +7,7 @@ mod bad_input;
 mod calls;
 mod consistency;
 mod coordination;
+mod differential;
 mod double;
 mod gitops;
 mod guardrails;

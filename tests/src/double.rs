@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::BufRead as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use rolectl_aws::api::{Aws as _, Iam};
+use rolectl_aws::sdk::SdkAws;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -128,6 +131,15 @@ impl Double {
     /// IAM on given credentials.
     pub fn iam(&self, credentials: Credentials) -> aws_sdk_iam::Client {
         aws_sdk_iam::Client::new(&self.config(credentials))
+    }
+
+    /// IAM on given credentials, as the engine calls it.
+    ///
+    /// # Errors
+    /// When the engine does not know the partition.
+    pub fn engine_iam(&self, credentials: Credentials) -> Result<Arc<dyn Iam>> {
+        let provider = SharedCredentialsProvider::new(credentials.clone());
+        Ok(SdkAws::new(self.config(credentials)).iam(provider, "aws")?)
     }
 
     /// STS on given credentials.

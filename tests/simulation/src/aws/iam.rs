@@ -417,6 +417,7 @@ impl Iam {
                 state.profiles.remove(&name.to_lowercase());
             }
             Write::AddToProfile(name, role) => {
+                state.profile(name)?;
                 let role = state.role(role)?.name.to_lowercase();
                 let profile = state.profile_mut(name)?;
                 if profile.role.is_some() {

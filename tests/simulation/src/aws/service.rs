@@ -73,8 +73,24 @@ pub trait Observer: Send + Sync + std::fmt::Debug {
     fn changed_outside(&self, account: &str, write: &Write, after: &State);
 }
 
+/// Nobody observes.
+impl Observer for () {
+    fn begins(&self, _: &Call<'_>) -> Checked {
+        Ok(())
+    }
+
+    fn changed(&self, _: u64, _: &str, _: &Write, _: (&State, &State)) -> Checked {
+        Ok(())
+    }
+
+    fn changed_outside(&self, _: &str, _: &Write, _: &State) {}
+}
+
 /// The state that a read sees, or that a change has left. `None` for STS.
 pub type Answer = Result<Option<Arc<State>>, ApiError>;
+
+/// No request and no answer takes less than this, unless the fault profile has no latency at all.
+const SHORTEST_LATENCY: Duration = Duration::from_millis(5);
 
 /// Whose an access key is.
 #[derive(Clone, Debug)]
@@ -258,7 +274,7 @@ impl Service {
             let draw = |rng: &mut StdRng, most: Duration| most.mul_f64(rng.random_range(0.0..1.0));
             Fate {
                 fault,
-                latency: Duration::from_millis(5) + draw(&mut aws.rng, profile.latency) / 2,
+                latency: profile.latency.min(SHORTEST_LATENCY) + draw(&mut aws.rng, profile.latency) / 2,
                 lag: draw(&mut aws.rng, profile.lag),
                 effect: draw(&mut aws.rng, LATEST_EFFECT),
             }
