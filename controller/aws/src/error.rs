@@ -278,6 +278,8 @@ impl std::error::Error for AwsFailure {}
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -357,6 +359,17 @@ mod tests {
             ),
         ] {
             assert_eq!(classify(code, message), class, "{code} {message}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_code_and_message_of_aws_is_classed_without_a_panic(code in "[A-Za-z]{0,30}", message in "(Signature expired|: |\\(|\\)|[0-9]{8}T[0-9]{6}Z|policy|role with name|\\PC){0,10}") {
+            let codes = CODES.iter().map(|(code, _)| *code);
+            for code in codes.chain(["MalformedPolicyDocumentException", "RequestExpired", &code]) {
+                let class = classify(code, &message);
+                let _ = (clock_advice(&message), class.as_str());
+            }
         }
     }
 }

@@ -463,6 +463,8 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn secret(data: &[(&str, &str)]) -> Secret {
@@ -678,6 +680,43 @@ mod tests {
             let rest: Vec<_> = FULL.iter().filter(|(k, _)| *k != missing).copied().collect();
             let error = SessionSecret::from_secret(secret(&rest)).unwrap_err().to_string();
             assert!(error.contains(missing), "{error}");
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            "[ -~]{0,40}".prop_map(String::into_bytes),
+            "2030-01-01T00:00:00Z|arn:aws:iam::111111111111:user/op|true".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..40),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_secret_is_a_session_or_an_error_and_neither_shows_a_credential(values in prop::collection::vec(value(), 6), extra in value()) {
+            let keys = [keys::ACCESS_KEY_ID, keys::SECRET_ACCESS_KEY, keys::SESSION_TOKEN, keys::EXPIRATION, keys::PRINCIPAL_ARN, keys::REPLACE];
+            let all = keys.iter().zip(&values).map(|(key, value)| ((*key).to_owned(), ByteString(value.clone())));
+            let read = SessionSecret::from_secret(Secret {
+                data: Some(all.chain([("extra".to_owned(), ByteString(extra))]).collect()),
+                ..Secret::default()
+            });
+            let shown = match &read {
+                Ok(session) => format!("{session:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            for value in values.iter().take(3).filter_map(|value| std::str::from_utf8(value).ok()) {
+                // Shorter ones may be words of the message.
+                prop_assert!(value.len() < 12 || !shown.contains(value), "a credential is shown");
+            }
+            if let Ok(session) = read {
+                let again = SessionSecret::from_secret(Secret { data: Some(session.to_data()), ..Secret::default() });
+                prop_assert_eq!(again.map(|again| again.fingerprint()), Ok(session.fingerprint()));
+            }
+        }
+
+        #[test]
+        fn any_arn_of_a_caller_is_read_without_a_panic(arn in "(arn|aws|:|iam|sts|/|user|root|assumed-role|[0-9]{12}|\\PC){0,12}") {
+            let _ = (Principal::of(&arn).refusal(), arn_account(&arn), arn_partition(&arn));
         }
     }
 }

@@ -129,3 +129,27 @@ fn document(encoded: &str) -> ObservedDocument {
         |text| ObservedDocument::read(&text),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_role_of_an_answer_is_read_without_a_panic(texts in prop::collection::vec("(%|%2|%7B|%22|%FF|\\{|\\}|\"Statement\"|\\PC){0,20}", 4), duration: i32) {
+            let text = |n: usize| texts.get(n).cloned().unwrap_or_default();
+            let detail = DetailedRole {
+                name: text(0),
+                trust: text(1),
+                inline_policies: [(text(2), text(3))].into(),
+                tags: [(OWNER_TAG.to_owned(), text(2))].into(),
+                ..DetailedRole::default()
+            };
+            let role = observed(detail, text(0), duration);
+            let packed = rolectl_core::role::PackedRole::new(&role);
+            prop_assert_eq!(packed.unpack(), Some(role));
+        }
+    }
+}

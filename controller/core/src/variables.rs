@@ -98,6 +98,7 @@ impl Variables {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -139,5 +140,15 @@ mod tests {
             variables().fill("$(account.id").unwrap_err(),
             VariableError::Unclosed("$(account.id".into())
         );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_filled_or_refused(text in r"(\$\(|\)|\$\{|\}|account\.id|account\.name|\PC){0,20}") {
+            if let Ok(filled) = variables().fill(&text) {
+                prop_assert!(!filled.contains("$(account.id)"));
+                prop_assert!(filled.len() <= 2 * text.len());
+            }
+        }
     }
 }

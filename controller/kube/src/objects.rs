@@ -516,6 +516,18 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_bytes_are_no_object_or_one_and_cause_no_panic(text in r#"(\{|\}|\[|\]|"|\\|,|:| |"metadata"|"items"|"type"|"object"|"managedFields"|"spec"|1|null|\PC){0,40}"#, cut in 0_usize..80, size in 1_usize..9) {
+            let bytes = text.as_bytes();
+            let cut = bytes.get(..cut.min(bytes.len())).unwrap_or_default();
+            for text in [bytes, cut] {
+                let _ = (read::<IamRole>(text).is_ok(), event(text), version(text), levels(text));
+                let mut splitter = Splitter::default();
+                let pushed = text.chunks(size).try_for_each(|chunk| splitter.push(chunk));
+                let _ = (pushed.is_ok(), splitter.metadata().is_ok());
+            }
+        }
+
+        #[test]
         fn a_list_is_cut_into_its_items_wherever_its_text_is_broken(items in objects(), other in document(), size in 1_usize..40, pretty: bool) {
             let list = json!({"apiVersion": "v1", "a": other, "items": items, "z": [{"items": [1]}], "metadata": {"resourceVersion": "7", "continue": "c"}});
             let text = if pretty { serde_json::to_string_pretty(&list) } else { serde_json::to_string(&list) }.unwrap();

@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
@@ -424,7 +425,8 @@ async fn coordinate(
     // Who cannot fill its caches would only keep accounts from those who can.
     if shards.are_shared() && context.ready().await {
         let changed = move || context.wake_all();
-        shards.run(client, namespace, shutdown, drained, changed).await;
+        let leases: Api<Lease> = Api::namespaced(client, &namespace);
+        shards.run(Arc::new(leases), shutdown, drained, changed).await;
     } else {
         drained.cancelled().await;
     }

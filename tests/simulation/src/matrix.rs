@@ -145,13 +145,24 @@ pub fn scenarios(lag: Duration) -> Vec<(&'static str, Schedule)> {
                 }),
             ]),
         ),
-        ("deleted while it is created", {
-            let mut schedule = life(&[apply(WHOLE), delete]);
-            if let Some(event) = schedule.events.last_mut() {
-                event.at = Duration::from_millis(20_150);
-            }
-            schedule
-        }),
+        (
+            "deleted while it is created",
+            at_times(life(&[apply(WHOLE), delete]), &[150]),
+        ),
+        (
+            "deleted soon after it was created and its account has changed",
+            at_times(
+                life(&[
+                    apply(WHOLE),
+                    Act::Admit {
+                        account: 0,
+                        all: false,
+                    },
+                    delete,
+                ]),
+                &[400, 450],
+            ),
+        ),
         (
             "account changed",
             life(&[
@@ -172,6 +183,15 @@ pub fn scenarios(lag: Duration) -> Vec<(&'static str, Schedule)> {
             life(&[apply(WHOLE), Act::Lock, apply(replaced), unlock]),
         ),
     ]
+}
+
+/// The last events take place so many milliseconds after the role is applied.
+fn at_times(mut schedule: Schedule, times: &[u64]) -> Schedule {
+    let applied = Duration::from_secs(20);
+    for (event, time) in schedule.events.iter_mut().rev().zip(times.iter().rev()) {
+        event.at = applied + Duration::from_millis(*time);
+    }
+    schedule
 }
 
 /// One run of the table.

@@ -1153,6 +1153,24 @@ proptest! {
     }
 
     #[test]
+    fn any_two_documents_have_a_bounded_difference(one in any_json(), other in any_json(), all in prop::collection::vec(said(), 0..4), d in dice()) {
+        let known = document(&all, &d);
+        let odd = |value: Value| {
+            let statement = json!({"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {"StringLike": {"aws:x": value}}});
+            PolicyDocument::from_value(&json!({"Statement": [statement, value]})).ok()
+        };
+        let documents: Vec<PolicyDocument> = [odd(one), odd(other)].into_iter().flatten().chain([known]).collect();
+        for from in &documents {
+            for to in &documents {
+                let lines = from.diff(to);
+                prop_assert_eq!(lines.is_empty(), from == to);
+                let shown: usize = lines.iter().map(|line| line.text.len()).sum();
+                prop_assert!(shown <= 4 * (from.pretty().len() + to.pretty().len()), "{} bytes", shown);
+            }
+        }
+    }
+
+    #[test]
     fn any_shuffle_rewrapping_or_recasing_of_a_document_is_equal(all in prop::collection::vec(said(), 0..4), a in dice(), b in dice()) {
         let (one, other) = (document(&all, &a), document(&all, &b));
         prop_assert_eq!(&one, &other);

@@ -386,14 +386,15 @@ fn check_guardrails(
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use serde_json::json;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     use rolectl_crds::{Adoption, IamRoleSpec};
 
     use super::*;
     use crate::fixtures::{observed, spec, wanted as fixture};
 
-    fn account(guardrails: &serde_json::Value, assume_role: Option<&str>) -> AwsAccount {
+    fn account(guardrails: &Value, assume_role: Option<&str>) -> AwsAccount {
         serde_json::from_value(json!({
             "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount", "metadata": {"name": "dev"},
             "spec": {"accountId": "222222222222", "guardrails": guardrails,
@@ -737,5 +738,82 @@ mod tests {
         account.spec.suspend = true;
         let refusal = check_access(&account, &applicant(&role, false)).unwrap_err();
         assert_eq!(refusal.reason, Reason::Suspended);
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let text = r"(\$\(account\.id\)|\$\(|\)|\*|arn:aws:iam::aws:policy/|/|Allow|sts:AssumeRole|Present|Always|\PC){0,4}";
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            text.prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(text, inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    const FIELDS: [&str; 14] = [
+        "roleName",
+        "path",
+        "ensure",
+        "description",
+        "maxSessionDuration",
+        "assumeRolePolicy",
+        "managedPolicies",
+        "inlinePolicies",
+        "permissionsBoundary",
+        "tags",
+        "instanceProfile",
+        "exclusive",
+        "adoption",
+        "accounts",
+    ];
+
+    proptest! {
+        #[test]
+        fn any_spec_is_refused_when_it_is_read_or_decided_upon_within_bounds(changes in prop::collection::vec((prop::sample::select(&FIELDS[..]), any_value()), 0..4), guardrails in any_value()) {
+            let mut spec = serde_json::to_value(spec()).unwrap();
+            for (field, value) in changes {
+                spec[field] = value;
+            }
+            let role = json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "IamRole",
+                "metadata": {"name": "app", "namespace": "team", "uid": "1"}, "spec": spec});
+            let Ok(role) = serde_json::from_value::<IamRole>(role) else { return Ok(()); };
+            let guardrails = json!({"allowedRoleNames": guardrails});
+            let account = json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount", "metadata": {"name": "dev"},
+                "spec": {"accountId": "222222222222", "guardrails": guardrails}});
+            let account = serde_json::from_value(account).unwrap_or_else(|_| self::account(&json!({}), None));
+            let (through, documents) = (BTreeSet::new(), DocumentCache::default());
+            let case = AccountCase {
+                object: &account,
+                session: None,
+                works_through: &through,
+                quotas: None,
+                documents: &documents,
+            };
+            let applicant = applicant(&role, true);
+            match case.desired(&applicant) {
+                Err(refusal) => prop_assert!(refusal.message.len() <= 4 * crate::bounded::MESSAGE, "{}", refusal.message.len()),
+                Ok(desired) => match case.admit(&applicant, &desired, &[], None) {
+                    Admission::Admitted(plan) => {
+                        // What is planned is all that is left to do.
+                        let made = plan.changes.iter().fold(None, |role, change| {
+                            let identity = crate::role::change::Identity { arn: "arn".to_owned(), role_id: "id".to_owned() };
+                            change.after(role, Some(identity))
+                        });
+                        let again = case.admit(&applicant, &desired, &[], made.as_ref());
+                        prop_assert!(matches!(&again, Admission::Admitted(plan) if plan.is_empty()), "{again:?}");
+                    }
+                    Admission::Yields(refusal) | Admission::Refused(refusal) => {
+                        prop_assert!(refusal.message.len() <= 4 * crate::bounded::MESSAGE);
+                    }
+                },
+            }
+        }
     }
 }

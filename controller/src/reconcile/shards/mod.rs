@@ -13,12 +13,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{DeleteParams, ListParams, PostParams};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, ResourceExt as _};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +45,45 @@ const FORGET: Duration = Duration::from_mins(5);
 
 /// Label of our Leases: how many shards there are.
 const COUNT: &str = "iam.rolectl.dev/shards";
+
+/// The Leases of the controller's namespace.
+#[async_trait]
+pub trait LeaseApi: Send + Sync {
+    /// All Leases of rolectl.
+    async fn list(&self) -> kube::Result<Vec<Lease>>;
+    /// One Lease, if it exists.
+    async fn get(&self, name: &str) -> kube::Result<Option<Lease>>;
+    /// Creates a Lease, unless one of its name exists.
+    async fn create(&self, lease: &Lease) -> kube::Result<Lease>;
+    /// Replaces a Lease, if it still has the resource version of `lease`.
+    async fn replace(&self, lease: &Lease) -> kube::Result<Lease>;
+    /// Deletes a Lease.
+    async fn delete(&self, name: &str) -> kube::Result<()>;
+}
+
+#[async_trait]
+impl LeaseApi for Api<Lease> {
+    async fn list(&self) -> kube::Result<Vec<Lease>> {
+        let all = ListParams::default().labels(LEASE_LABEL);
+        Ok(Self::list(self, &all).await?.items)
+    }
+
+    async fn get(&self, name: &str) -> kube::Result<Option<Lease>> {
+        self.get_opt(name).await
+    }
+
+    async fn create(&self, lease: &Lease) -> kube::Result<Lease> {
+        Self::create(self, &PostParams::default(), lease).await
+    }
+
+    async fn replace(&self, lease: &Lease) -> kube::Result<Lease> {
+        Self::replace(self, &lease.name_any(), &PostParams::default(), lease).await
+    }
+
+    async fn delete(&self, name: &str) -> kube::Result<()> {
+        Self::delete(self, name, &DeleteParams::default()).await.map(drop)
+    }
+}
 
 /// This replica's part of the accounts.
 #[derive(Debug)]
@@ -125,13 +165,11 @@ impl Shards {
     /// `changed` hears when our part has changed, also when it was lost and gained again.
     pub async fn run(
         self: Arc<Self>,
-        client: Client,
-        namespace: String,
+        api: Arc<dyn LeaseApi>,
         shutdown: CancellationToken,
         stop: CancellationToken,
         changed: impl Fn() + Send,
     ) {
-        let api: Api<Lease> = Api::namespaced(client, &namespace);
         let mut observed = ObservedLeases::new(Instant::now());
         let mut before = self.held();
         let mut tick = tokio::time::interval(TICK);
@@ -141,7 +179,7 @@ impl Shards {
                 () = stop.cancelled() => break,
                 _ = tick.tick() => {}
             }
-            if let Err(error) = self.tick(&api, &mut observed, shutdown.is_cancelled()).await {
+            if let Err(error) = self.tick(&*api, &mut observed, shutdown.is_cancelled()).await {
                 tracing::warn!(%error, "Leases cannot be read or written, and what is held runs out: check the API server and the Role rolectl-leases");
             }
             let now = self.held();
@@ -154,20 +192,19 @@ impl Shards {
                 changed();
             }
         }
-        self.leave(&api).await;
+        self.leave(&*api).await;
     }
 
     async fn tick(
         &self,
-        api: &Api<Lease>,
+        api: &dyn LeaseApi,
         observed: &mut ObservedLeases,
         ending: bool,
     ) -> Result<(), String> {
         // First, since terms run out. It uses the versions that were observed; the list that follows shows which are stale.
         self.renew(api, observed).await;
         self.announce(api, observed).await?;
-        let all = ListParams::default().labels(LEASE_LABEL);
-        let mut leases = in_time(api.list(&all)).await?.items;
+        let mut leases = in_time(api.list()).await?;
         let ours = [
             format!("{}-shard-", self.prefix),
             format!("{}-replica-", self.prefix),
@@ -229,24 +266,22 @@ impl Shards {
     }
 
     /// Says that we are here, before the others are counted.
-    async fn announce(&self, api: &Api<Lease>, observed: &mut ObservedLeases) -> Result<(), String> {
+    async fn announce(&self, api: &dyn LeaseApi, observed: &mut ObservedLeases) -> Result<(), String> {
         if observed.announced.is_some_and(|at| at.elapsed() < RENEW) {
             return Ok(());
         }
         let (name, began) = (self.replica_lease(), Instant::now());
         // Nobody else writes it, and it protects nothing, so the version read last does not matter.
-        match in_time(api.get_opt(&name)).await? {
-            Some(lease) => in_time(api.replace(&name, &PostParams::default(), &self.taken(lease))).await?,
-            None => {
-                in_time(api.create(&PostParams::default(), &self.taken(self.blank(&name, "replica")))).await?
-            }
+        match in_time(api.get(&name)).await? {
+            Some(lease) => in_time(api.replace(&self.taken(lease))).await?,
+            None => in_time(api.create(&self.taken(self.blank(&name, "replica")))).await?,
         };
         observed.announced = Some(began);
         Ok(())
     }
 
     /// Renews what lasts and has not been renewed for a while.
-    async fn renew(&self, api: &Api<Lease>, observed: &mut ObservedLeases) {
+    async fn renew(&self, api: &dyn LeaseApi, observed: &mut ObservedLeases) {
         let due =
             |lease_term: &LeaseTerm| lease_term.lasts() && lease_term.left() < TERM.saturating_sub(RENEW);
         let due = self
@@ -260,22 +295,21 @@ impl Shards {
         observed.wrote(renewed);
     }
 
-    async fn claim(&self, api: &Api<Lease>, lease: Option<&Lease>, shard: usize) -> Option<Lease> {
+    async fn claim(&self, api: &dyn LeaseApi, lease: Option<&Lease>, shard: usize) -> Option<Lease> {
         let name = self.shard_lease(shard);
         let lease = lease.cloned().unwrap_or_else(|| self.blank(&name, "shard"));
         self.write(api, lease, shard).await
     }
 
     /// Makes the Lease ours for a while longer, unless somebody else was faster. Returns it as it is then.
-    async fn write(&self, api: &Api<Lease>, lease: Lease, shard: usize) -> Option<Lease> {
+    async fn write(&self, api: &dyn LeaseApi, lease: Lease, shard: usize) -> Option<Lease> {
         let lease_term = self.terms.get(shard)?;
         let began = Instant::now();
         let (name, lease) = (lease.name_any(), self.taken(lease));
-        let params = PostParams::default();
         let written = if lease.metadata.resource_version.is_some() {
-            in_time(api.replace(&name, &params, &lease)).await
+            in_time(api.replace(&lease)).await
         } else {
-            in_time(api.create(&params, &lease)).await
+            in_time(api.create(&lease)).await
         };
         match written {
             Ok(lease) => {
@@ -291,7 +325,7 @@ impl Shards {
     }
 
     /// Gives back what was to be given back, once the calls under way have come to their end.
-    async fn give_back(&self, api: &Api<Lease>, observed: &mut ObservedLeases) {
+    async fn give_back(&self, api: &dyn LeaseApi, observed: &mut ObservedLeases) {
         let due = observed
             .releasing
             .iter()
@@ -301,10 +335,10 @@ impl Shards {
         observed.releasing.retain(|shard, _| !due.contains(shard));
     }
 
-    async fn release(&self, api: &Api<Lease>, shard: usize) {
+    async fn release(&self, api: &dyn LeaseApi, shard: usize) {
         let name = self.shard_lease(shard);
         // By its newest version: it may have been renewed since.
-        let Ok(Some(mut lease)) = in_time(api.get_opt(&name)).await else {
+        let Ok(Some(mut lease)) = in_time(api.get(&name)).await else {
             return;
         };
         if holder(&lease) != Some(&self.me) {
@@ -314,25 +348,25 @@ impl Shards {
             spec.holder_identity = None;
             spec.renew_time = None;
         }
-        if let Err(error) = in_time(api.replace(&name, &PostParams::default(), &lease)).await {
+        if let Err(error) = in_time(api.replace(&lease)).await {
             tracing::debug!(lease = name, error, "Lease not given back; it runs out");
         }
     }
 
     /// Gives all back at once: the calls under way have come to their end.
-    async fn leave(&self, api: &Api<Lease>) {
+    async fn leave(&self, api: &dyn LeaseApi) {
         self.terms.iter().for_each(LeaseTerm::end);
         join_all((0..self.terms.len()).map(|shard| self.release(api, shard))).await;
-        let gone = in_time(api.delete(&self.replica_lease(), &DeleteParams::default())).await;
+        let gone = in_time(api.delete(&self.replica_lease())).await;
         if let Err(error) = gone {
             tracing::debug!(error, "own Lease not deleted; it runs out");
         }
     }
 
     /// Takes away what replicas left behind that were killed.
-    async fn delete_old_leases(&self, api: &Api<Lease>, observed: &ObservedLeases) {
+    async fn delete_old_leases(&self, api: &dyn LeaseApi, observed: &ObservedLeases) {
         for name in observed.old_replicas(Instant::now()) {
-            if let Err(error) = in_time(api.delete(&name, &DeleteParams::default())).await {
+            if let Err(error) = in_time(api.delete(&name)).await {
                 tracing::debug!(lease = name, error, "Lease of a lost replica not deleted");
             }
         }
@@ -377,3 +411,6 @@ async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, St
         )),
     }
 }
+
+#[cfg(test)]
+mod simulation;
