@@ -72,53 +72,53 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// AWS is as the spec wants it.
+    /// The role in AWS is as the spec declares it.
     InSync => "Nothing to do.",
-    /// Work goes on.
-    Progressing => "Wait. The message says for what; a retry comes by itself.",
-    /// AWS throttles; the rate was lowered and the work goes on.
-    Throttled => "Wait. If it comes back often, lower `requestsPerSecond` of the AwsAccount, or find out who else calls IAM there.",
-    /// AWS or the network failed in a way that passes.
-    AwsUnavailable => "Wait. If it lasts, look at the AWS Health Dashboard and at the controller's way to the IAM and STS endpoints.",
-    /// A trust policy names a principal that AWS does not know yet.
-    AwaitingPrincipal => "Wait some minutes if the principal was just made. Else correct it in `assumeRolePolicy`; after 10 minutes the role stalls as InvalidSpec.",
-    /// The session is locked or has ended; `rolectl unlock` goes on.
-    SessionLocked => "Run `rolectl unlock --mfa CODE`. Everything goes on by itself then.",
-    /// `drift: Report` and the role differs.
-    Drifted => "Look at `status.accounts[].changes`. Set `drift: Correct` to have them made, or change the spec to what AWS has.",
+    /// The controller is working on the role, or will retry.
+    Progressing => "Wait. The message says for what. The controller retries by itself.",
+    /// AWS throttles the calls in the account. The controller has lowered its rate and continues.
+    Throttled => "Wait. If it happens often, lower `requestsPerSecond` of the AwsAccount, or find out who else calls IAM in the account.",
+    /// AWS or the network failed. The controller retries.
+    AwsUnavailable => "Wait. If it does not end, check the AWS Health Dashboard and the controller's network path to the IAM and STS endpoints.",
+    /// The trust policy names a principal that AWS does not find.
+    AwaitingPrincipal => "Wait some minutes if the principal was just created. Otherwise correct it in `assumeRolePolicy`. After 10 minutes the role stalls as InvalidSpec.",
+    /// The session is locked or has expired.
+    SessionLocked => "Run `rolectl unlock --mfa CODE`. The controller then resumes by itself.",
+    /// The role differs from the spec, and is not corrected because `spec.drift` is Report.
+    Drifted => "See `status.accounts[].changes`. Set `drift: Correct` to have the changes made, or change the spec to what AWS has.",
     /// The spec cannot be carried out as it is written.
-    InvalidSpec => "Correct the field that the message names. `rolectl lint` finds the same at the desk.",
+    InvalidSpec => "Correct the field that the message names. `rolectl lint` finds the same problem before the object is applied.",
     /// No `AwsAccount` has this name.
     AccountNotFound => "Create the AwsAccount, or correct `spec.accounts.names`.",
     /// No `AwsAccount` matches `spec.accounts`.
     NoAccounts => "Correct `spec.accounts.selector`, or have an AwsAccount labelled so that it matches.",
-    /// The account does not let this namespace use it.
+    /// The account does not allow this namespace.
     NamespaceNotAllowed => "Have the account's owner add the namespace to `spec.allowedNamespaces` of the AwsAccount.",
-    /// The role breaks a guardrail of the account.
-    GuardrailViolated => "Change the role to what the message asks for, or have the account's owner change `spec.guardrails`.",
-    /// The role in AWS carries another owner's tag.
-    OwnedByOther => "Delete the role there, choose another `roleName`, or take it over with `adoption: Always`, which `guardrails.adoption` of the AwsAccount must allow.",
-    /// The role exists in AWS and `adoption` does not let us take it.
-    AlreadyExists => "Take the role with `adoption: IfUnowned`, which `guardrails.adoption` of the AwsAccount must allow, or choose another `roleName`. AWS's own roles cannot be taken.",
-    /// Another `IamRole` already manages this role in this account, or an older `AwsAccount` describes the same AWS account.
-    Duplicate => "Delete one of the two objects. The other continues by itself.",
+    /// The role violates a guardrail of the account.
+    GuardrailViolated => "Change the role as the message says, or have the account's owner change `spec.guardrails`.",
+    /// The role in AWS has the tag of another owner.
+    OwnedByOther => "Delete the role in AWS, choose another `roleName`, or adopt it with `adoption: Always`, which `guardrails.adoption` of the AwsAccount must allow.",
+    /// The role exists in AWS, and `adoption` does not allow to adopt it.
+    AlreadyExists => "Adopt the role with `adoption: IfUnowned`, which `guardrails.adoption` of the AwsAccount must allow, or choose another `roleName`. Roles of AWS itself cannot be adopted.",
+    /// Another `IamRole` manages this role in this account, or an older `AwsAccount` describes the same AWS account.
+    Duplicate => "Delete one of the two objects. The other one continues by itself.",
     /// AWS denies a call.
     AccessDenied => "Give the role that rolectl assumes the permission that the message names, or correct its trust policy. A service control policy or a permissions boundary can deny, too.",
     /// The credentials belong to another account than `accountId`.
     AccountMismatch => "Correct `accountId` or `assumeRole` of the AwsAccount. Nothing was written.",
     /// A quota of the account is reached.
     QuotaExceeded => "Make the role smaller, or have AWS raise the quota that the message names (Service Quotas, IAM).",
-    /// `suspend: true` on the role or the account.
-    Suspended => "Set `suspend: false` on the IamRole or the AwsAccount to go on.",
-    /// Objects that still need this one keep it from going.
-    InUse => "Take the account out of `spec.accounts` of the IamRoles that the message names, or delete them.",
-    /// The role is gone from this account; the object goes once all its accounts are through.
-    Removed => "Wait. The entries of the other accounts tell what the deletion waits for.",
+    /// The role or the account is suspended (`suspend: true`).
+    Suspended => "Set `suspend: false` on the IamRole or the AwsAccount to resume.",
+    /// The object cannot be deleted yet, because other objects need it.
+    InUse => "Remove the account from `spec.accounts` of the IamRoles that the message names, or delete them.",
+    /// The role is deleted in this account. The object is deleted once that is so in all its accounts.
+    Removed => "Wait. The entries of the other accounts say what the deletion waits for.",
     /// The session is unlocked.
     Unlocked => "Nothing to do.",
-    /// The session ends soon.
-    Expiring => "Run `rolectl unlock --mfa CODE` before it ends to go on without a pause.",
-    /// The session has ended.
+    /// The session expires soon.
+    Expiring => "Run `rolectl unlock --mfa CODE` before it expires to continue without a pause.",
+    /// The session has expired.
     Expired => "Run `rolectl unlock --mfa CODE`.",
 }
 

@@ -77,7 +77,7 @@ pub async fn apply(
         if let Some(stop) = account.must_stop() {
             let failure = AwsFailure::not_made(change.operation(), &stop);
             if may_be_made {
-                account.snapshot.lock().doubt(name, now());
+                account.snapshot.lock().invalidate(name, now());
             }
             applied.failed = Some((change, failure));
             return applied;
@@ -113,15 +113,15 @@ pub async fn apply(
                 // AWS contradicts what we knew, or may have done what it did not say: look before trying again.
                 let contradicted = matches!(failure.class, Class::Vanished | Class::Exists | Class::Conflict);
                 let lost_answer = may_be_made || failure.class == Class::Transient;
-                let doubt = match change {
+                let invalidates = match change {
                     // Adding a profile can be repeated, and its failure is no reason to doubt the role.
                     Change::AddInstanceProfile(_) => failure.class == Class::Vanished,
                     // The role may be out of the profile already.
                     Change::RemoveInstanceProfile(..) => true,
                     _ => contradicted || lost_answer,
                 };
-                if doubt {
-                    account.snapshot.lock().doubt(name, now());
+                if invalidates {
+                    account.snapshot.lock().invalidate(name, now());
                 }
                 applied.failed = Some((change, failure));
                 return applied;

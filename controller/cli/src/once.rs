@@ -23,7 +23,7 @@ use rolectl_aws::session::OpenSession;
 use rolectl_aws::sweep::{quotas, sweep};
 use rolectl_core::names::{RoleKey, full_name, name_in_aws, owner_of};
 use rolectl_core::policy::cache::DocumentCache;
-use rolectl_core::role::admission::works_through;
+use rolectl_core::role::admission::access_roles;
 use rolectl_core::role::{ObservedRole, Plan, Refusal};
 use rolectl_core::selection::{admits, selector_error, targets};
 use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, MfaSession, Reason};
@@ -269,8 +269,8 @@ impl Directory for Inventory {
         admits(account, namespace, found.map(Namespace::labels)).into()
     }
 
-    fn works_through(&self, account: &AwsAccount) -> BTreeSet<String> {
-        works_through(
+    fn access_roles(&self, account: &AwsAccount) -> BTreeSet<String> {
+        access_roles(
             account,
             &self.accounts,
             self.sessions.iter().map(|session| &session.spec),

@@ -10,7 +10,7 @@ use crate::policy::cache::DocumentCache;
 use crate::role::change::{Change, Identity};
 use crate::role::desired::{AccountContext, DesiredRole, desired};
 use crate::role::observed::ObservedRole;
-use crate::role::ownership::Known;
+use crate::role::ownership::PlanContext;
 use crate::role::plan::plan;
 
 pub fn spec() -> IamRoleSpec {
@@ -42,7 +42,7 @@ pub fn wanted(spec: &IamRoleSpec) -> DesiredRole {
 
 /// Returns the role in AWS after every change for `desired` is made.
 pub fn observed(desired: &DesiredRole) -> ObservedRole {
-    let made = plan(desired, None, &Known::default()).unwrap();
+    let made = plan(desired, None, &PlanContext::default()).unwrap();
     let identity = Identity {
         arn: "arn:aws:iam::222222222222:role/app".into(),
         role_id: "AROA1".into(),

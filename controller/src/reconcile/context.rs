@@ -289,13 +289,13 @@ impl Context {
     /// Returns true if the account's snapshot has a role of this owner.
     pub fn has_role_of(&self, account: &str, owner: &str) -> bool {
         let actor = self.actors.get(account);
-        actor.is_some_and(|actor| actor.account().snapshot.lock().holds(owner))
+        actor.is_some_and(|actor| actor.account().snapshot.lock().has_role_of(owner))
     }
 
     /// Returns true if the account has a role of this owner, or may have one called `role_name`. `None`: a sweep must show it first.
     pub fn may_have_role(&self, account: &str, role_name: &str, owner: &str) -> Option<bool> {
         let account = self.actors.get(account)?.account();
-        account.snapshot.lock().may_hold(role_name, owner)
+        account.snapshot.lock().may_have_role_of(role_name, owner)
     }
 
     /// Other objects that describe the same AWS account.

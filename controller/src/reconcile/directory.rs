@@ -15,7 +15,7 @@ use rolectl_aws::actor::directory::{Admits, Directory, Reporter};
 use rolectl_aws::actor::report::RoleReport;
 use rolectl_core::names::RoleKey;
 use rolectl_core::policy::cache::DocumentCache;
-use rolectl_core::role::admission::works_through;
+use rolectl_core::role::admission::access_roles;
 use rolectl_core::selection::{admits, may_admit};
 
 use super::context::Context;
@@ -69,7 +69,7 @@ impl Directory for Context {
         admits(account, namespace, Some(found.labels())).into()
     }
 
-    fn works_through(&self, account: &AwsAccount) -> BTreeSet<String> {
+    fn access_roles(&self, account: &AwsAccount) -> BTreeSet<String> {
         let accounts = self
             .stores
             .accounts
@@ -78,7 +78,7 @@ impl Directory for Context {
             .stores
             .sessions
             .state_filter(|session| session.spec.role_arn.is_some());
-        works_through(
+        access_roles(
             account,
             accounts.iter().map(|other| &**other),
             sessions.iter().map(|session| &session.spec),

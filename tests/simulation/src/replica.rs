@@ -352,7 +352,7 @@ impl Replica {
         let mut is_left = false;
         for (name, actor) in &actors {
             let is_removed = objects.is_removed(object, name);
-            let has_role = actor.account().snapshot.lock().holds(&owner);
+            let has_role = actor.account().snapshot.lock().has_role_of(&owner);
             let goal = if !is_removed {
                 Goal::Keep
             } else if self.is_mentioned(key, name) || has_role {

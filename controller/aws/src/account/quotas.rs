@@ -49,7 +49,7 @@ impl Account {
 
     /// Records that a quota was exceeded: it is read again with the next sweep, since somebody may have had it raised, or made
     /// room. Whether it was read so long ago that a sweep is worth asking for.
-    pub fn doubt_quotas(&self) -> bool {
+    pub fn reread_quotas(&self) -> bool {
         self.quotas.lock().as_mut().is_some_and(|known| {
             known.doubtful = true;
             known.read.elapsed() > QUOTAS_FRESH

@@ -43,7 +43,7 @@ pub async fn carry_out(
     if let Some(role) = &observed
         && !verify(&writer, &*iam, role, seen).await?
     {
-        live.snapshot.lock().doubt(&name, now());
+        live.snapshot.lock().invalidate(&name, now());
         return Ok(Applied::default());
     }
     let before = observed.clone();

@@ -54,8 +54,8 @@ pub trait Directory: Send + Sync {
     fn admits(&self, account: &AwsAccount, namespace: &str) -> Admits;
 
     /// ARNs of the roles in the account through which rolectl itself works
-    /// ([`rolectl_core::role::admission::works_through`]).
-    fn works_through(&self, account: &AwsAccount) -> BTreeSet<String>;
+    /// ([`rolectl_core::role::admission::access_roles`]).
+    fn access_roles(&self, account: &AwsAccount) -> BTreeSet<String>;
 
     /// Parsed policy documents.
     fn documents(&self) -> &DocumentCache;

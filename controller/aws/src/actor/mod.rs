@@ -219,7 +219,7 @@ impl Actor {
             changed
         };
         if is_new {
-            self.live.snapshot.lock().forget();
+            self.live.snapshot.lock().invalidate_all();
         }
         if is_new || changed {
             self.recheck_all(Slot::reset);
@@ -351,7 +351,7 @@ impl Actor {
             return;
         }
         if let Some(role) = self.context.directory.role(key) {
-            self.live.snapshot.lock().doubt(name_in_aws(&role), now());
+            self.live.snapshot.lock().invalidate(name_in_aws(&role), now());
         }
     }
 
@@ -422,7 +422,7 @@ impl Actor {
         }
         // It ended after the session did, and time passes unwatched.
         if self.sweeps.state == AccountState::Parked {
-            live.snapshot.lock().forget();
+            live.snapshot.lock().invalidate_all();
             return;
         }
         let merge = match result {

@@ -8,11 +8,11 @@ use std::time::Instant;
 use jiff::Timestamp;
 use rolectl_core::names::name_in_aws;
 use rolectl_core::role::admission::{
-    AccountCase, Admission, Applicant, check_access, deletion_policy, forbids_removal,
+    AccountCase, Admission, Candidate, check_access, deletion_policy, forbids_removal,
 };
 use rolectl_core::role::kept::Kept;
 use rolectl_core::role::ownership::is_ours;
-use rolectl_core::role::{Change, Known, ObservedRole, Plan, Refusal, plan_removal};
+use rolectl_core::role::{Change, ObservedRole, Plan, PlanContext, Refusal, plan_removal};
 use rolectl_core::selection::targets;
 use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, Reason};
 
@@ -166,10 +166,10 @@ impl<'a> Case<'a> {
     }
 
     /// The `IamRole` as one that wants a role here.
-    pub fn applicant<'r>(&self, role: &'r IamRole) -> Applicant<'r> {
+    pub fn candidate<'r>(&self, role: &'r IamRole) -> Candidate<'r> {
         let owner = self.directory.owner_of(role);
         let namespace = role.metadata.namespace.as_deref().unwrap_or_default();
-        Applicant {
+        Candidate {
             role,
             // Labels that have not arrived yet may admit it: it must not lose a name to somebody who came later.
             is_admitted: self.directory.admits(self.account, namespace) != Admits::No,
@@ -189,19 +189,19 @@ impl<'a> Case<'a> {
         if let Some(refused) = self.check_before_spec() {
             return (refused, vec![]);
         }
-        let through = self.directory.works_through(self.account);
+        let through = self.directory.access_roles(self.account);
         let session = self.directory.session(&self.account.spec.session_ref);
         let case = AccountCase {
             object: self.account,
             session: session.as_ref().map(|session| &session.spec),
-            works_through: &through,
+            access_roles: &through,
             quotas: self.live.quotas(),
             documents: self.directory.documents(),
         };
-        let applicant = self.applicant(self.role);
-        let desired = match case.desired(&applicant) {
+        let candidate = self.candidate(self.role);
+        let desired = match case.desired(&candidate) {
             Ok(desired) => desired,
-            Err(refusal) => return (self.enforce(&case, &applicant, refusal), vec![]),
+            Err(refusal) => return (self.enforce(&case, &candidate, refusal), vec![]),
         };
         let warnings = desired.warnings.clone();
         let (observed, seen) = match self.observe() {
@@ -210,8 +210,8 @@ impl<'a> Case<'a> {
         };
         let mut namesakes = self.directory.namesakes(self.role_name());
         namesakes.retain(|other| !is_same_object(other, self.role) && targets(other, self.account));
-        let rivals: Vec<Applicant<'_>> = namesakes.iter().map(|other| self.applicant(other)).collect();
-        let proposal = match case.admit(&applicant, &desired, &rivals, observed.as_ref()) {
+        let rivals: Vec<Candidate<'_>> = namesakes.iter().map(|other| self.candidate(other)).collect();
+        let proposal = match case.admit(&candidate, &desired, &rivals, observed.as_ref()) {
             Admission::Admitted(plan) if plan.is_empty() => Proposal::InSync {
                 observed,
                 kept: plan.kept,
@@ -221,7 +221,7 @@ impl<'a> Case<'a> {
                     name: desired.name,
                     is_ours: observed
                         .as_ref()
-                        .is_some_and(|o| is_ours(o, &applicant.owner, applicant.role_id.as_deref())),
+                        .is_some_and(|o| is_ours(o, &candidate.owner, candidate.role_id.as_deref())),
                     plan,
                     observed,
                     seen,
@@ -245,7 +245,13 @@ impl<'a> Case<'a> {
         let is_suspended = self.account.spec.suspend;
         if self.account.metadata.deletion_timestamp.is_some() && !is_suspended {
             let owner = self.directory.owner_of(self.role);
-            if self.live.snapshot.lock().may_hold(self.role_name(), &owner) == Some(false) {
+            if self
+                .live
+                .snapshot
+                .lock()
+                .may_have_role_of(self.role_name(), &owner)
+                == Some(false)
+            {
                 let message = "the AwsAccount is being deleted: take it out of spec.accounts";
                 return refuse(Refusal::new(Reason::AccountNotFound, message));
             }
@@ -253,7 +259,7 @@ impl<'a> Case<'a> {
         if !is_suspended && self.directory.admits(self.account, self.namespace()) == Admits::Unknown {
             return Some(Proposal::Waits("waiting for the labels of the namespace"));
         }
-        check_access(self.account, &self.applicant(self.role))
+        check_access(self.account, &self.candidate(self.role))
             .err()
             .and_then(refuse)
     }
@@ -270,10 +276,10 @@ impl<'a> Case<'a> {
 
     /// The spec cannot be carried out. Managed policies that the account denies are detached all the same: a guardrail that was
     /// tightened counts for roles that are there.
-    fn enforce(&self, case: &AccountCase<'_>, applicant: &Applicant<'_>, refusal: Refusal) -> Proposal {
+    fn enforce(&self, case: &AccountCase<'_>, candidate: &Candidate<'_>, refusal: Refusal) -> Proposal {
         if refusal.reason == Reason::GuardrailViolated
             && let Ok((Some(observed), seen)) = self.observe()
-            && let Some(plan) = case.enforce(applicant, &refusal, Some(&observed))
+            && let Some(plan) = case.enforce(candidate, &refusal, Some(&observed))
         {
             return Proposal::Change(Box::new(Proposed {
                 name: observed.name.clone(),
@@ -294,10 +300,10 @@ impl<'a> Case<'a> {
             return Ok(Proposal::Refused(Refusal::new(Reason::Suspended, message).into()));
         }
         let (observed, seen) = self.observe()?;
-        let applicant = self.applicant(self.role);
+        let candidate = self.candidate(self.role);
         let is_tagged = observed
             .as_ref()
-            .is_some_and(|role| is_ours(role, &applicant.owner, None));
+            .is_some_and(|role| is_ours(role, &candidate.owner, None));
         if !is_tagged && self.directory.admits(self.account, self.namespace()) != Admits::Yes {
             return Ok(Proposal::Gone);
         }
@@ -305,8 +311,8 @@ impl<'a> Case<'a> {
         let profile = self.role.spec.instance_profile.as_ref();
         let profile = profile.map(|p| p.name.clone().unwrap_or_else(|| self.role_name().to_owned()));
         let profiles: Vec<String> = profile.filter(|_| observed.is_none()).into_iter().collect();
-        let known = Known {
-            role_id: applicant.role_id.as_deref(),
+        let known = PlanContext {
+            role_id: candidate.role_id.as_deref(),
             instance_profiles: &profiles,
             quotas: None,
         };
@@ -314,12 +320,12 @@ impl<'a> Case<'a> {
             Ok(policy) => policy,
             Err(refusal) => return Ok(Proposal::Refused(refusal.into())),
         };
-        let plan = plan_removal(observed.as_ref(), &applicant.owner, &known, policy);
+        let plan = plan_removal(observed.as_ref(), &candidate.owner, &known, policy);
         if plan.is_empty() {
             return Ok(Proposal::Gone);
         }
         if plan.changes.contains(&Change::DeleteRole)
-            && let through = self.directory.works_through(self.account)
+            && let through = self.directory.access_roles(self.account)
             && let Some(message) = forbids_removal(&through, self.role_name())
         {
             let refusal = Refusal::new(Reason::GuardrailViolated, message);

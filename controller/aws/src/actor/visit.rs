@@ -133,7 +133,7 @@ impl Visit {
             role.identity = RoleIdentity::Known(None);
         }
         Visited {
-            wants_sweep: reason == Reason::QuotaExceeded && self.live.doubt_quotas(),
+            wants_sweep: reason == Reason::QuotaExceeded && self.live.reread_quotas(),
             ..Visited::state(Outcome::Refused { reason, left }, role)
         }
     }
@@ -293,7 +293,7 @@ impl Visit {
         if reason == Reason::AwaitingPrincipal && is_given_up {
             reason = Reason::InvalidSpec;
         }
-        let mut wants_sweep = failure.class == Class::Quota && self.live.doubt_quotas();
+        let mut wants_sweep = failure.class == Class::Quota && self.live.reread_quotas();
         let account = &self.account.spec.account_id;
         let message = format!(
             "account {account}: {failure} (at: {change}){}",

@@ -4,7 +4,7 @@ use anstream::{eprintln, println};
 use clap::Args;
 
 use rolectl_core::glob::matches;
-use rolectl_core::role::admission::works_through;
+use rolectl_core::role::admission::access_roles;
 use rolectl_core::role::import::import;
 
 use crate::cluster;
@@ -44,7 +44,7 @@ impl Import {
         };
         let (fleet, account) = self.fleet.account(flags, name).await?;
         let inventory = &fleet.inventory;
-        let through = works_through(
+        let through = access_roles(
             &account,
             &inventory.accounts,
             inventory.sessions.iter().map(|session| &session.spec),

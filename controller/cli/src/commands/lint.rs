@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::policy::lint::{Finding, Place, Severity, lint_value};
-use rolectl_core::role::admission::{AccountCase, Applicant, context, works_through};
+use rolectl_core::role::admission::{AccountCase, Candidate, access_roles, context};
 use rolectl_core::role::desired::document_findings;
 use rolectl_core::role::guardrails::warnings;
 use rolectl_crds::{AwsAccount, IamRole, MfaSession, MfaSessionSpec, Reason};
@@ -191,21 +191,21 @@ fn of_role(role: &IamRole, value: &Value, accounts: &[AwsAccount]) -> Vec<(Sever
         let shown =
             |(field, finding): (String, Finding)| (finding.severity, format!("spec.{field}: {finding}"));
         findings.extend(documents.into_iter().map(shown));
-        let through = works_through(account, [account], [&session]);
+        let through = access_roles(account, [account], [&session]);
         let case = AccountCase {
             object: account,
             session: Some(&session),
-            works_through: &through,
+            access_roles: &through,
             quotas: None,
             documents: &cache,
         };
-        let applicant = Applicant {
+        let candidate = Candidate {
             role,
             owner: "lint".to_owned(),
             is_admitted: true,
             role_id: None,
         };
-        match case.desired(&applicant) {
+        match case.desired(&candidate) {
             // The list has the warnings of documents already.
             Ok(desired) => findings.extend(
                 desired

@@ -13,7 +13,7 @@ use super::change::Change;
 use super::desired::{AccountContext, DesiredRole, desired};
 use super::guardrails;
 use super::observed::ObservedRole;
-use super::ownership::{Known, is_ours};
+use super::ownership::{PlanContext, is_ours};
 use super::plan::{Plan, plan};
 use super::refusal::Refusal;
 use crate::arn::arn_account;
@@ -28,8 +28,8 @@ pub struct AccountCase<'a> {
     pub object: &'a AwsAccount,
     /// The spec of its `MfaSession`. `None` if there is no such object.
     pub session: Option<&'a MfaSessionSpec>,
-    /// The result of [`works_through`] for the account.
-    pub works_through: &'a BTreeSet<String>,
+    /// The result of [`access_roles`] for the account.
+    pub access_roles: &'a BTreeSet<String>,
     /// Its IAM quotas. `None` if they were not read yet.
     pub quotas: Option<Quotas>,
     /// The cache of parsed documents.
@@ -38,7 +38,7 @@ pub struct AccountCase<'a> {
 
 /// An `IamRole` that wants a role in an account.
 #[derive(Clone, Debug)]
-pub struct Applicant<'a> {
+pub struct Candidate<'a> {
     /// The `IamRole`.
     pub role: &'a IamRole,
     /// Value of the owner tag.
@@ -49,7 +49,7 @@ pub struct Applicant<'a> {
     pub role_id: Option<String>,
 }
 
-/// The decision about an applicant.
+/// The decision about an candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// The changes are allowed. The plan is empty if the role is in sync.
@@ -64,12 +64,12 @@ pub enum Admission {
 ///
 /// # Errors
 /// When the account is suspended or does not allow the namespace.
-pub fn check_access(account: &AwsAccount, applicant: &Applicant<'_>) -> Result<(), Refusal> {
+pub fn check_access(account: &AwsAccount, candidate: &Candidate<'_>) -> Result<(), Refusal> {
     if account.spec.suspend {
         return Err(Refusal::new(Reason::Suspended, "the account is suspended"));
     }
-    if !applicant.is_admitted {
-        let namespace = applicant.role.metadata.namespace.as_deref();
+    if !candidate.is_admitted {
+        let namespace = candidate.role.metadata.namespace.as_deref();
         return Err(not_admitted(account, namespace.unwrap_or_default()));
     }
     Ok(())
@@ -85,28 +85,28 @@ pub fn not_admitted(account: &AwsAccount, namespace: &str) -> Refusal {
 }
 
 impl AccountCase<'_> {
-    /// Returns the desired role of the applicant in this account.
+    /// Returns the desired role of the candidate in this account.
     ///
     /// # Errors
     /// When the spec is invalid, or the account does not allow such a role.
-    pub fn desired(&self, applicant: &Applicant<'_>) -> Result<DesiredRole, Refusal> {
-        let Applicant { role, owner, .. } = applicant;
+    pub fn desired(&self, candidate: &Candidate<'_>) -> Result<DesiredRole, Refusal> {
+        let Candidate { role, owner, .. } = candidate;
         wanted(
             role,
             owner,
             self.object,
             self.session,
-            self.works_through,
+            self.access_roles,
             self.documents,
         )
     }
 
-    /// Returns what this process saw of the applicant's role, in addition to the current state in AWS.
-    pub fn known<'k>(&self, applicant: &'k Applicant<'_>) -> Known<'k> {
-        Known {
-            role_id: applicant.role_id.as_deref(),
+    /// Returns what this process saw of the candidate's role, in addition to the current state in AWS.
+    pub fn known<'k>(&self, candidate: &'k Candidate<'_>) -> PlanContext<'k> {
+        PlanContext {
+            role_id: candidate.role_id.as_deref(),
             quotas: self.quotas,
-            ..Known::default()
+            ..PlanContext::default()
         }
     }
 
@@ -114,12 +114,12 @@ impl AccountCase<'_> {
     /// that want a role of the same name in this account.
     pub fn admit(
         &self,
-        applicant: &Applicant<'_>,
+        candidate: &Candidate<'_>,
         desired: &DesiredRole,
-        rivals: &[Applicant<'_>],
+        rivals: &[Candidate<'_>],
         observed: Option<&ObservedRole>,
     ) -> Admission {
-        let duplicate = |other: &Applicant<'_>| {
+        let duplicate = |other: &Candidate<'_>| {
             let message = format!(
                 "IamRole {} manages role {} in this account already: delete one of the two",
                 full_name(other.role),
@@ -127,10 +127,10 @@ impl AccountCase<'_> {
             );
             Refusal::new(Reason::Duplicate, message)
         };
-        if let Some(other) = self.prevailing(applicant, rivals, observed) {
+        if let Some(other) = self.prevailing(candidate, rivals, observed) {
             return Admission::Yields(duplicate(other));
         }
-        match decide(self.object, desired, observed, &self.known(applicant)) {
+        match decide(self.object, desired, observed, &self.known(candidate)) {
             Ok(plan) => Admission::Admitted(plan),
             Err(refusal) if refusal.reason == Reason::GuardrailViolated => Admission::Refused(refusal),
             Err(refusal) => {
@@ -141,42 +141,42 @@ impl AccountCase<'_> {
         }
     }
 
-    /// Returns the changes for an applicant whose spec was refused. If the reason is a guardrail, the managed policies that the account
+    /// Returns the changes for an candidate whose spec was refused. If the reason is a guardrail, the managed policies that the account
     /// denies are detached. `None` means that nothing changes.
     pub fn enforce(
         &self,
-        applicant: &Applicant<'_>,
+        candidate: &Candidate<'_>,
         refusal: &Refusal,
         observed: Option<&ObservedRole>,
     ) -> Option<Plan> {
         let may_write =
-            refusal.reason == Reason::GuardrailViolated && applicant.role.spec.drift != DriftPolicy::Report;
+            refusal.reason == Reason::GuardrailViolated && candidate.role.spec.drift != DriftPolicy::Report;
         let observed = observed.filter(|_| may_write)?;
-        enforce(self.object, &applicant.owner, observed, &self.known(applicant))
+        enforce(self.object, &candidate.owner, observed, &self.known(candidate))
     }
 
-    /// Returns the rival with precedence over the applicant: the one whose owner tag the role in AWS carries, or, if there is none,
+    /// Returns the rival with precedence over the candidate: the one whose owner tag the role in AWS carries, or, if there is none,
     /// the oldest that could create the role.
     fn prevailing<'r, 'a>(
         &self,
-        applicant: &Applicant<'_>,
-        rivals: &'r [Applicant<'a>],
+        candidate: &Candidate<'_>,
+        rivals: &'r [Candidate<'a>],
         observed: Option<&ObservedRole>,
-    ) -> Option<&'r Applicant<'a>> {
+    ) -> Option<&'r Candidate<'a>> {
         // The owner tag comes before the age, or neither could continue, because the role carries only one owner tag. Creation
         // times are whole seconds, so the uid decides between equal ones. Objects from files have neither: they rank last, and two
         // of them with the same name are both refused.
-        let rank = |applicant: &Applicant<'_>| {
-            let metadata = &applicant.role.metadata;
+        let rank = |candidate: &Candidate<'_>| {
+            let metadata = &candidate.role.metadata;
             let created = metadata.creation_timestamp.as_ref().map(|t| t.0);
             (
-                !applicant.is_owner(observed),
+                !candidate.is_owner(observed),
                 created.is_none(),
                 created,
                 metadata.uid.clone(),
             )
         };
-        let own_rank = rank(applicant);
+        let own_rank = rank(candidate);
         rivals.iter().find(|rival| {
             rank(rival) <= own_rank && (rival.is_owner(observed) || self.competes(rival, observed))
         })
@@ -184,7 +184,7 @@ impl AccountCase<'_> {
 
     /// Returns true if the rival could create or take over the role if it were the only one. An `IamRole` that may not use the
     /// account, is suspended or has an invalid spec blocks nobody.
-    fn competes(&self, rival: &Applicant<'_>, observed: Option<&ObservedRole>) -> bool {
+    fn competes(&self, rival: &Candidate<'_>, observed: Option<&ObservedRole>) -> bool {
         let role = rival.role;
         let is_idle = role.spec.suspend || role.metadata.deletion_timestamp.is_some();
         if is_idle || !rival.is_admitted || selector_error(role).is_some() {
@@ -195,14 +195,14 @@ impl AccountCase<'_> {
     }
 }
 
-impl Applicant<'_> {
-    /// Returns true if the role in AWS carries the applicant's owner tag.
+impl Candidate<'_> {
+    /// Returns true if the role in AWS carries the candidate's owner tag.
     fn is_owner(&self, observed: Option<&ObservedRole>) -> bool {
         observed.and_then(|role| role.tags.get(OWNER_TAG)) == Some(&self.owner)
     }
 }
 
-/// Returns the desired role in the account, or why the account does not allow it. `through` is the result of [`works_through`] for the
+/// Returns the desired role in the account, or why the account does not allow it. `through` is the result of [`access_roles`] for the
 /// account.
 fn wanted(
     role: &IamRole,
@@ -246,7 +246,7 @@ pub fn context(account: &AwsAccount, session: Option<&MfaSessionSpec>) -> Accoun
 
 /// Returns the ARNs of the roles that rolectl itself uses in the AWS account of `account`: those that one of the `accounts` makes it
 /// assume, and those of the `sessions`. No `IamRole` may change them, because that would change the permissions of rolectl.
-pub fn works_through<'a>(
+pub fn access_roles<'a>(
     account: &AwsAccount,
     accounts: impl IntoIterator<Item = &'a AwsAccount>,
     sessions: impl IntoIterator<Item = &'a MfaSessionSpec>,
@@ -283,7 +283,7 @@ fn decide(
     account: &AwsAccount,
     desired: &DesiredRole,
     observed: Option<&ObservedRole>,
-    known: &Known<'_>,
+    known: &PlanContext<'_>,
 ) -> Result<Plan, Refusal> {
     let ours = observed.is_some_and(|observed| is_ours(observed, &desired.owner, known.role_id));
     check_guardrails(account, desired, observed, ours)?;
@@ -317,7 +317,12 @@ fn decide(
 
 /// Returns the plan for a managed role whose spec breaks a guardrail. It detaches the managed policies that the account denies and
 /// changes nothing else. `None` if there are none.
-fn enforce(account: &AwsAccount, owner: &str, observed: &ObservedRole, known: &Known<'_>) -> Option<Plan> {
+fn enforce(
+    account: &AwsAccount,
+    owner: &str,
+    observed: &ObservedRole,
+    known: &PlanContext<'_>,
+) -> Option<Plan> {
     let denied = denied_on(account, observed);
     let may = is_ours(observed, owner, known.role_id) && !observed.is_reserved();
     (may && !denied.is_empty()).then(|| Plan {
@@ -419,7 +424,7 @@ mod tests {
             ("IfUnowned", Some(&unowned), true),
         ] {
             let account = account(&json!({"adoption": most}), Some("rolectl"));
-            let decided = decide(&account, &desired, there, &Known::default());
+            let decided = decide(&account, &desired, there, &PlanContext::default());
             let refused = decided.err().map(|refusal| refusal.reason);
             let expected = (!allowed).then_some(Reason::GuardrailViolated);
             assert_eq!(refused, expected, "{most} {there:?}");
@@ -453,12 +458,12 @@ mod tests {
                 adoption: Adoption::IfUnowned,
                 ..fixture(&s)
             };
-            let ours = decide(&guarded, &desired, Some(&there), &Known::default()).unwrap();
+            let ours = decide(&guarded, &desired, Some(&there), &PlanContext::default()).unwrap();
             assert_eq!(
                 lines(&ours),
                 ["- AdministratorAccess", "+ NotThere", "~ trust policy"]
             );
-            let adopted = decide(&guarded, &desired, Some(&unowned), &Known::default());
+            let adopted = decide(&guarded, &desired, Some(&unowned), &PlanContext::default());
             if exclusive {
                 let adopted = lines(&adopted.unwrap());
                 assert!(adopted[0].starts_with("+ tags "), "{adopted:?}");
@@ -472,11 +477,11 @@ mod tests {
         }
         // The spec itself names it: it is refused, and the policy does not stay on the role for that.
         let owner = &fixture(&spec()).owner;
-        let enforced = enforce(&guarded, owner, &there, &Known::default()).unwrap();
+        let enforced = enforce(&guarded, owner, &there, &PlanContext::default()).unwrap();
         assert_eq!(lines(&enforced), ["- AdministratorAccess"]);
-        assert_eq!(enforce(&guarded, owner, &unowned, &Known::default()), None);
+        assert_eq!(enforce(&guarded, owner, &unowned, &PlanContext::default()), None);
         let lenient = account(&json!({}), None);
-        assert_eq!(enforce(&lenient, owner, &there, &Known::default()), None);
+        assert_eq!(enforce(&lenient, owner, &there, &PlanContext::default()), None);
     }
 
     #[test]
@@ -535,7 +540,7 @@ mod tests {
             (Some("rolectl"), Some(&elsewhere), "admin", false),
         ] {
             let account = account(&json!({}), assume_role);
-            let through = works_through(&account, [&account], session);
+            let through = access_roles(&account, [&account], session);
             let wanted = wanted(
                 &role(name),
                 "c/ns/x",
@@ -560,7 +565,7 @@ mod tests {
             role_arn: Some("arn:aws:iam::222222222222:role/team/Admin".to_owned()),
             ..MfaSessionSpec::of_account("222222222222")
         };
-        let through = works_through(&first, [&first, &second, &stranger], [&session]);
+        let through = access_roles(&first, [&first, &second, &stranger], [&session]);
         for (name, refused) in [
             ("rolectl", true),
             ("OTHER", true),
@@ -592,8 +597,8 @@ mod tests {
         role
     }
 
-    fn applicant(role: &IamRole, is_admitted: bool) -> Applicant<'_> {
-        Applicant {
+    fn candidate(role: &IamRole, is_admitted: bool) -> Candidate<'_> {
+        Candidate {
             role,
             owner: format!("c/{}", full_name(role)),
             is_admitted,
@@ -601,10 +606,10 @@ mod tests {
         }
     }
 
-    /// Returns the message of `admit` about the object with precedence. `None` if the applicant has it.
+    /// Returns the message of `admit` about the object with precedence. `None` if the candidate has it.
     fn first(
-        mine: &Applicant<'_>,
-        rivals: &[Applicant<'_>],
+        mine: &Candidate<'_>,
+        rivals: &[Candidate<'_>],
         observed: Option<&ObservedRole>,
     ) -> Option<String> {
         let (account, through, documents) = (
@@ -616,7 +621,7 @@ mod tests {
         let case = AccountCase {
             object: &account,
             session: Some(&session),
-            works_through: &through,
+            access_roles: &through,
             quotas: None,
             documents: &documents,
         };
@@ -635,7 +640,7 @@ mod tests {
     #[test]
     fn among_objects_of_one_role_name_the_oldest_that_could_create_the_role_has_precedence() {
         let mine = made_in(5, "mine", |_| {});
-        let mine = applicant(&mine, true);
+        let mine = candidate(&mine, true);
         let cases: [(&str, i64, bool, Edit, bool); 8] = [
             ("older", 4, true, |_| {}, true),
             ("younger", 6, true, |_| {}, false),
@@ -678,7 +683,7 @@ mod tests {
         ];
         for (what, second, is_admitted, change, comes_first) in cases {
             let other = made_in(second, "other", change);
-            let message = first(&mine, &[applicant(&other, is_admitted)], None);
+            let message = first(&mine, &[candidate(&other, is_admitted)], None);
             assert_eq!(message.is_some(), comes_first, "{what}");
             if let Some(message) = message {
                 assert_eq!(
@@ -695,7 +700,7 @@ mod tests {
             made_in(4, "older", |_| {}),
             made_in(5, "younger", |r| r.spec.suspend = true),
         );
-        let (older, younger) = (applicant(&older, true), applicant(&younger, false));
+        let (older, younger) = (candidate(&older, true), candidate(&younger, false));
         let mut role = observed(&fixture(&spec()));
         role.tags.insert(OWNER_TAG.to_owned(), younger.owner.clone());
         let message = first(&older, std::slice::from_ref(&younger), Some(&role)).unwrap();
@@ -713,30 +718,30 @@ mod tests {
         };
         let (one, other) = (from_file("one"), from_file("other"));
         for (mine, rival) in [(&one, &other), (&other, &one)] {
-            assert!(first(&applicant(mine, true), &[applicant(rival, true)], None).is_some());
+            assert!(first(&candidate(mine, true), &[candidate(rival, true)], None).is_some());
         }
         // One that is in the cluster is older.
         let there = made_in(5, "there", |_| {});
         assert_eq!(
-            first(&applicant(&there, true), &[applicant(&one, true)], None),
+            first(&candidate(&there, true), &[candidate(&one, true)], None),
             None
         );
-        assert!(first(&applicant(&one, true), &[applicant(&there, true)], None).is_some());
+        assert!(first(&candidate(&one, true), &[candidate(&there, true)], None).is_some());
     }
 
     #[test]
     fn an_account_is_not_used_while_it_is_suspended_or_does_not_allow_the_namespace() {
         let role = made_in(5, "team", |_| {});
         let mut account = account(&json!({}), None);
-        assert_eq!(check_access(&account, &applicant(&role, true)), Ok(()));
-        let refusal = check_access(&account, &applicant(&role, false)).unwrap_err();
+        assert_eq!(check_access(&account, &candidate(&role, true)), Ok(()));
+        let refusal = check_access(&account, &candidate(&role, false)).unwrap_err();
         assert_eq!(refusal.reason, Reason::NamespaceNotAllowed);
         assert!(
             refusal.message.contains("does not allow namespace team"),
             "{refusal}"
         );
         account.spec.suspend = true;
-        let refusal = check_access(&account, &applicant(&role, false)).unwrap_err();
+        let refusal = check_access(&account, &candidate(&role, false)).unwrap_err();
         assert_eq!(refusal.reason, Reason::Suspended);
     }
 
@@ -792,21 +797,21 @@ mod tests {
             let case = AccountCase {
                 object: &account,
                 session: None,
-                works_through: &through,
+                access_roles: &through,
                 quotas: None,
                 documents: &documents,
             };
-            let applicant = applicant(&role, true);
-            match case.desired(&applicant) {
+            let candidate = candidate(&role, true);
+            match case.desired(&candidate) {
                 Err(refusal) => prop_assert!(refusal.message.len() <= 4 * crate::bounded::MESSAGE, "{}", refusal.message.len()),
-                Ok(desired) => match case.admit(&applicant, &desired, &[], None) {
+                Ok(desired) => match case.admit(&candidate, &desired, &[], None) {
                     Admission::Admitted(plan) => {
                         // What is planned is all that is left to do.
                         let made = plan.changes.iter().fold(None, |role, change| {
                             let identity = crate::role::change::Identity { arn: "arn".to_owned(), role_id: "id".to_owned() };
                             change.after(role, Some(identity))
                         });
-                        let again = case.admit(&applicant, &desired, &[], made.as_ref());
+                        let again = case.admit(&candidate, &desired, &[], made.as_ref());
                         prop_assert!(matches!(&again, Admission::Admitted(plan) if plan.is_empty()), "{again:?}");
                     }
                     Admission::Yields(refusal) | Admission::Refused(refusal) => {

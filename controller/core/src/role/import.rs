@@ -172,7 +172,7 @@ mod tests {
     use rolectl_crds::IamRole;
 
     use super::super::desired::desired;
-    use super::super::{Known, plan};
+    use super::super::{PlanContext, plan};
     use super::*;
     use crate::fixtures::{context, observed, spec, wanted};
     use crate::policy::cache::DocumentCache;
@@ -209,7 +209,9 @@ mod tests {
             &DocumentCache::default(),
         )
         .unwrap();
-        let changes = plan(&desired, Some(&role), &Known::default()).unwrap().changes;
+        let changes = plan(&desired, Some(&role), &PlanContext::default())
+            .unwrap()
+            .changes;
         let lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,

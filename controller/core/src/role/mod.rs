@@ -53,6 +53,6 @@ pub mod tags;
 pub use change::Change;
 pub use desired::{AccountContext, DesiredRole};
 pub use observed::{ObservedRole, PackedRole};
-pub use ownership::Known;
+pub use ownership::PlanContext;
 pub use plan::{Plan, plan, plan_removal};
 pub use refusal::Refusal;

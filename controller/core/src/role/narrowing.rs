@@ -27,7 +27,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{observed, spec, wanted};
-    use crate::role::{Known, plan};
+    use crate::role::{PlanContext, plan};
 
     /// The plan from one spec to another, as JSON merge patches of the fixture.
     fn narrows(from: serde_json::Value, to: serde_json::Value) -> bool {
@@ -41,7 +41,7 @@ mod tests {
             wanted(&serde_json::from_value(value).unwrap())
         };
         let before = observed(&with(from));
-        let plan = plan(&with(to), Some(&before), &Known::default()).unwrap();
+        let plan = plan(&with(to), Some(&before), &PlanContext::default()).unwrap();
         assert!(!plan.is_empty());
         only_narrows(Some(&before), &plan.changes)
     }

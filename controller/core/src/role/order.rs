@@ -338,7 +338,7 @@ mod tests {
     use rolectl_crds::{Adoption, Denies, OWNER_TAG, Reason};
 
     use super::super::desired::DesiredRole;
-    use super::super::{Known, plan};
+    use super::super::{PlanContext, plan};
     use super::*;
     use crate::fixtures::{observed as made, spec, wanted};
 
@@ -523,9 +523,9 @@ mod tests {
                 assume_role_policy_size,
                 ..Quotas::default()
             };
-            let known = Known {
+            let known = PlanContext {
                 quotas: Some(quotas),
-                ..Known::default()
+                ..PlanContext::default()
             };
             plan(&desired, Some(&observed), &known)
         };
@@ -557,7 +557,7 @@ mod tests {
             let observed = exists.then_some(observed);
             let role_policy_size = if tight { inline } else { 0 };
             let quotas = Quotas { attached_policies_per_role: attached, role_policy_size, ..Quotas::default() };
-            let known = Known { quotas: Some(quotas), ..Known::default() };
+            let known = PlanContext { quotas: Some(quotas), ..PlanContext::default() };
             let plan = match plan(&desired, observed.as_ref(), &known) {
                 // The quota has no room for the policies that stay on the role.
                 Err(refusal) if tight && refusal.reason == Reason::QuotaExceeded => return Ok(()),
@@ -611,7 +611,7 @@ mod tests {
         if !ours {
             observed.tags.remove(OWNER_TAG);
         }
-        let plan = plan(&role(new), Some(&observed), &Known::default()).unwrap();
+        let plan = plan(&role(new), Some(&observed), &PlanContext::default()).unwrap();
         let short = |c: &Change| {
             c.to_string()
                 .replace(" managed policy arn:aws:iam::aws:policy/", "")
@@ -703,7 +703,7 @@ mod tests {
             lines(&with(&[0], &["M0"]), &guarded("M3"), true),
             ["+M0", "-M3", "- inline policy guard"]
         );
-        let new = plan(&role(&guarded("M3")), None, &Known::default()).unwrap();
+        let new = plan(&role(&guarded("M3")), None, &PlanContext::default()).unwrap();
         let calls: Vec<&str> = new.changes.iter().map(Change::operation).collect();
         assert_eq!(calls, ["CreateRole", "PutRolePolicy", "AttachRolePolicy"]);
     }

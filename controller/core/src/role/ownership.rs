@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 /// What this process saw of a role earlier, and the quotas of its account. Nothing of it comes from a status, because others can write
 /// a status.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Known<'a> {
+pub struct PlanContext<'a> {
     /// The unique id of the role, if this process saw our owner tag on it before somebody removed the tag.
     pub role_id: Option<&'a str>,
     /// Instance profiles that rolectl may have made for the role, in addition to those that a tag on the role names. Each is deleted

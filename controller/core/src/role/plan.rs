@@ -11,7 +11,7 @@ use super::kept::{Kept, keeps_inline, keeps_policy, unlisted_policies, what_stay
 use super::managed_policy::is_same_policy;
 use super::observed::ObservedRole;
 use super::order::{Claim, arrange};
-use super::ownership::{Known, check_ownership, is_ours};
+use super::ownership::{PlanContext, check_ownership, is_ours};
 use super::profile_tag::recorded_profiles;
 use super::quotas::{TAGS_PER_ROLE, check_quotas};
 use super::refusal::Refusal;
@@ -46,7 +46,7 @@ impl Plan {
 pub fn plan(
     desired: &DesiredRole,
     observed: Option<&ObservedRole>,
-    known: &Known<'_>,
+    known: &PlanContext<'_>,
 ) -> Result<Plan, Refusal> {
     if let Some(observed) = observed {
         check_ownership(desired, observed, known.role_id)?;
@@ -108,7 +108,7 @@ pub fn plan(
 pub fn plan_removal(
     observed: Option<&ObservedRole>,
     owner: &str,
-    known: &Known<'_>,
+    known: &PlanContext<'_>,
     policy: DeletionPolicy,
 ) -> Plan {
     let profiles = known.instance_profiles.iter().cloned();
@@ -369,15 +369,15 @@ mod tests {
         role
     }
 
-    fn known_id(id: &str) -> Known<'_> {
-        Known {
+    fn known_id(id: &str) -> PlanContext<'_> {
+        PlanContext {
             role_id: Some(id),
-            ..Known::default()
+            ..PlanContext::default()
         }
     }
 
     fn made(desired: &DesiredRole) -> ObservedRole {
-        run(&plan(desired, None, &Known::default()).unwrap(), None).unwrap()
+        run(&plan(desired, None, &PlanContext::default()).unwrap(), None).unwrap()
     }
 
     #[test]
@@ -392,7 +392,7 @@ mod tests {
         .collect();
         s.description = "d".into();
         s.permissions_boundary = Some("Bound".into());
-        let ops: Vec<_> = plan(&wanted(&s), None, &Known::default())
+        let ops: Vec<_> = plan(&wanted(&s), None, &PlanContext::default())
             .unwrap()
             .changes
             .iter()
@@ -443,7 +443,7 @@ mod tests {
                     outcome
                 };
                 assert_eq!(
-                    plan(&desired, Some(role), &Known::default())
+                    plan(&desired, Some(role), &PlanContext::default())
                         .err()
                         .map(|r| r.reason),
                     outcome,
@@ -456,7 +456,7 @@ mod tests {
                 plan_removal(
                     Some(role),
                     &desired.owner,
-                    &Known::default(),
+                    &PlanContext::default(),
                     DeletionPolicy::Delete
                 )
                 .is_empty()
@@ -498,12 +498,12 @@ mod tests {
                 path: path.into(),
                 ..made(&desired)
             };
-            assert!(plan(&desired, Some(&reserved), &Known::default()).is_err());
+            assert!(plan(&desired, Some(&reserved), &PlanContext::default()).is_err());
             assert!(
                 plan_removal(
                     Some(&reserved),
                     &desired.owner,
-                    &Known::default(),
+                    &PlanContext::default(),
                     DeletionPolicy::Delete
                 )
                 .is_empty()
@@ -526,7 +526,7 @@ mod tests {
         let broken = |change: fn(&mut ObservedRole)| {
             let mut role = made(&desired);
             change(&mut role);
-            plan(&desired, Some(&role), &Known::default())
+            plan(&desired, Some(&role), &PlanContext::default())
                 .unwrap()
                 .changes
                 .iter()
@@ -584,7 +584,7 @@ mod tests {
         let left = plan_removal(
             Some(&made(&desired)),
             &desired.owner,
-            &Known::default(),
+            &PlanContext::default(),
             DeletionPolicy::Retain,
         );
         assert_eq!(left.changes, [Change::Untag([OWNER_TAG.to_owned()].into())]);
@@ -596,15 +596,15 @@ mod tests {
         s
     }
 
-    fn quotas(attached: u32) -> Known<'static> {
-        Known {
+    fn quotas(attached: u32) -> PlanContext<'static> {
+        PlanContext {
             quotas: Some(Quotas {
                 attached_policies_per_role: attached,
                 assume_role_policy_size: 2048,
                 role_policy_size: 100,
                 roles: 10,
             }),
-            ..Known::default()
+            ..PlanContext::default()
         }
     }
 
@@ -613,7 +613,7 @@ mod tests {
         let old = made(&wanted(&full_of(3)));
         let mut s = full_of(0);
         s.managed_policies = vec!["A".into(), "B".into(), "P00".into()];
-        let lines = |known: &Known<'_>| {
+        let lines = |known: &PlanContext<'_>| {
             let plan = plan(&wanted(&s), Some(&old), known).unwrap();
             plan.changes
                 .iter()
@@ -627,7 +627,7 @@ mod tests {
         assert_eq!(lines(&quotas(4)), ["+A", "-P01", "+B", "-P02"]);
         assert_eq!(lines(&quotas(3)), ["-P01", "+A", "-P02", "+B"]);
         assert_eq!(
-            lines(&Known::default()),
+            lines(&PlanContext::default()),
             ["+A", "+B", "-P01", "-P02"],
             "an unknown quota bounds nothing"
         );
@@ -678,7 +678,7 @@ mod tests {
         observed.tags.insert("org:cost-centre".into(), "1".into());
         observed.tags.insert("orgless".into(), "1".into());
         let lines = |s: &IamRoleSpec| {
-            let plan = plan(&wanted(s), Some(&observed), &Known::default()).unwrap();
+            let plan = plan(&wanted(s), Some(&observed), &PlanContext::default()).unwrap();
             plan.changes.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(lines(&s), ["- tags orgless"]);
@@ -716,7 +716,7 @@ mod tests {
         let mut s = spec();
         let lines = |s: &IamRoleSpec| {
             let desired = wanted(s);
-            let plan = plan(&desired, Some(&restricted(&desired)), &Known::default()).unwrap();
+            let plan = plan(&desired, Some(&restricted(&desired)), &PlanContext::default()).unwrap();
             let lines = plan
                 .changes
                 .iter()
@@ -770,7 +770,7 @@ mod tests {
         let gone = plan_removal(
             Some(&restricted(&desired)),
             &desired.owner,
-            &Known::default(),
+            &PlanContext::default(),
             DeletionPolicy::Delete,
         );
         let lines: Vec<String> = gone.changes.iter().map(ToString::to_string).collect();
@@ -799,7 +799,7 @@ mod tests {
         observed.managed_policies = [String::from("arn:aws:iam::222222222222:policy/mine")].into();
         observed.permissions_boundary = Some("arn:aws:iam::222222222222:policy/bound".into());
         assert!(
-            plan(&desired, Some(&observed), &Known::default())
+            plan(&desired, Some(&observed), &PlanContext::default())
                 .unwrap()
                 .is_empty()
         );
@@ -812,18 +812,18 @@ mod tests {
         let desired = wanted(&s);
         let mut unowned = made(&desired);
         unowned.tags.remove(OWNER_TAG);
-        let taking = plan(&desired, Some(&unowned), &Known::default()).unwrap();
+        let taking = plan(&desired, Some(&unowned), &PlanContext::default()).unwrap();
         let adopted = run(&taking, Some(unowned)).unwrap();
         assert_eq!(adopted.tags.get(ADOPTED_TAG).map(String::as_str), Some("true"));
         assert!(
-            plan(&desired, Some(&adopted), &Known::default())
+            plan(&desired, Some(&adopted), &PlanContext::default())
                 .unwrap()
                 .is_empty()
         );
         let left = plan_removal(
             Some(&adopted),
             &desired.owner,
-            &Known::default(),
+            &PlanContext::default(),
             DeletionPolicy::Retain,
         );
         let tags = [OWNER_TAG, ADOPTED_TAG].map(str::to_owned).into();
@@ -838,7 +838,7 @@ mod tests {
         observed.tags.remove("team");
         observed.tags.insert("Team".into(), "a".into());
         let lines = |observed: &ObservedRole| {
-            let plan = plan(&wanted(&s), Some(observed), &Known::default()).unwrap();
+            let plan = plan(&wanted(&s), Some(observed), &PlanContext::default()).unwrap();
             plan.changes.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(lines(&observed), [""; 0]);
@@ -854,7 +854,7 @@ mod tests {
         let mut observed = made(&wanted(&spec()));
         observed.tags.clear();
         observed.trust = ObservedDocument::read("{}");
-        let plan = plan(&wanted(&s), Some(&observed), &Known::default()).unwrap();
+        let plan = plan(&wanted(&s), Some(&observed), &PlanContext::default()).unwrap();
         let ops: Vec<_> = plan.changes.iter().map(Change::operation).collect();
         assert_eq!(
             ops,
@@ -868,7 +868,7 @@ mod tests {
         s.tags = (0..49).map(|n| (format!("old{n}"), String::new())).collect();
         let observed = made(&wanted(&s));
         s.tags = (0..49).map(|n| (format!("new{n}"), String::new())).collect();
-        let plan = plan(&wanted(&s), Some(&observed), &Known::default()).unwrap();
+        let plan = plan(&wanted(&s), Some(&observed), &PlanContext::default()).unwrap();
         let ops: Vec<_> = plan.changes.iter().map(Change::operation).collect();
         assert_eq!(ops, ["UntagRole", "TagRole"]);
     }
@@ -882,9 +882,9 @@ mod tests {
         };
         let lines = |to: &DesiredRole, observed: Option<&ObservedRole>, profiles: &[&str]| {
             let profiles: Vec<String> = profiles.iter().map(|p| (*p).to_owned()).collect();
-            let known = Known {
+            let known = PlanContext {
                 instance_profiles: &profiles,
-                ..Known::default()
+                ..PlanContext::default()
             };
             let plan = plan(to, observed, &known).unwrap();
             plan.changes.iter().map(ToString::to_string).collect::<Vec<_>>()
@@ -939,9 +939,9 @@ mod tests {
             ["- instance profile a"],
             "the role went without us"
         );
-        let known = Known {
+        let known = PlanContext {
             instance_profiles: &["a".to_owned()],
-            ..Known::default()
+            ..PlanContext::default()
         };
         let retained = plan_removal(Some(&a), &absent.owner, &known, DeletionPolicy::Retain);
         assert_eq!(
@@ -967,14 +967,14 @@ mod tests {
         let all: Vec<Option<&str>> = names.into_iter().map(Some).chain([None]).collect();
         for (from, to) in all.iter().flat_map(|from| all.iter().map(move |to| (from, to))) {
             let start = made(&with(*from));
-            let whole = plan(&with(*to), Some(&start), &Known::default()).unwrap();
+            let whole = plan(&with(*to), Some(&start), &PlanContext::default()).unwrap();
             for length in 0..=whole.changes.len() {
                 let prefix = Plan {
                     changes: whole.changes[..length].to_vec(),
                     ..Plan::default()
                 };
                 let killed = run(&prefix, Some(start.clone())).unwrap();
-                let again = plan(&with(*to), Some(&killed), &Known::default()).unwrap();
+                let again = plan(&with(*to), Some(&killed), &PlanContext::default()).unwrap();
                 let end = run(&again, Some(killed)).unwrap();
                 assert_eq!(end, made(&with(*to)), "{from:?} {to:?} {length}");
             }
@@ -991,7 +991,7 @@ mod tests {
         foreign.tags.insert(OWNER_TAG.into(), "other/ns/app".into());
         foreign.tags.insert(PROFILE_TAG.into(), "theirs".into());
         foreign.instance_profiles.insert("theirs".into());
-        let whole = plan(&desired, Some(&foreign), &Known::default()).unwrap();
+        let whole = plan(&desired, Some(&foreign), &PlanContext::default()).unwrap();
         for length in 1..=whole.changes.len() {
             let prefix = Plan {
                 changes: whole.changes[..length].to_vec(),
@@ -999,7 +999,7 @@ mod tests {
             };
             let killed = run(&prefix, Some(foreign.clone())).unwrap();
             assert!(recorded_profiles(&killed).is_empty(), "{prefix:?}");
-            let again = plan(&desired, Some(&killed), &Known::default()).unwrap();
+            let again = plan(&desired, Some(&killed), &PlanContext::default()).unwrap();
             let end = run(&again, Some(killed)).unwrap();
             assert!(end.instance_profiles.contains("theirs") && !end.tags.contains_key(PROFILE_TAG));
         }
@@ -1011,7 +1011,7 @@ mod tests {
         observed.trust = ObservedDocument::read(
             r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"AWS":"999999999999"}}}"#,
         );
-        let plan = plan(&wanted(&spec()), Some(&observed), &Known::default()).unwrap();
+        let plan = plan(&wanted(&spec()), Some(&observed), &PlanContext::default()).unwrap();
         let details: Vec<String> = plan.changes[0]
             .details()
             .iter()
@@ -1050,9 +1050,9 @@ mod tests {
                 role.inline_policies = have.iter().map(|n| (n.clone(), ObservedDocument::read(&doc("other").to_string()))).collect();
                 role
             });
-            let first = plan(&desired, observed.as_ref(), &Known::default()).unwrap();
+            let first = plan(&desired, observed.as_ref(), &PlanContext::default()).unwrap();
             let after = run(&first, observed);
-            prop_assert!(plan(&desired, after.as_ref(), &Known::default()).unwrap().is_empty());
+            prop_assert!(plan(&desired, after.as_ref(), &PlanContext::default()).unwrap().is_empty());
             prop_assert_eq!(after.is_none(), absent);
         }
     }

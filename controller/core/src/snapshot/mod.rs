@@ -120,7 +120,7 @@ impl Snapshot {
             .collect()
     }
 
-    /// Returns true if a sweep has completed since the last [`Self::forget`].
+    /// Returns true if a sweep has completed since the last [`Self::invalidate_all`].
     pub const fn is_complete(&self) -> bool {
         self.complete
     }
@@ -129,7 +129,7 @@ impl Snapshot {
 /// Owners of roles and of instance profiles.
 impl Snapshot {
     /// Returns true if a role carries this owner tag, which must be one of this cluster.
-    pub fn holds(&self, owner: &str) -> bool {
+    pub fn has_role_of(&self, owner: &str) -> bool {
         self.tally.has_owner(owner)
     }
 
@@ -140,8 +140,8 @@ impl Snapshot {
 
     /// Returns true if the account has a role of this owner. `None` means that a sweep must come first, because the role called
     /// `name` may be one.
-    pub fn may_hold(&self, name: &str, owner: &str) -> Option<bool> {
-        if self.holds(owner) {
+    pub fn may_have_role_of(&self, name: &str, owner: &str) -> Option<bool> {
+        if self.has_role_of(owner) {
             return Some(true);
         }
         let entry = self.entries.get(&name.to_lowercase());
@@ -223,7 +223,7 @@ impl Snapshot {
 
     /// Invalidates a role because AWS contradicted the snapshot, or did not answer a write. [`Self::lookup`] returns
     /// [`Lookup::Unknown`] until the next sweep.
-    pub fn doubt(&mut self, name: &str, now: Instant) {
+    pub fn invalidate(&mut self, name: &str, now: Instant) {
         let key = name.to_lowercase();
         let written = self.entries.get(&key).and_then(|entry| entry.written);
         self.put(key, Entry::invalidated(now, written));
@@ -237,7 +237,7 @@ impl Snapshot {
     }
 
     /// Invalidates the whole snapshot because it missed changes, for example while the session was locked.
-    pub fn forget(&mut self) {
+    pub fn invalidate_all(&mut self) {
         self.complete = false;
     }
 

@@ -110,7 +110,7 @@ fn a_sweep_that_began_before_an_invalidation_does_not_end_it() {
     let mut s = Snapshot::new("c/");
     let now = Instant::now();
     let start = s.begin_sweep(now);
-    s.doubt("app", now + Duration::from_millis(5));
+    s.invalidate("app", now + Duration::from_millis(5));
     assert!(
         s.merge(start, swept(&[role("app", "old")], &[]))
             .look_again
@@ -126,7 +126,7 @@ fn a_sweep_that_began_before_an_invalidation_does_not_end_it() {
 fn an_absence_soon_after_an_invalidation_may_be_an_old_read() {
     let mut s = Snapshot::new("c/");
     let now = Instant::now();
-    s.doubt("app", now);
+    s.invalidate("app", now);
     let soon = s.begin_sweep(now + Duration::from_secs(3));
     assert_eq!(
         s.merge(soon, swept(&[], &[])).look_again,
@@ -151,7 +151,7 @@ fn an_invalidated_role_counts_against_the_limits_until_the_next_sweep() {
     let mut s = Snapshot::new("c/");
     let now = Instant::now();
     assert_eq!(s.reserve("unclear", Some(1), None), Ok(()));
-    s.doubt("unclear", now);
+    s.invalidate("unclear", now);
     s.release("unclear");
     assert_eq!(
         s.reserve("other", Some(1), None),
@@ -234,8 +234,8 @@ fn a_claim_outlives_sweeps_and_belongs_to_one_unique_id_and_one_owner() {
         assert_eq!(s.claimed("APP", "c/ns/app").as_deref(), Some("AROA1"));
         assert_eq!(s.claimed("app", "c/ns/other"), None);
     }
-    s.forget();
-    s.doubt("app", now + GRACE * 4);
+    s.invalidate_all();
+    s.invalidate("app", now + GRACE * 4);
     sweep(&mut s, now + GRACE * 6, &[untagged("AROA1")]);
     assert_eq!(s.claimed("app", "c/ns/app").as_deref(), Some("AROA1"));
     sweep(&mut s, now + GRACE * 7, &[untagged("AROA2")]);
@@ -293,13 +293,13 @@ fn a_claim_outlives_a_change_of_the_accounts_spec() {
 fn a_snapshot_cannot_tell_whether_an_owner_has_a_role_before_a_sweep_and_after_an_invalidation() {
     let mut s = Snapshot::new("c/");
     let now = Instant::now();
-    assert_eq!(s.may_hold("app", "c/ns/app"), None);
+    assert_eq!(s.may_have_role_of("app", "c/ns/app"), None);
     sweep(&mut s, now, &[]);
-    assert_eq!(s.may_hold("app", "c/ns/app"), Some(false));
-    s.doubt("app", now);
-    assert_eq!(s.may_hold("app", "c/ns/app"), None);
+    assert_eq!(s.may_have_role_of("app", "c/ns/app"), Some(false));
+    s.invalidate("app", now);
+    assert_eq!(s.may_have_role_of("app", "c/ns/app"), None);
     s.wrote("app", Some(role("app", "")), now);
-    assert_eq!(s.may_hold("app", "c/ns/app"), Some(true));
+    assert_eq!(s.may_have_role_of("app", "c/ns/app"), Some(true));
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn a_write_before_an_invalidation_is_not_undone_by_a_read_that_may_be_older() {
     let mut s = Snapshot::new("c/");
     let now = Instant::now();
     s.wrote("app", Some(role("app", "new")), now);
-    s.doubt("app", now + Duration::from_secs(1));
+    s.invalidate("app", now + Duration::from_secs(1));
     let soon = s.begin_sweep(now + Duration::from_secs(2));
     let merge = s.merge(soon, swept(&[role("app", "old")], &[]));
     assert_eq!(s.lookup("app"), Lookup::Unknown);
@@ -321,7 +321,7 @@ fn a_write_before_an_invalidation_is_not_undone_by_a_read_that_may_be_older() {
 fn a_role_that_a_sweep_shows_soon_after_an_invalidation_is_read_again() {
     let mut s = Snapshot::new("c/");
     let now = Instant::now();
-    s.doubt("app", now);
+    s.invalidate("app", now);
     let soon = s.begin_sweep(now + Duration::from_secs(4));
     let merge = s.merge(soon, swept(&[role("app", "old")], &[]));
     assert_eq!(description(&s, "app").as_deref(), Some("old"));
@@ -334,7 +334,7 @@ fn a_new_snapshot_does_not_believe_reads_that_may_be_older_than_a_write_on_the_e
     let now = Instant::now();
     s.wrote("young", Some(role("young", "new")), now + Duration::from_secs(8));
     s.wrote("old", Some(role("old", "new")), now);
-    s.doubt("unclear", now + Duration::from_secs(8));
+    s.invalidate("unclear", now + Duration::from_secs(8));
     let mut next = Snapshot::new("c/");
     let then = now + Duration::from_secs(12);
     next.inherit_writes(&s, then);

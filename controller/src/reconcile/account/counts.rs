@@ -37,7 +37,7 @@ pub(super) fn count(
             Some(Reason::GuardrailViolated | Reason::NamespaceNotAllowed)
         ) || !may_admit(object, namespace);
         let owner = context.owner(namespace, &role.name_any());
-        if refused && snapshot.lock().holds(&owner) {
+        if refused && snapshot.lock().has_role_of(&owner) {
             violating += 1;
         }
     }

@@ -179,12 +179,12 @@ impl Pass<'_> {
         });
         let unread = others.iter().filter(|account| {
             let name = account.name_any();
-            let may_hold = self.context.may_have_role(&name, self.role_name(), &self.owner);
-            if may_hold.is_none() {
+            let may_have_role_of = self.context.may_have_role(&name, self.role_name(), &self.owner);
+            if may_have_role_of.is_none() {
                 self.context.want_first_sweep(&name);
             }
             // A role of ours that a sweep has just found is in the next pass.
-            may_hold != Some(false)
+            may_have_role_of != Some(false)
         });
         unread.count()
     }

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use rolectl_aws::actor::directory::{Admits, Directory};
 use rolectl_core::names::{RoleKey, owner_of};
 use rolectl_core::policy::cache::DocumentCache;
-use rolectl_core::role::admission::works_through;
+use rolectl_core::role::admission::access_roles;
 use rolectl_core::selection::admits;
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 
@@ -72,10 +72,10 @@ impl Directory for View {
         admits(account, namespace, None).into()
     }
 
-    fn works_through(&self, account: &AwsAccount) -> BTreeSet<String> {
+    fn access_roles(&self, account: &AwsAccount) -> BTreeSet<String> {
         let objects = self.objects();
         let accounts = objects.accounts.values().map(|account| &**account);
-        works_through(account, accounts, [&objects.session.spec])
+        access_roles(account, accounts, [&objects.session.spec])
     }
 
     fn documents(&self) -> &DocumentCache {
