@@ -89,7 +89,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     }
     shutdown.cancel();
     if tokio::time::timeout(DRAIN, controllers).await.is_ok() {
-        tracing::info!("ended; what is unfinished goes on at the next start");
+        tracing::info!("ended; what is unfinished continues at the next start");
     } else {
         tracing::warn!("some calls did not end in time; the next start reads their roles again");
     }

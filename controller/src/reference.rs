@@ -277,7 +277,7 @@ fn kind_of(property: &Value) -> String {
 fn reasons_page() -> String {
     let mut page = format!(
         "{GENERATED}# Reasons\n\nThe `reason` of the conditions `Ready`, `Reconciling` and `Stalled` on all kinds, and the `state` of an\n\
-         account in an IamRole's status. Stalled waits for a person, Reconciling goes on by itself.\n\n\
+         account in an IamRole's status. Stalled waits for a user, Reconciling needs nobody.\n\n\
          | reason | Stalled | Reconciling | meaning | cure |\n|---|---|---|---|---|\n"
     );
     for reason in Reason::ALL {
@@ -298,7 +298,7 @@ fn calls_page() -> String {
     let mut page = format!(
         "{GENERATED}# AWS calls\n\nEvery call that the controller makes. In a target account the role that it assumes needs the `iam:` ones,\n\
          less those of fields that are not used there; `rolectl unlock` itself calls `sts:GetSessionToken`, `sts:GetCallerIdentity`\n\
-         and, to find your device, `iam:ListMFADevices` as the operator.\n\n| call | makes true |\n|---|---|\n"
+         and, to find your device, `iam:ListMFADevices` as the operator.\n\n| call | for |\n|---|---|\n"
     );
     for (service, operations) in OPERATIONS {
         for operation in *operations {
@@ -308,7 +308,7 @@ fn calls_page() -> String {
                 .map(|(field, _)| format!("`{field}`"))
                 .collect();
             let shown = if fields.is_empty() {
-                "what stands there is still what we know".to_owned()
+                "that the role is still the one that was seen".to_owned()
             } else {
                 fields.join(", ")
             };

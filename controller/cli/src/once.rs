@@ -328,7 +328,7 @@ pub async fn make(
         return Err(AccountError::Aws(AwsFailure {
             operation: "GetRole",
             code: None,
-            message: "another role stands there now: look again".to_owned(),
+            message: "the role was replaced meanwhile: run the command again".to_owned(),
             class: Class::Conflict,
         }));
     }

@@ -248,7 +248,7 @@ fn opened(session: &MfaSession, open: Arc<OpenSession>, now: Timestamp) -> Findi
         _ => Finding {
             phase: Phase::Expiring,
             reason: Reason::Expiring,
-            message: format!("ends at {expires}: run `rolectl unlock` to go on without a break"),
+            message: format!("ends at {expires}: run `rolectl unlock` to continue without a break"),
             again: Some(left + slack),
             open: Some(open),
         },

@@ -86,7 +86,7 @@ impl UnreadableObjects {
     }
 }
 
-/// A cache of the objects behind `api`, each without what `trim` takes off. `hears` is told of each event once the cache has taken it in.
+/// A cache of the objects behind `api`, each without what `trim` takes off. `hears` gets each event once the cache has it.
 ///
 /// An object that does not parse is left out of the cache, and does not stall the watch. `hears` is not told when an
 /// object leaves the cache for this reason: it is not deleted. `readiness` learns whether the watch works.

@@ -118,7 +118,7 @@ pub enum AccountError {
     #[error("AWS does not accept the session any more ({0}): run `rolectl unlock`")]
     SessionRefused(AwsFailure),
     /// The process is going down.
-    #[error("interrupted by shutdown; goes on at the next start")]
+    #[error("interrupted by shutdown; continues at the next start")]
     Shutdown,
     /// Another process looks after the account now, or may by now.
     #[error("another replica looks after the account now")]

@@ -14,7 +14,7 @@ use crate::cluster::{self, Flags, failed};
 use crate::failure::Failure;
 use crate::output::agreed;
 
-/// Let the deletion of IamRoles go on without an account that cannot be reached any more
+/// Let the deletion of IamRoles continue without an account that cannot be reached any more
 ///
 /// The deletion of an IamRole waits for every account in which the role may be. Where an account is closed, or will never let
 /// rolectl in again, this ends the wait: the object goes, and the role stays in AWS as it is, with rolectl's tags. Nothing is read

@@ -112,7 +112,7 @@ impl Reader {
 
     fn once<T>(&mut self, at: &str, slot: &mut Option<T>, value: Option<T>) {
         if slot.is_some() && value.is_some() {
-            self.problem(at, "stands beside its opposite: keep one of the two");
+            self.problem(at, "is used together with its opposite: keep one of the two");
         } else if value.is_some() {
             *slot = value;
         }
@@ -229,7 +229,7 @@ impl Reader {
                 if read.insert(Caseless(key.clone()), values).is_some() {
                     self.problem(
                         &there,
-                        "stands there twice in different case: keep one of the two",
+                        "occurs twice in different case: keep one of the two",
                     );
                 }
             }
@@ -242,7 +242,7 @@ impl Reader {
                 );
             }
             if !read.is_empty() && operators.insert(Caseless(operator.clone()), read).is_some() {
-                self.problem(&here, "stands there twice in different case: keep one of the two");
+                self.problem(&here, "occurs twice in different case: keep one of the two");
             }
         }
         operators

@@ -222,7 +222,7 @@ fn the_error_of_an_invalid_document_names_the_element_and_the_problem() {
         ),
         (
             with(json!({"Effect": "Allow", "Action": "a:b", "NotAction": "a:c"})),
-            "Statement[0].NotAction stands beside its opposite: keep one of the two",
+            "Statement[0].NotAction is used together with its opposite: keep one of the two",
         ),
         (
             with(json!({"Effect": "Allow", "Action": "a:b", "Principal": "me"})),
@@ -234,7 +234,7 @@ fn the_error_of_an_invalid_document_names_the_element_and_the_problem() {
         ),
         (
             with(json!({"Effect": "Allow", "Action": "a:b", "Condition": {"Bool": {"k": true, "K": false}}})),
-            "Statement[0].Condition.Bool.k stands there twice in different case: keep one of the two",
+            "Statement[0].Condition.Bool.k occurs twice in different case: keep one of the two",
         ),
         // Several at once, so that several can be mended at once.
         (
@@ -896,7 +896,7 @@ fn lint_finds_what_a_permissions_policy_must_not_contain() {
     let twice = json!([with("Sid", json!("A")), with("Sid", json!("A"))]);
     assert_eq!(
         findings(&twice, Place::Identity),
-        ["error: Statement[1].Sid \"A\" stands there twice: give each statement its own"]
+        ["error: Statement[1].Sid \"A\" occurs twice: give each statement its own"]
     );
     let old = json!({"Statement": with("Resource", json!("arn:aws:s3:::home/${aws:username}"))});
     assert_eq!(

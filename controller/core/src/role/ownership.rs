@@ -56,7 +56,7 @@ pub fn check_ownership(
         return refuse(
             reason,
             format!(
-                "role {name} is there and not ours, and ensure: Absent removes only what is: take it over first, with ensure: Present and adoption, or delete it by hand"
+                "role {name} is there and not ours, and ensure: Absent removes only what is: take it over first, with ensure: Present and adoption, or delete it manually"
             ),
         );
     }

@@ -168,7 +168,7 @@ impl Pass<'_> {
             .filter(|a| !self.is_described(a))
             .map(|a| {
                 let message = format!(
-                    "AwsAccount {} is gone, and the role still stands there: apply it again, or set deletionPolicy: Retain",
+                    "AwsAccount {} was deleted, and the role still exists there: apply it again, or set deletionPolicy: Retain",
                     a.name
                 );
                 self.account_not_found(a.clone(), message)

@@ -42,7 +42,7 @@ impl Pass<'_> {
         }
         if self.role.spec.suspend {
             self.release_all();
-            let message = "deletion waits: suspended. Set spec.suspend: false to let it go on";
+            let message = "deletion waits: suspended. Set spec.suspend: false to resume";
             return self.report_whole(Reason::Suspended, message).await;
         }
         self.find_not_allowed();

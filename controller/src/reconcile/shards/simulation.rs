@@ -156,7 +156,7 @@ impl Replica {
 
 /// How the replicas are looked at: more often than a term can change hands.
 const STEP: Duration = Duration::from_millis(100);
-/// So long after the last failure each shard has a holder, and all have their part: a Lease stands still for [`EXPIRY`], a lost replica
+/// So long after the last failure each shard has a holder, and all have their part: a Lease is not renewed for [`EXPIRY`], a lost replica
 /// counts for as long, and giving back takes [`ANSWER_TIMEOUT`].
 const CONVERGES: Duration = Duration::from_mins(2);
 

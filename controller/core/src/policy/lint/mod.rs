@@ -165,7 +165,7 @@ fn lint_ordered(to: &mut Linter, document: &Ordered, place: Place) {
             if !sids.insert(sid) {
                 to.error(
                     &format!("{at}.Sid"),
-                    format!("\"{sid}\" stands there twice: give each statement its own"),
+                    format!("\"{sid}\" occurs twice: give each statement its own"),
                 );
             }
             // Some published examples have spaces, which other services accept. IAM does not:

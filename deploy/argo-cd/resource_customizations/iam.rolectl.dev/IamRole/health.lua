@@ -31,7 +31,7 @@ end
 if ready.status == "True" then
   return health("Healthy")
 end
--- Nothing is wrong: it goes on when an operator unlocks, or takes `suspend` off.
+-- Nothing is wrong: it resumes when an operator unlocks, or removes `suspend`.
 if ready.reason == "SessionLocked" or ready.reason == "Expired" or ready.reason == "Suspended" then
   return health("Suspended")
 end
