@@ -770,7 +770,7 @@ async fn status_can_be_watched_without_colours_and_until_ctrl_c() -> Result<()> 
     let plain = [("NO_COLOR", "1")];
     // Before the table there may be a warning about another scenario, whose controller has ended.
     let (_, shown) = s
-        .rolectl_on_terminal("operator", &["status", "-w"], &plain, &[("SESSION", "\x03")])
+        .rolectl_on_terminal("operator", &["status", "-w"], &plain, &[("watched", "\x03")])
         .await?;
     ensure!(
         shown.contains(clears) && shown.contains("watched") && !shown.contains("\x1b[3"),
