@@ -1,6 +1,7 @@
 //! Writes to the API server: statuses and finalizers.
 
 use std::hash::BuildHasher as _;
+use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::ACCEPT;
@@ -10,6 +11,7 @@ use rolectl_crds::{FINALIZER, IamRole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::time::Instant;
 
 use rolectl_core::names::RoleKey;
 
@@ -28,7 +30,13 @@ pub struct WrittenStatus {
     hash: u64,
     /// The resource version that the object had then. `None` if it is no number.
     version: Option<u64>,
+    /// When it was written.
+    at: Instant,
 }
+
+/// How long a status that was written is waited for in the cache, before the next one is written. A watch that is stuck must not keep
+/// statuses from being written.
+const CACHE_PATIENCE: Duration = Duration::from_secs(5);
 
 impl WrittenStatus {
     /// Returns true if the object of this resource version is one from before the status was written. Resource versions of an object
@@ -99,9 +107,23 @@ impl Context {
             Err(kube::Error::Api(e)) if e.code == 409 => return Err(Error::Contended),
             Err(error) => return Err(Error::kube("could not write the status")(error)),
         };
-        self.written.lock().insert(id, WrittenStatus { hash, version });
+        let written = WrittenStatus {
+            hash,
+            version,
+            at: Instant::now(),
+        };
+        self.written.lock().insert(id, written);
         self.metrics.wrote_status(static_kind(&K::kind(&())));
         Ok(true)
+    }
+
+    /// Returns true if the cache does not show the status yet that this process has written for the role. What is computed from the
+    /// object then has other times in it, and would be written for nothing.
+    pub fn awaits_own_status(&self, role: &IamRole) -> bool {
+        let id = self.written_id(role.metadata.uid.as_deref().unwrap_or_default(), "");
+        let written = self.written.lock().get(&id).copied();
+        let version = role.metadata.resource_version.as_deref();
+        written.is_some_and(|it| it.is_newer_than(version) && it.at.elapsed() < CACHE_PATIENCE)
     }
 
     fn written_id(&self, uid: &str, part: &str) -> u64 {

@@ -227,10 +227,7 @@ impl Reader {
                 let there = format!("{here}.{key}");
                 let values = self.condition_values(&there, operator, values);
                 if read.insert(Caseless(key.clone()), values).is_some() {
-                    self.problem(
-                        &there,
-                        "occurs twice in different case: keep one of the two",
-                    );
+                    self.problem(&there, "occurs twice in different case: keep one of the two");
                 }
             }
             // IAM accepts an operator without keys and ignores it. If a template rendered to nothing or kubectl removed a null,

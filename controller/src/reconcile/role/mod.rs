@@ -35,6 +35,8 @@ mod write;
 use assign::Assignments;
 pub use leftover::{gone, went_without_finalizer};
 
+/// How soon a role is looked at again whose newest status is not in the cache yet.
+const CACHE_LAG: Duration = Duration::from_millis(300);
 /// How often a role in accounts that do not exist is looked at again. A new account wakes it.
 const STALLED_RETRY: Duration = Duration::from_mins(5);
 
@@ -77,6 +79,9 @@ pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Er
     pass.set_missing_finalizer().await?;
     if let Some(wait) = context.reports.wait(&pass.key, Instant::now()) {
         return Ok(Action::requeue(wait));
+    }
+    if context.awaits_own_status(&role) {
+        return Ok(Action::requeue(CACHE_LAG));
     }
     pass.report(&assignments).await?;
     Ok(pass.next(assignments.stays_unknown))
