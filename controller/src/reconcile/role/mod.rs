@@ -36,7 +36,7 @@ use assign::Assignments;
 pub use leftover::{gone, went_without_finalizer};
 
 /// How soon a role is looked at again whose newest status is not in the cache yet.
-const CACHE_LAG: Duration = Duration::from_millis(300);
+const CACHE_LAG: Duration = Duration::from_millis(100);
 /// How often a role in accounts that do not exist is looked at again. A new account wakes it.
 const STALLED_RETRY: Duration = Duration::from_mins(5);
 
