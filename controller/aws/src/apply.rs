@@ -251,19 +251,34 @@ async fn own_profile(
     owner: &str,
     call: impl Future<Output = Result<(), AwsFailure>>,
 ) -> Result<(), AwsFailure> {
-    let record = |state| account.snapshot.lock().record_profile(profile, state, now());
-    let before = recent_profile(account, profile);
-    let is_ours = before == Some(RecentProfile::BelongsTo(owner.to_owned()));
+    let record = |state, at| account.snapshot.lock().record_profile(profile, state, at);
+    let before = account.snapshot.lock().recent_profile(profile, now());
+    let recorded = before.as_ref().map(|(state, _)| state);
+    let (asked, ours) = (
+        RecentProfile::MayBelongTo(owner.to_owned()),
+        RecentProfile::BelongsTo(owner.to_owned()),
+    );
+    let is_ours = recorded == Some(&ours);
     if !is_ours {
-        record(Some(RecentProfile::MayBelongTo(owner.to_owned())));
+        record(Some(asked.clone()), now());
     }
     let result = call.await;
     match &result {
-        Ok(()) => record(Some(RecentProfile::BelongsTo(owner.to_owned()))),
-        Err(failure) if failure.class == Class::Transient || is_ours => {}
+        Ok(()) => record(Some(ours), now()),
+        // The call may have waited long for its turn, so the minute begins now.
+        Err(failure) if failure.class == Class::Transient => {
+            record(Some(if is_ours { ours } else { asked }), now());
+        }
+        Err(_) if is_ours => {}
         // An earlier attempt without an answer may be what AWS found.
-        Err(failure) if failure.class == Class::Exists && is_asked_for(before.as_ref(), owner) => {}
-        Err(_) => record(before),
+        Err(failure) if failure.class == Class::Exists && is_asked_for(recorded, owner) => {}
+        // Unless another visit has recorded something since.
+        Err(_) => {
+            if recent_profile(account, profile) == Some(asked) {
+                let at = before.as_ref().map_or_else(now, |(_, at)| *at);
+                record(before.map(|(state, _)| state), at);
+            }
+        }
     }
     result
 }
@@ -275,7 +290,8 @@ fn is_asked_for(recent: Option<&RecentProfile>, owner: &str) -> bool {
 
 /// What this process did to the profile moments ago.
 fn recent_profile(account: &Writer<'_>, profile: &str) -> Option<RecentProfile> {
-    account.snapshot.lock().recent_profile(profile, now())
+    let recent = account.snapshot.lock().recent_profile(profile, now());
+    recent.map(|(state, _)| state)
 }
 
 /// Takes in the answer to a call that deletes a profile or removes its owner tag.
@@ -399,7 +415,7 @@ async fn owns_profile(
     let recent = recent_profile(account, profile);
     match &recent {
         Some(RecentProfile::BelongsTo(by)) if by == owner => return Ok(true),
-        Some(RecentProfile::Released) if !exists => return Ok(false),
+        Some(RecentProfile::Released) => return Ok(false),
         _ => {}
     }
     let exists = exists || is_asked_for(recent.as_ref(), owner);

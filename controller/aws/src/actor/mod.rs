@@ -80,8 +80,20 @@ struct Actor {
     sweep_number: u64,
 }
 
-/// A visit, and the role that it is about.
-type Visiting = BoxFuture<'static, (RoleKey, u64, Option<i64>, Arc<Account>, Visited)>;
+/// A visit that has ended.
+struct Ended {
+    key: RoleKey,
+    /// The name of the role in AWS.
+    name: String,
+    revision: u64,
+    generation: Option<i64>,
+    /// The account that it wrote in.
+    live: Arc<Account>,
+    visited: Visited,
+}
+
+/// A visit under way.
+type Visiting = BoxFuture<'static, Ended>;
 
 impl Actor {
     fn new(
@@ -132,17 +144,18 @@ impl Actor {
                     sweep = None.into();
                     self.swept(swept);
                 }
-                Some((key, revision, generation, live, visited)) = visits.next() => {
-                    self.invalidate_written(&key, &live);
-                    self.visited(&key, revision, generation, visited);
+                Some(ended) = visits.next() => {
+                    self.inherit_write(&ended);
+                    self.visited(&ended.key, ended.revision, ended.generation, ended.visited);
                 }
                 () = handle.inbox.changed() => {}
                 () = sleep_until(next) => {}
             }
         }
         // What was begun comes to its next safe point, and is reported.
-        while let Some((key, revision, generation, _, visited)) = visits.next().await {
-            self.report(&key, visited.report(revision, generation));
+        while let Some(ended) = visits.next().await {
+            let report = ended.visited.report(ended.revision, ended.generation);
+            self.report(&ended.key, report);
         }
     }
 
@@ -338,20 +351,36 @@ impl Actor {
                 is_out_of_patience: is_out_of_patience(unknown_principal, self.context.principal_patience),
                 directory: self.context.directory.clone(),
             };
-            let revision = assignment.revision;
-            let live = self.live.clone();
-            visits.push(async move { (key, revision, generation, live, visit.run().await) }.boxed());
+            let (revision, live) = (assignment.revision, self.live.clone());
+            let name = name_in_aws(&visit.role).to_owned();
+            let ended = async move {
+                Ended {
+                    key,
+                    name,
+                    revision,
+                    generation,
+                    live,
+                    visited: visit.run().await,
+                }
+            };
+            visits.push(ended.boxed());
         }
     }
 
     /// A visit that began before the account's spec changed, or in an earlier lease term, has recorded its writes in the snapshot of that
     /// time.
-    fn invalidate_written(&self, key: &RoleKey, live: &Arc<Account>) {
-        if Arc::ptr_eq(live, &self.live) || !is_same_account(live, &self.live) {
+    fn inherit_write(&mut self, ended: &Ended) {
+        if Arc::ptr_eq(&ended.live, &self.live) || !is_same_account(&ended.live, &self.live) {
             return;
         }
-        if let Some(role) = self.context.directory.role(key) {
-            self.live.snapshot.lock().invalidate(name_in_aws(&role), now());
+        let earlier = ended.live.snapshot.lock();
+        if self
+            .live
+            .snapshot
+            .lock()
+            .inherit_write(&ended.name, &earlier, now())
+        {
+            self.sweeps.want();
         }
     }
 

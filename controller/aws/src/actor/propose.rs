@@ -179,13 +179,6 @@ impl<'a> Case<'a> {
     }
 
     fn keep(&self) -> (Proposal, Vec<String>) {
-        // The object is read later than the assignment was made.
-        if self.role.metadata.deletion_timestamp.is_some() || !targets(self.role, self.account) {
-            return (
-                Proposal::Waits("the object has changed; its assignment follows"),
-                vec![],
-            );
-        }
         if let Some(refused) = self.check_before_spec() {
             return (refused, vec![]);
         }

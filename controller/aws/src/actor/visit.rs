@@ -10,6 +10,7 @@ use rolectl_core::role::managed_policy::suggestion;
 use rolectl_core::role::ownership::is_ours;
 use rolectl_core::role::permit::{permit_of_account, permit_of_role};
 use rolectl_core::role::{Change, ObservedRole, Plan, Refusal};
+use rolectl_core::selection::targets;
 use rolectl_core::snapshot::Lookup;
 use rolectl_core::status::SHOWN_CHANGES;
 use rolectl_crds::{AwsAccount, Ensure, IamRole, Reason};
@@ -93,6 +94,9 @@ impl Visited {
 impl Visit {
     /// Makes the account agree with the role.
     pub(super) async fn run(self) -> Visited {
+        if let Some(what) = self.awaits_assignment() {
+            return Visited::new(Outcome::Waits, Finding::Waits(what));
+        }
         let case = Case {
             directory: &*self.directory,
             role: &self.role,
@@ -116,6 +120,17 @@ impl Visit {
             Proposal::Change(proposed) => self.change(*proposed).await,
         };
         Visited { warnings, ..visited }
+    }
+
+    /// The object is read later than it was assigned. Returns what is waited for, if the goal is not one of the object as it is now.
+    fn awaits_assignment(&self) -> Option<&'static str> {
+        if self.role.spec.suspend {
+            return Some("suspended");
+        }
+        let is_deleted = self.role.metadata.deletion_timestamp.is_some();
+        let keeps = !is_deleted && targets(&self.role, &self.account);
+        (keeps != (self.assignment.goal == Goal::Keep))
+            .then_some("the object has changed; its assignment follows")
     }
 
     fn namespace(&self) -> &str {

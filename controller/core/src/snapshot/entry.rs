@@ -83,8 +83,10 @@ impl Entry {
             let Some(age) = start.at.checked_duration_since(self.seen) else {
                 return AfterSweep::Kept(Some(Duration::ZERO));
             };
-            // Soon after it, an absence may be an old read, and so may a role, if AWS confirmed a write moments before.
-            let is_too_early = read.is_none() || written.is_some_and(|(_, is_shown)| !is_shown);
+            // Soon after it, an absence may be an old read, and so may a role without an owner, whose tag had no answer. So may any role,
+            // if AWS confirmed a write moments before.
+            let has_no_owner = read.is_none_or(|read| read.owner().is_none());
+            let is_too_early = has_no_owner || written.is_some_and(|(_, is_shown)| !is_shown);
             return if age < GRACE && is_too_early {
                 AfterSweep::Kept(Some(GRACE.saturating_sub(age)))
             } else {

@@ -82,11 +82,23 @@ impl Snapshot {
     /// show the state before, and copies what it did to instance profiles.
     pub fn inherit_writes(&mut self, before: &Self, now: Instant) {
         self.profiles.clone_from(&before.profiles);
-        for (key, entry) in &before.entries {
-            if let Some(at) = entry.unshown_since(now) {
-                self.put(key.clone(), Entry::invalidated(at, None));
-            }
+        for key in before.entries.keys() {
+            self.inherit_write(key, before, now);
         }
+    }
+
+    /// Invalidates one role that this process wrote in an earlier snapshot of the same account so recently that a read at `now` may show
+    /// the state before. Returns true if it did.
+    pub fn inherit_write(&mut self, name: &str, before: &Self, now: Instant) -> bool {
+        let key = name.to_lowercase();
+        let entry = before.entries.get(&key);
+        let Some((entry, at)) = entry.and_then(|entry| Some((entry, entry.unshown_since(now)?))) else {
+            return false;
+        };
+        // This snapshot counts its writes from 0: the earlier one has ended before any sweep.
+        let written = entry.written.map(|(_, at)| (0, at));
+        self.put(key, Entry::invalidated(at, written));
+        true
     }
 
     /// Returns the state of the role.
@@ -165,8 +177,8 @@ impl Snapshot {
         self.profiles.record(profile, state, now);
     }
 
-    /// Returns what this process did to the instance profile within the last minute, which a read may not show yet.
-    pub fn recent_profile(&self, profile: &str, now: Instant) -> Option<RecentProfile> {
+    /// Returns what this process did to the instance profile within the last minute, which a read may not show yet, and when.
+    pub fn recent_profile(&self, profile: &str, now: Instant) -> Option<(RecentProfile, Instant)> {
         self.profiles.get(profile, now).cloned()
     }
 }

@@ -33,10 +33,9 @@ impl RecentProfiles {
         };
     }
 
-    /// Returns what this process did to the profile within the last minute.
-    pub(super) fn get(&self, profile: &str, now: Instant) -> Option<&RecentProfile> {
+    /// Returns what this process did to the profile within the last minute, and when.
+    pub(super) fn get(&self, profile: &str, now: Instant) -> Option<&(RecentProfile, Instant)> {
         let found = self.0.get(&profile.to_lowercase());
-        let recent = found.filter(|(_, at)| now.saturating_duration_since(*at) < PROFILE_GRACE);
-        recent.map(|(state, _)| state)
+        found.filter(|(_, at)| now.saturating_duration_since(*at) < PROFILE_GRACE)
     }
 }

@@ -354,12 +354,12 @@ fn what_this_process_did_to_a_profile_is_remembered_for_a_minute() {
     let too_late = start + Duration::from_secs(61);
     let ours = RecentProfile::BelongsTo("c/team/app".to_owned());
     snapshot.record_profile("App", Some(ours.clone()), start);
-    assert_eq!(snapshot.recent_profile("app", later), Some(ours));
+    assert_eq!(snapshot.recent_profile("app", later), Some((ours, start)));
     assert_eq!(snapshot.recent_profile("app", too_late), None);
     snapshot.record_profile("app", Some(RecentProfile::Released), start);
     assert_eq!(
         snapshot.recent_profile("APP", later),
-        Some(RecentProfile::Released)
+        Some((RecentProfile::Released, start))
     );
     snapshot.record_profile("app", None, start);
     assert_eq!(snapshot.recent_profile("app", start), None);
