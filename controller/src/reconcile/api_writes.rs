@@ -39,13 +39,16 @@ pub struct WrittenStatus {
 const CACHE_PATIENCE: Duration = Duration::from_secs(5);
 
 impl WrittenStatus {
-    /// Returns true if the object of this resource version is one from before the status was written. Resource versions of an object
-    /// [are numbers that rise](https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions).
-    fn is_newer_than(self, version: Option<&str>) -> bool {
+    /// Returns true if the object of this resource version is one from before the status was written, and the cache may be expected to
+    /// show the newer one soon. Resource versions of an object
+    /// [are numbers that rise](https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions), unless etcd is restored.
+    fn is_awaited_by(self, version: Option<&str>) -> bool {
         let there = version_number(version);
-        self.version
+        let is_newer = self
+            .version
             .zip(there)
-            .is_some_and(|(written, there)| there < written)
+            .is_some_and(|(written, there)| there < written);
+        is_newer && self.at.elapsed() < CACHE_PATIENCE
     }
 }
 
@@ -75,7 +78,7 @@ impl Context {
         let written = self.written.lock().get(&id).copied();
         let is_trailing = written.is_some_and(|written| written.hash != hash);
         if !is_trailing
-            && written.is_some_and(|written| written.is_newer_than(object.meta().resource_version.as_deref()))
+            && written.is_some_and(|written| written.is_awaited_by(object.meta().resource_version.as_deref()))
         {
             return Ok(false);
         }
@@ -123,7 +126,7 @@ impl Context {
         let id = self.written_id(role.metadata.uid.as_deref().unwrap_or_default(), "");
         let written = self.written.lock().get(&id).copied();
         let version = role.metadata.resource_version.as_deref();
-        written.is_some_and(|it| it.is_newer_than(version) && it.at.elapsed() < CACHE_PATIENCE)
+        written.is_some_and(|it| it.is_awaited_by(version))
     }
 
     fn written_id(&self, uid: &str, part: &str) -> u64 {

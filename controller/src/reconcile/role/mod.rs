@@ -77,11 +77,12 @@ pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Er
     }
     pass.send(&assignments.goals);
     pass.set_missing_finalizer().await?;
-    if let Some(wait) = context.reports.wait(&pass.key, Instant::now()) {
-        return Ok(Action::requeue(wait));
-    }
+    // Before the wait, which counts each status.
     if context.awaits_own_status(&role) {
         return Ok(Action::requeue(CACHE_LAG));
+    }
+    if let Some(wait) = context.reports.wait(&pass.key, Instant::now()) {
+        return Ok(Action::requeue(wait));
     }
     pass.report(&assignments).await?;
     Ok(pass.next(assignments.stays_unknown))

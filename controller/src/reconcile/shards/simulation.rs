@@ -1,5 +1,5 @@
-//! Replicas that claim, renew and give back Leases, on paused time, while the API server fails, replicas freeze and crash, and
-//! somebody deletes Leases. Everything is drawn from a seed.
+//! Simulates replicas that acquire, renew and release the Leases of shards, on paused time. The API server fails, replicas freeze and
+//! crash, and Leases are deleted, all drawn from a seed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -154,10 +154,9 @@ impl Replica {
     }
 }
 
-/// How the replicas are looked at: more often than a term can change hands.
+/// Time between two checks. It is shorter than the pause between two holders of a shard.
 const STEP: Duration = Duration::from_millis(100);
-/// So long after the last failure each shard has a holder, and all have their part: a Lease is not renewed for [`EXPIRY`], a lost replica
-/// counts for as long, and giving back takes [`ANSWER_TIMEOUT`].
+/// Within this time after the last failure every shard has a holder, and the replicas have equal parts, give or take one.
 const CONVERGES: Duration = Duration::from_mins(2);
 
 struct Run {
@@ -177,7 +176,7 @@ impl Run {
         self.replicas.push(Replica::start(&self.server, self.count, name));
     }
 
-    /// No shard has two holders, and none begins before every call of the last one has its answer.
+    /// Checks that a shard has one holder, and that a new holder begins only after every call of the last one has timed out.
     fn check(&mut self) {
         let now = Instant::now();
         for (shard, held) in self.held.iter_mut().enumerate() {
@@ -305,7 +304,7 @@ async fn run(seed: u64) {
 }
 
 #[test]
-fn no_account_ever_has_two_holders_and_after_every_failure_each_shard_has_one() {
+fn no_shard_ever_has_two_holders_and_after_every_failure_each_shard_has_one() {
     for seed in 0..300 {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
