@@ -1,4 +1,5 @@
-//! The simulation's model of IAM and the double answer the same requests in the same way, so that neither drifts away from AWS alone.
+//! Sends the same random requests to the simulation's model of IAM and to aws-double, the IAM of the end-to-end tests, and compares the
+//! answers and the roles that result. So neither drifts away from AWS alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ const REQUESTS: usize = 150;
 /// Few names, so that requests meet each other.
 const ROLES: [&str; 3] = ["app", "job", "web"];
 const PROFILES: [&str; 2] = ["host", "node"];
-/// The same names for IAM, which does not look at case when it creates something.
+/// The same names in another case. IAM refuses to create a role whose name differs in case only.
 const NAMESAKES: [&str; 3] = ["App", "JOB", "weB"];
 const INLINE: [&str; 2] = ["read", "write"];
 const MANAGED: [&str; 4] = [

@@ -7,6 +7,7 @@ use rolectl_crds::OWNER_TAG;
 use tokio::time::Instant;
 
 use crate::aws::iam::State;
+use crate::kubernetes::objects::is_of_this_cluster;
 
 /// The past of a role name in an account.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +53,7 @@ impl Ledger {
     /// Records whose the role is after a change by anybody.
     pub fn record_owner(&self, account: &str, role: &str, state: &State) {
         let Ok(role) = state.role(role) else { return };
-        let owner = role.tags.get(OWNER_TAG).filter(|owner| owner.starts_with("c/"));
+        let owner = role.tags.get(OWNER_TAG).filter(|owner| is_of_this_cluster(owner));
         self.with_past(account, &role.name, |past| match owner {
             Some(owner) => {
                 past.owners.insert(role.id.clone(), owner.clone());

@@ -1,13 +1,17 @@
 //! Deterministic simulation of the engine: the real account actors on paused time, against simulated AWS and Kubernetes.
 //!
 //! ```text
-//! main, tests -> matrix, shrink, parallel -> run -> schedule, out_of_band
-//!                                             '-> replica (the real actors) -> world
-//! world -> aws         (client -> service -> iam)
-//!       -> kubernetes  (view -> cluster -> objects)
-//!       -> invariants  (see every call, every change and every report)
-//!       -> session, ledger, journal
+//! main, tests -> matrix, shrink -> run -> schedule, replica (the real actors)
+//!             '-> parallel
+//! schedule    -> out_of_band, kubernetes
+//! replica     -> gate, world
+//! world       -> invariants, session
+//! invariants  -> ledger, kubernetes      session -> ledger, kubernetes
+//! out_of_band -> aws, spec               ledger  -> aws -> journal
+//! kubernetes  -> wanted -> spec          (view -> cluster -> objects)
 //! ```
+//!
+//! An arrow is an import. A module that is reached through another arrow has no second one.
 //!
 //! Everything that is not in the schedule is drawn from its seed, and one thread runs it all: the same seed gives the same run.
 

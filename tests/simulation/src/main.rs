@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
+use parking_lot::Mutex;
 use simulation::parallel::check_all;
 use simulation::run::{RunOptions, run};
 use simulation::schedule::Schedule;
@@ -22,7 +23,7 @@ struct Flags {
     /// Runs the schedule of this seed only, and prints what happens in it
     #[arg(long)]
     seed: Option<u64>,
-    /// Leaves out everything without which the same invariant is broken
+    /// Reduces the schedule to the events that break the same invariant
     #[arg(long, requires = "seed")]
     shrink: bool,
     /// How many violations to find before it ends
@@ -40,13 +41,16 @@ fn main() -> ExitCode {
 
 fn run_many(flags: &Flags) -> ExitCode {
     let began = Instant::now();
-    let (ran, calls, slowest) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let (ran, calls) = (AtomicU64::new(0), AtomicU64::new(0));
+    let slowest = Mutex::new((Duration::ZERO, 0));
     let (found, checked) = check_all(flags.seeds, flags.failures, |n| {
         let seed = flags.from + n;
         let outcome = run(&Schedule::draw(seed), &RunOptions::default());
         calls.fetch_add(outcome.calls, Ordering::Relaxed);
-        // The seed fits beside the seconds, so that both are one number.
-        slowest.fetch_max(outcome.converged.as_secs() << 48 | seed, Ordering::Relaxed);
+        {
+            let mut slowest = slowest.lock();
+            *slowest = (*slowest).max((outcome.converged, seed));
+        }
         let ran = ran.fetch_add(1, Ordering::Relaxed) + 1;
         if ran.is_multiple_of(1000) {
             eprintln!("{ran} schedules, {:.0} a second", per_second(ran, began));
@@ -56,13 +60,13 @@ fn run_many(flags: &Flags) -> ExitCode {
     for (seed, violation) in found.values() {
         println!("seed {seed}: {violation}");
     }
-    let slowest = slowest.into_inner();
+    let (slowest, seed) = slowest.into_inner();
     println!(
         "{checked} schedules, {:.0} a second, {:.0} calls each; the slowest converged {} s after its last fault (seed {})",
         per_second(checked, began),
         calls.into_inner() as f64 / checked.max(1) as f64,
-        slowest >> 48,
-        slowest & ((1 << 48) - 1),
+        slowest.as_secs(),
+        seed,
     );
     exit_code(found.is_empty())
 }
@@ -86,7 +90,7 @@ fn trace_one(seed: u64, shrinks: bool) -> ExitCode {
         println!("{line}");
     }
     println!(
-        "\n{} calls, {} changes, converged after {:?}",
+        "\n{} calls, {} accepted writes, converged after {:?}",
         outcome.calls, outcome.writes, outcome.converged
     );
     if let Some(violation) = &outcome.violation {

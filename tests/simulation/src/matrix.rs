@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rolectl_crds::Adoption;
+
 use crate::aws::fault::{ALL, Fault, FaultProfile};
 use crate::journal::Violation;
 use crate::out_of_band::OutOfBandChange;
@@ -20,23 +22,24 @@ const WHOLE: Spec = Spec {
     hours: 1,
     profile: true,
     accounts: 0b01,
-    adoption: 0,
+    adoption: Adoption::Never,
     retains: false,
     absent: false,
     reports_drift: false,
     is_additive: false,
+    is_suspended: false,
 };
 
-/// What happens to a role, by name. Between two events everything is done, and reads are late by up to `lag`.
+/// Scenarios of one role, by name. Events are 20 seconds apart, except where a scenario gives its own times. Reads trail writes by up to
+/// `lag`.
 pub fn scenarios(lag: Duration) -> Vec<(&'static str, Schedule)> {
     let unlock = Act::Unlock {
         replace: false,
         minutes: 720,
     };
     let faults = Act::Faults(FaultProfile {
-        latency: Duration::from_millis(30),
         lag,
-        ..FaultProfile::default()
+        ..FaultProfile::without_faults()
     });
     let life = |acts: &[Act]| {
         let acts = [faults, unlock].into_iter().chain(acts.iter().copied());
@@ -124,7 +127,10 @@ pub fn scenarios(lag: Duration) -> Vec<(&'static str, Schedule)> {
             "adopted",
             life(&[
                 outside(OutOfBandChange::Create),
-                apply(Spec { adoption: 1, ..WHOLE }),
+                apply(Spec {
+                    adoption: Adoption::IfUnowned,
+                    ..WHOLE
+                }),
             ]),
         ),
         (
@@ -185,7 +191,7 @@ pub fn scenarios(lag: Duration) -> Vec<(&'static str, Schedule)> {
     ]
 }
 
-/// The last events take place so many milliseconds after the role is applied.
+/// Moves the last events to these times, in milliseconds after the role is applied.
 fn at_times(mut schedule: Schedule, times: &[u64]) -> Schedule {
     let applied = Duration::from_secs(20);
     for (event, time) in schedule.events.iter_mut().rev().zip(times.iter().rev()) {
@@ -208,8 +214,8 @@ pub struct Case {
 /// Reads are late by up to so much in the cases.
 const LAGS: [Duration; 2] = [Duration::ZERO, Duration::from_secs(6)];
 
-/// All cases: every call of every scenario with every fault, and after a call that AWS carried out although it answered an error, every
-/// other fault.
+/// All cases. Each call of each scenario fails once with each fault; and each call is applied but answered with ServiceFailure, while the
+/// next call fails with each fault.
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![];
     for (scenario, schedule) in LAGS.into_iter().flat_map(scenarios) {

@@ -347,6 +347,11 @@ impl Replica {
 
     /// Asks the actors for what the object wants, and removes a deleted object that has no role left.
     fn assign(&self, key: &RoleKey, object: &Object) {
+        if object.wanted.is_suspended {
+            let names: Vec<String> = self.actors.lock().keys().cloned().collect();
+            names.iter().for_each(|name| self.release(name, key));
+            return;
+        }
         let (objects, owner) = (self.view.objects(), object.owner());
         let actors = self.actors.lock().clone();
         let mut is_left = false;

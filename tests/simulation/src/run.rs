@@ -11,19 +11,19 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::aws::fault::{Fault, FaultProfile, LATEST_EFFECT};
+use crate::aws::service::Aws;
 use crate::invariants::converged::{End, Reported};
 use crate::journal::Violation;
 use crate::kubernetes::objects::MAIN_ACCOUNT;
 use crate::replica::Replica;
 use crate::schedule::{Act, Event, Schedule};
-use crate::session::minutes;
 use crate::world::World;
 
 /// After the last fault everything is as declared within this time.
 const CONVERGES: Duration = Duration::from_mins(30);
-/// Everything must stay as declared for so long to count.
+/// A run has converged when everything stays as declared for this time.
 const STAYS: Duration = Duration::from_secs(15);
-/// For so long nothing is written afterwards, and the accounts are only swept.
+/// After convergence nothing may be written for this time; the accounts are only swept.
 const QUIET: Duration = Duration::from_mins(6);
 /// Calls of both accounts within [`QUIET`]: a sweep each every five minutes, with a few pages, and the sweeps after a late write.
 const QUIET_CALLS: u64 = 60;
@@ -35,9 +35,9 @@ pub struct Outcome {
     pub violation: Option<Violation>,
     /// Number of calls.
     pub calls: u64,
-    /// Number of calls that changed something.
+    /// Number of writes that AWS accepted, including those that changed nothing.
     pub writes: u64,
-    /// From the last event until everything was as declared.
+    /// Time from the end of all faults until everything is as declared.
     pub converged: Duration,
     /// What happened, if it was asked for.
     pub trace: Vec<String>,
@@ -121,25 +121,18 @@ impl<'a> Simulation<'a> {
         if !self.is_broken() {
             self.stay_quiet().await;
         }
-        let service = &self.world.service;
-        let outcome = service.with(|aws| Outcome {
-            violation: None,
-            calls: aws.calls,
-            writes: aws.writes,
-            converged,
-            trace: vec![],
-        });
-        if self.schedule.is_calm {
-            let no_ops = service.with(|aws| aws.no_op_writes);
-            if no_ops > 0 {
-                self.violate("without faults no change is made twice", format!("{no_ops} are"));
-            }
+        let count = |aws: &mut Aws| (aws.calls, aws.writes, aws.no_op_writes);
+        let (calls, writes, no_ops) = self.world.service.with(count);
+        if self.schedule.is_calm && no_ops > 0 {
+            self.violate("without faults no change is made twice", format!("{no_ops} are"));
         }
         self.replicas.iter().for_each(|replica| replica.crash());
         Outcome {
             violation: self.world.journal.violation(),
+            calls,
+            writes,
+            converged,
             trace: self.world.journal.take_trace(),
-            ..outcome
         }
     }
 
@@ -278,7 +271,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn unlock(&self, replace: bool, lasts: u16) {
-        let lasts = minutes(lasts);
+        let lasts = Duration::from_mins(lasts.into());
         let key = self.world.service.with(|aws| aws.issue(MAIN_ACCOUNT, lasts));
         let expires = self.clock.now().saturating_add(lasts);
         self.world
@@ -293,10 +286,7 @@ impl<'a> Simulation<'a> {
         }
         self.world.journal.note(|| "== no more faults".to_owned());
         self.world.service.with(|aws| {
-            aws.profile = FaultProfile {
-                latency: Duration::from_millis(30),
-                ..FaultProfile::default()
-            };
+            aws.profile = FaultProfile::without_faults();
         });
         self.world.cluster.come_up();
         self.unlock(true, 720);

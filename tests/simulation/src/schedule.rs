@@ -39,7 +39,7 @@ pub enum Act {
     Lock,
     /// An operator unlocks.
     Unlock {
-        /// Work under way on the session before ends.
+        /// Cancels the calls in flight on the session that this one replaces, as `rolectl unlock --replace` does.
         replace: bool,
         /// How long the session lasts.
         minutes: u16,

@@ -1,14 +1,13 @@
 //! What `rolectl unlock` stores, and how a replica follows it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rolectl_aws::api::Sts;
 use rolectl_aws::session::{SessionSecret, Sessions};
 
-use crate::kubernetes::objects::{MAIN_ACCOUNT, SESSION};
+use crate::kubernetes::objects::{SESSION, operator_arn};
 use crate::ledger::Ledger;
 
 /// The Secret of the session.
@@ -20,7 +19,7 @@ pub struct StoredSession {
     pub key: Option<String>,
     /// When the session ends.
     pub expires: Timestamp,
-    /// Work under way on the session before ends.
+    /// Cancels the calls in flight on the session that this one replaces, as `rolectl unlock --replace` does.
     pub replace: bool,
 }
 
@@ -58,8 +57,16 @@ pub struct FollowedSession {
 struct Followed {
     version: u64,
     fingerprint: [u8; 32],
-    /// Access key ids of all sessions that were opened since the last lock.
+    /// Access key ids of the sessions that were opened since the last lock or replacement.
     opened: Vec<String>,
+}
+
+impl Followed {
+    fn lock_opened(&mut self, replica: usize, ledger: &Ledger) {
+        for session in self.opened.drain(..) {
+            ledger.lock_session(replica, &session);
+        }
+    }
 }
 
 impl FollowedSession {
@@ -74,9 +81,7 @@ impl FollowedSession {
         let stored = store.read();
         let mut followed = self.followed.lock();
         let lock = |followed: &mut Followed, why: &str| {
-            for session in followed.opened.drain(..) {
-                ledger.lock_session(replica, &session);
-            }
+            followed.lock_opened(replica, ledger);
             self.sessions.lock(SESSION, why.to_owned());
             true
         };
@@ -90,13 +95,11 @@ impl FollowedSession {
                 secret_access_key: "secret".to_owned().into(),
                 session_token: "token".to_owned().into(),
                 expires_at: stored.expires,
-                principal_arn: format!("arn:aws:iam::{MAIN_ACCOUNT}:user/op"),
+                principal_arn: operator_arn(),
                 replace: stored.replace,
             };
             if stored.replace {
-                for session in followed.opened.drain(..) {
-                    ledger.lock_session(replica, &session);
-                }
+                followed.lock_opened(replica, ledger);
             }
             followed.fingerprint = secret.fingerprint();
             followed.opened.push(key);
@@ -115,9 +118,4 @@ impl FollowedSession {
             None => false,
         }
     }
-}
-
-/// How long a session lasts.
-pub fn minutes(minutes: u16) -> Duration {
-    Duration::from_secs(60 * u64::from(minutes))
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
+use rolectl_crds::Adoption;
 use serde_json::{Value, json};
 
 /// Callers that a trust policy may name.
@@ -50,8 +51,8 @@ pub struct Spec {
     pub profile: bool,
     /// Which accounts, as bits.
     pub accounts: u8,
-    /// 0: no role is taken over. 1: an unowned one is. 2: any is.
-    pub adoption: u8,
+    /// Which roles are taken over.
+    pub adoption: Adoption,
     /// The role stays when the object is deleted.
     pub retains: bool,
     /// The role is not to exist.
@@ -60,7 +61,19 @@ pub struct Spec {
     pub reports_drift: bool,
     /// What the spec does not list stays.
     pub is_additive: bool,
+    /// Nothing is read or written for the object.
+    pub is_suspended: bool,
 }
+
+/// How often each adoption is drawn.
+const ADOPTIONS: [Adoption; 6] = [
+    Adoption::Never,
+    Adoption::Never,
+    Adoption::Never,
+    Adoption::IfUnowned,
+    Adoption::IfUnowned,
+    Adoption::Always,
+];
 
 impl Spec {
     /// Draws a spec.
@@ -79,11 +92,12 @@ impl Spec {
             hours: rng.random_range(1..4),
             profile: rng.random_ratio(1, 3),
             accounts: rng.random_range(1..4),
-            adoption: [0, 0, 0, 1, 1, 2][rng.random_range(0..6)],
+            adoption: ADOPTIONS[rng.random_range(0..ADOPTIONS.len())],
             retains: rng.random_ratio(1, 6),
             absent: rng.random_ratio(1, 15),
             reports_drift: rng.random_ratio(1, 15),
             is_additive: rng.random_ratio(1, 10),
+            is_suspended: false,
         }
     }
 
@@ -103,22 +117,20 @@ impl Spec {
             }
         }
         spec.absent = other.absent;
+        spec.is_suspended = rng.random_ratio(1, 15);
         spec.reports_drift = other.reports_drift;
         spec.unknown_principal = other.unknown_principal;
         spec
     }
 
-    fn chosen<'a>(bits: u8, all: &'a [&'a str]) -> Vec<&'a str> {
+    fn chosen(bits: u8, all: &[&'static str]) -> Vec<&'static str> {
         let chosen = all.iter().enumerate().filter(|(n, _)| bits & (1 << n) != 0);
         chosen.map(|(_, name)| *name).collect()
     }
 
     /// The callers in the trust policy.
     pub fn callers(&self) -> Vec<&'static str> {
-        let mut callers = Self::chosen(self.principals, &PRINCIPALS)
-            .into_iter()
-            .map(as_static)
-            .collect::<Vec<_>>();
+        let mut callers = Self::chosen(self.principals, &PRINCIPALS);
         if self.unknown_principal {
             callers.push(UNKNOWN_PRINCIPAL);
         }
@@ -156,11 +168,14 @@ impl Spec {
             "inlinePolicies": self.inline_policies(),
             "maxSessionDuration": 3600 * u32::from(self.hours),
             "description": format!("for {} h", self.hours),
-            "adoption": (["Never", "IfUnowned", "Always"][usize::from(self.adoption)]),
+            "adoption": self.adoption,
             "deletionPolicy": if self.retains { "Retain" } else { "Delete" },
             "ensure": if self.absent { "Absent" } else { "Present" },
             "drift": if self.reports_drift { "Report" } else { "Correct" },
         });
+        if self.is_suspended {
+            spec["suspend"] = json!(true);
+        }
         if self.is_additive {
             spec["exclusive"] = json!({"managedPolicies": false, "inlinePolicies": false, "tags": false});
         }
@@ -175,13 +190,6 @@ impl Spec {
         }
         spec
     }
-}
-
-fn as_static(name: &str) -> &'static str {
-    PRINCIPALS
-        .into_iter()
-        .find(|known| *known == name)
-        .unwrap_or_default()
 }
 
 /// A trust policy for these callers.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rolectl_crds::IamRole;
+use rolectl_crds::{Adoption, IamRole};
 use serde_json::Value;
 
 use crate::spec::{UNKNOWN_PRINCIPAL, callers, normal, policy_arn};
@@ -30,14 +30,16 @@ pub struct Wanted {
     pub exists: bool,
     /// A principal that AWS does not know is among the callers.
     pub is_waiting: bool,
-    /// 0: no role is taken over. 1: an unowned one is. 2: any is, if the account allows it.
-    pub adoption: u8,
+    /// Which roles are taken over, if the account allows it.
+    pub adoption: Adoption,
     /// The role stays when the object is deleted.
     pub retains: bool,
     /// Differences are reported and not corrected.
     pub reports_drift: bool,
     /// What the spec does not list stays.
     pub is_additive: bool,
+    /// Nothing is read or written for the object.
+    pub is_suspended: bool,
 }
 
 impl Wanted {
@@ -76,13 +78,10 @@ impl Wanted {
             description: role.spec.description.clone(),
             profile: spec.get("instanceProfile").filter(|p| !p.is_null()).map(|_| name),
             exists: text(&spec["ensure"]) != "Absent",
-            adoption: match text(&spec["adoption"]).as_str() {
-                "Always" => 2,
-                "IfUnowned" => 1,
-                _ => 0,
-            },
+            adoption: role.spec.adoption,
             retains: text(&spec["deletionPolicy"]) == "Retain",
             reports_drift: text(&spec["drift"]) == "Report",
+            is_suspended: role.spec.suspend,
             is_additive: spec["exclusive"]["managedPolicies"] == false,
         }
     }

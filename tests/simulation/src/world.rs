@@ -21,7 +21,7 @@ pub struct World {
     pub cluster: Arc<Cluster>,
     /// The session's Secret.
     pub session: Arc<SessionStore>,
-    /// What must be true.
+    /// Checks every call, change and report.
     pub invariants: Arc<Invariants>,
     /// What the invariants remember.
     pub ledger: Arc<Ledger>,

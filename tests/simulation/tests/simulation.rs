@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rolectl_crds::Adoption;
 use simulation::aws::fault::Fault;
 use simulation::matrix::{cases, scenarios};
 use simulation::parallel::check_all;
@@ -86,11 +87,12 @@ fn what_once_broke_an_invariant_breaks_none() {
         hours: 1,
         profile: false,
         accounts: 1,
-        adoption: 0,
+        adoption: Adoption::Never,
         retains: false,
         absent: false,
         reports_drift: false,
         is_additive: false,
+        is_suspended: false,
     };
     let at = |seconds, act| Event {
         at: Duration::from_secs(seconds),

@@ -29,7 +29,7 @@ pub enum Fault {
     CrashAfter,
 }
 
-/// The faults of every call, for a table over all of them.
+/// The faults that the table of scenarios injects into every call.
 pub const ALL: [Fault; 16] = [
     Fault::Refused("ServiceFailure"),
     Fault::Refused("InternalFailure"),
@@ -67,6 +67,14 @@ pub struct FaultProfile {
 }
 
 impl FaultProfile {
+    /// Calls that succeed after some milliseconds, and reads that trail no write.
+    pub fn without_faults() -> Self {
+        Self {
+            latency: Duration::from_millis(30),
+            ..Self::default()
+        }
+    }
+
     /// Draws a profile.
     pub fn draw(rng: &mut StdRng) -> Self {
         let pick = |rng: &mut StdRng, all: &[u32]| all[rng.random_range(0..all.len())];

@@ -159,7 +159,7 @@ pub enum Write {
     CreateRole(Box<Role>),
     /// `DeleteRole`.
     DeleteRole(String),
-    /// `UpdateRole`.
+    /// `UpdateRole`: the role, its description, its longest session in seconds.
     UpdateRole(String, String, i32),
     /// `UpdateAssumeRolePolicy`.
     UpdateTrust(String, String),
@@ -175,7 +175,7 @@ pub enum Write {
     Attach(String, String),
     /// `DetachRolePolicy`.
     Detach(String, String),
-    /// `PutRolePolicy`.
+    /// `PutRolePolicy`: the role, the name of the policy, the document.
     PutInline(String, String, String),
     /// `DeleteRolePolicy`.
     DeleteInline(String, String),
@@ -183,9 +183,9 @@ pub enum Write {
     CreateProfile(String, BTreeMap<String, String>),
     /// `DeleteInstanceProfile`.
     DeleteProfile(String),
-    /// `AddRoleToInstanceProfile`.
+    /// `AddRoleToInstanceProfile`: the profile, then the role.
     AddToProfile(String, String),
-    /// `RemoveRoleFromInstanceProfile`.
+    /// `RemoveRoleFromInstanceProfile`: the profile, then the role.
     RemoveFromProfile(String, String),
     /// `TagInstanceProfile`.
     TagProfile(String, BTreeMap<String, String>),
@@ -281,7 +281,7 @@ impl Iam {
     /// Carries out a request.
     ///
     /// # Errors
-    /// As of AWS. Nothing is changed then.
+    /// The error that AWS documents for this request. The state is unchanged.
     pub fn write(&mut self, write: &Write) -> Result<()> {
         let mut state = (*self.now()).clone();
         self.carry_out(&mut state, write)?;

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::fault::{Fault, FaultProfile, LATEST_EFFECT};
-use super::iam::{ApiError, Iam, Limits, Role, State, Write};
+use super::iam::{ApiError, Iam, Limits, State, Write};
 use crate::journal::{Checked, Journal};
 
 /// A request.
@@ -105,7 +105,7 @@ pub struct Credential {
     pub expires: Instant,
 }
 
-/// What AWS knows, under one lock.
+/// The state of AWS and the faults in effect.
 #[derive(Debug)]
 pub struct Aws {
     accounts: BTreeMap<String, Iam>,
@@ -121,7 +121,7 @@ pub struct Aws {
     pub crashed: Vec<usize>,
     /// Number of calls.
     pub calls: u64,
-    /// Number of calls that changed something.
+    /// Number of writes that AWS accepted, including those that changed nothing.
     pub writes: u64,
     /// Number of writes that AWS accepted and that changed nothing.
     pub no_op_writes: u64,
@@ -172,10 +172,7 @@ impl Service {
                 accounts: accounts.collect(),
                 credentials: BTreeMap::new(),
                 revoked: BTreeSet::new(),
-                profile: FaultProfile {
-                    latency: Duration::from_millis(30),
-                    ..FaultProfile::default()
-                },
+                profile: FaultProfile::without_faults(),
                 script: BTreeMap::new(),
                 crashed: vec![],
                 calls: 0,
@@ -351,11 +348,6 @@ impl Service {
     pub fn state(&self, account: &str) -> Arc<State> {
         self.with(|aws| aws.iam(account).now())
     }
-
-    /// The role of this name now.
-    pub fn role(&self, account: &str, name: &str) -> Option<Role> {
-        self.state(account).role(name).ok().cloned()
-    }
 }
 
 /// The error that AWS answers for no reason of the model.
@@ -389,7 +381,7 @@ impl Aws {
         self.accounts.get_mut(account).expect("the account exists")
     }
 
-    /// The principal that IAM did not know in any account is made.
+    /// Creates every principal that IAM does not find, in every account.
     pub fn make_principals(&mut self) {
         self.accounts
             .values_mut()

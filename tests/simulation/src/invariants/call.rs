@@ -1,19 +1,17 @@
 //! May this call be made? What the replica acts on is its cache: a call is right by what the cache shows at that moment.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rolectl_aws::lease_term::TERM;
-use rolectl_core::names::RoleKey;
 use rolectl_crds::OWNER_TAG;
 use tokio::time::Instant;
 
 use super::Invariants;
+use super::interested::{InterestedObject, interested};
 use crate::aws::iam::Write;
 use crate::aws::service::{Call, Request};
 use crate::journal::{Checked, Violation, violated};
-use crate::kubernetes::objects::{CLUSTER, Objects};
-use crate::wanted::Wanted;
+use crate::kubernetes::objects::{Objects, is_of_this_cluster};
 
 /// Writes about one role in one account within an hour, whatever fails.
 const WRITES_AN_HOUR: u32 = 400;
@@ -23,53 +21,9 @@ const CALLS_AN_HOUR: u32 = 4000;
 /// for its turn while AWS throttles.
 const ADMITTED_WITHIN: Duration = Duration::from_secs(30);
 
-/// An object that wants the role of a call, as the cache of the replica showed it when the call began.
-#[derive(Clone, Debug)]
-pub(super) struct Claimant {
-    pub(super) key: RoleKey,
-    pub(super) wanted: Arc<Wanted>,
-    /// The object is to have no role in this account.
-    pub(super) is_removed: bool,
-    /// The account admits the object's namespace.
-    pub(super) is_admitted: bool,
-    /// The account lets the object take over roles of other owners.
-    pub(super) adopts_always: bool,
-}
-
-impl Claimant {
-    /// Returns true if the object is to have a role in this account.
-    pub(super) fn keeps(&self) -> bool {
-        !self.is_removed && self.wanted.exists && self.is_admitted
-    }
-}
-
-/// Everyone who wants the role of a call.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Begun {
-    pub(super) claimants: Vec<Claimant>,
-}
-
-impl Begun {
-    fn of(objects: &Objects, account: &str, role: &str) -> Self {
-        let claimants = objects.wanting(role).into_iter().map(|object| {
-            let wanted = object.wanted.clone();
-            Claimant {
-                key: object.key(),
-                is_removed: objects.is_removed(object, account),
-                is_admitted: objects.admits(account, object),
-                adopts_always: wanted.adoption == 2 && objects.adopts_always(account),
-                wanted,
-            }
-        });
-        Self {
-            claimants: claimants.collect(),
-        }
-    }
-}
-
 impl Invariants {
-    /// Checks a call before it is made. Returns who wants the role that it changes.
-    pub(super) fn check_call(&self, call: &Call<'_>) -> Result<Option<Begun>, Violation> {
+    /// Checks a call before it is made. Returns the objects that it is about, if it changes something.
+    pub(super) fn check_call(&self, call: &Call<'_>) -> Result<Option<Vec<InterestedObject>>, Violation> {
         self.check_lease(call.replica)?;
         if self.ledger.is_locked(call.replica, &call.credential.session) {
             return violated("no call on a locked session", call.operation);
@@ -108,7 +62,7 @@ impl Invariants {
         )
     }
 
-    fn check_write(&self, call: &Call<'_>, write: &Write) -> Result<Begun, Violation> {
+    fn check_write(&self, call: &Call<'_>, write: &Write) -> Result<Vec<InterestedObject>, Violation> {
         let objects = self.cluster.seen_by(call.replica);
         let (name, operation) = (write.target(), call.operation);
         let Some((account, object)) = objects.account_of(&call.credential.account) else {
@@ -118,27 +72,28 @@ impl Invariants {
         if object.spec.suspend {
             return violated("no write in a suspended account", what());
         }
-        let begun = Begun::of(&objects, account, name);
-        if begun.claimants.is_empty() {
+        let about = interested(&objects, account, name);
+        if about.is_empty() {
             return violated("no write for a role that no object wants", what());
         }
-        let mut claimants = begun.claimants.iter();
-        if !claimants.any(|it| it.is_removed || it.is_admitted) {
+        if !about.iter().any(|it| it.is_removed || it.is_admitted) {
             return violated("no write for a namespace that is not admitted", what());
         }
-        let mut claimants = begun.claimants.iter();
-        if !claimants.any(|it| it.is_removed || !it.wanted.reports_drift) {
+        if about.iter().all(|it| it.wanted.is_suspended) {
+            return violated("no write for a suspended role", what());
+        }
+        if !about.iter().any(|it| it.is_removed || !it.wanted.reports_drift) {
             return violated("drift: Report changes nothing", what());
         }
         if let Write::CreateRole(role) = write {
             self.check_creation(account, role.tags.get(OWNER_TAG))?;
         }
-        Ok(begun)
+        Ok(about)
     }
 
     /// Whatever a cache shows, a role is not created for a namespace that lost its admission.
     fn check_creation(&self, account: &str, owner: Option<&String>) -> Checked {
-        let Some(owner) = owner.filter(|owner| owner.starts_with(&format!("{CLUSTER}/"))) else {
+        let Some(owner) = owner.filter(|owner| is_of_this_cluster(owner)) else {
             return violated("a role is created with its owner tag", format!("{owner:?}"));
         };
         let was_admitted = |objects: &Objects| {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use rolectl_crds::OWNER_TAG;
+use rolectl_crds::{Adoption, OWNER_TAG};
 use tokio::time::Instant;
 
 use super::Invariants;
 use super::access::Access;
-use super::call::{Begun, Claimant};
+use super::interested::InterestedObject;
 use crate::aws::iam::{Profile, Role, State, Write};
 use crate::journal::{Checked, violated};
 use crate::ledger::Past;
@@ -37,55 +37,51 @@ impl Invariants {
         &self,
         account: &str,
         write: &Write,
-        begun: &Begun,
+        about: &[InterestedObject],
         (before, after): (&State, &State),
     ) -> Checked {
         let name = write.target();
         let past = self.ledger.past(account, name);
         let role = before.role(name).ok();
         if write.is_about_profile() {
-            return profile_is_ours(write, before, role, begun);
+            return profile_is_ours(write, before, role, about);
         }
         let is_foreign = past
             .foreign_since
             .is_some_and(|at: Instant| at.elapsed() < FOREIGN);
         if let Some(role) = role.filter(|_| !is_foreign) {
-            role_is_ours(role, begun, &past)?;
+            role_is_ours(role, about, &past)?;
         }
         if self.is_unseen(&past) {
             return Ok(());
         }
-        restriction_stays(role, write, begun)?;
-        deletion_is_declared(role, write, begun)?;
-        never_wider(role, after.role(name).ok(), begun)
+        restriction_stays(role, write, about)?;
+        deletion_is_declared(role, write, about)?;
+        never_wider(role, after.role(name).ok(), about)
     }
 }
 
-fn claimant<'b>(begun: &'b Begun, owner: &str) -> Option<&'b Claimant> {
-    begun
-        .claimants
-        .iter()
-        .find(|claimant| owner == format!("c/{}", claimant.key))
+fn owned_by<'o>(about: &'o [InterestedObject], owner: &str) -> Option<&'o InterestedObject> {
+    about.iter().find(|object| object.owner == owner)
 }
 
 /// A role of another owner is not touched, and one without owner only where an object takes it over or it was ours.
-fn role_is_ours(role: &Role, begun: &Begun, past: &Past) -> Checked {
+fn role_is_ours(role: &Role, about: &[InterestedObject], past: &Past) -> Checked {
     let adopts = |any: bool| {
-        let mut claimants = begun.claimants.iter();
-        claimants.any(|it| {
+        about.iter().any(|it| {
             it.keeps()
                 && if any {
                     it.adopts_always
                 } else {
-                    it.wanted.adoption >= 1
+                    it.wanted.adoption >= Adoption::IfUnowned
                 }
         })
     };
     let is_right = match role.tags.get(OWNER_TAG) {
-        Some(owner) => claimant(begun, owner).is_some() || adopts(true),
+        Some(owner) => owned_by(about, owner).is_some() || adopts(true),
         None => {
             let was_ours = past.owners.get(&role.id);
-            adopts(false) || was_ours.is_some_and(|owner| claimant(begun, owner).is_some())
+            adopts(false) || was_ours.is_some_and(|owner| owned_by(about, owner).is_some())
         }
     };
     if is_right {
@@ -98,20 +94,18 @@ fn role_is_ours(role: &Role, begun: &Begun, past: &Past) -> Checked {
 }
 
 /// A restriction from outside stays until the role is removed.
-fn restriction_stays(before: Option<&Role>, write: &Write, begun: &Begun) -> Checked {
+fn restriction_stays(before: Option<&Role>, write: &Write, about: &[InterestedObject]) -> Checked {
     let Some(before) = before else { return Ok(()) };
-    let mut claimants = begun.claimants.iter();
-    if !claimants.all(|it| !it.is_removed && it.wanted.exists) {
+    if !about.iter().all(|it| !it.is_removed && it.wanted.exists) {
         return Ok(());
     }
     let denies = |policy: &String| before.inline.get(policy).is_some_and(|text| only_denies(text));
-    let mut claimants = begun.claimants.iter();
     match write {
         Write::DeleteInline(_, policy) if denies(policy) => violated(
             "a restriction from outside stays",
             format!("inline policy {policy} of {} is deleted", before.name),
         ),
-        Write::DeleteBoundary(_) if claimants.all(|it| it.wanted.boundary.is_none()) => violated(
+        Write::DeleteBoundary(_) if about.iter().all(|it| it.wanted.boundary.is_none()) => violated(
             "a restriction from outside stays",
             format!("the boundary of {} is deleted", before.name),
         ),
@@ -120,19 +114,15 @@ fn restriction_stays(before: Option<&Role>, write: &Write, begun: &Begun) -> Che
 }
 
 /// A role is deleted only if its object is to have none in the account, and does not retain it.
-fn deletion_is_declared(before: Option<&Role>, write: &Write, begun: &Begun) -> Checked {
+fn deletion_is_declared(before: Option<&Role>, write: &Write, about: &[InterestedObject]) -> Checked {
     let (Some(before), Write::DeleteRole(name)) = (before, write) else {
         return Ok(());
     };
     let owner = before.tags.get(OWNER_TAG);
-    let Some(owner) = owner.and_then(|owner| claimant(begun, owner)) else {
+    let Some(owner) = owner.and_then(|owner| owned_by(about, owner)) else {
         return Ok(());
     };
-    let is_declared = if owner.wanted.exists {
-        owner.is_removed && !owner.wanted.retains
-    } else {
-        true
-    };
+    let is_declared = !owner.wanted.exists || (owner.is_removed && !owner.wanted.retains);
     if is_declared {
         return Ok(());
     }
@@ -140,12 +130,12 @@ fn deletion_is_declared(before: Option<&Role>, write: &Write, begun: &Begun) -> 
 }
 
 /// Each pair of a caller and a permission was granted before the change, or is granted by an object.
-fn never_wider(before: Option<&Role>, after: Option<&Role>, begun: &Begun) -> Checked {
+fn never_wider(before: Option<&Role>, after: Option<&Role>, about: &[InterestedObject]) -> Checked {
     let Some(after) = after.map(Access::of) else {
         return Ok(());
     };
     let before = before.map(Access::of);
-    let wanted = begun.claimants.iter().filter(|it| it.keeps());
+    let wanted = about.iter().filter(|it| it.keeps());
     let wanted: Vec<Access> = wanted
         .map(|it| Access::wanted(&it.wanted, before.as_ref()))
         .collect();
@@ -154,10 +144,10 @@ fn never_wider(before: Option<&Role>, after: Option<&Role>, begun: &Begun) -> Ch
             let grants = |access: &Access| access.grants(caller, permission, !after.is_bounded);
             if !before.as_ref().is_some_and(grants) && !wanted.iter().any(grants) {
                 return violated(
-                    "never wider than both the role before and its object",
+                    "a change grants only what the role before or an object grants",
                     format!(
                         "{caller} gets {permission} (bounded: {}), and the objects are {:?}",
-                        after.is_bounded, begun.claimants
+                        after.is_bounded, about
                     ),
                 );
             }
@@ -167,7 +157,12 @@ fn never_wider(before: Option<&Role>, after: Option<&Role>, begun: &Begun) -> Ch
 }
 
 /// An instance profile is changed only if it carries an owner tag of this cluster, or is taken over.
-fn profile_is_ours(write: &Write, before: &State, role: Option<&Role>, begun: &Begun) -> Checked {
+fn profile_is_ours(
+    write: &Write,
+    before: &State,
+    role: Option<&Role>,
+    about: &[InterestedObject],
+) -> Checked {
     let name = match write {
         Write::AddToProfile(profile, _)
         | Write::RemoveFromProfile(profile, _)
@@ -178,8 +173,11 @@ fn profile_is_ours(write: &Write, before: &State, role: Option<&Role>, begun: &B
     };
     let owner_of = |profile: &Profile| profile.tags.get(OWNER_TAG).cloned();
     let owner = before.profile(name).ok().and_then(owner_of);
-    let is_ours = |owner: Option<&String>| owner.is_some_and(|owner| owner.starts_with("c/"));
-    let adopts = begun.claimants.iter().any(|it| it.wanted.adoption >= 1);
+    let is_ours = |owner: Option<&String>| owner.is_some_and(|owner| owned_by(about, owner).is_some());
+    let adopts = about.iter().any(|it| {
+        let unowned = it.wanted.adoption >= Adoption::IfUnowned && owner.is_none();
+        it.keeps() && (unowned || it.adopts_always)
+    });
     let is_right = match write {
         // A role of ours may be taken out of any profile, or it could not be deleted.
         Write::RemoveFromProfile(..) => {

@@ -2,12 +2,12 @@
 //! left behind.
 
 use rolectl_core::names::RoleKey;
-use rolectl_crds::{AwsAccount, OWNER_TAG, Reason};
+use rolectl_crds::{Adoption, AwsAccount, OWNER_TAG, Reason};
 
 use super::difference::compare;
 use crate::aws::iam::{Role, State};
 use crate::aws::service::Service;
-use crate::kubernetes::objects::{Object, Objects};
+use crate::kubernetes::objects::{Object, Objects, is_of_this_cluster};
 use crate::ledger::Ledger;
 use crate::spec::UNKNOWN_PRINCIPAL;
 use crate::wanted::Wanted;
@@ -52,7 +52,12 @@ impl<'a> End<'a> {
     /// # Errors
     /// The first difference.
     pub fn check(self) -> Result<(), String> {
-        for object in self.objects.roles.values().filter(|object| object.is_deleted()) {
+        for object in self
+            .objects
+            .roles
+            .values()
+            .filter(|object| object.is_deleted() && !object.wanted.is_suspended)
+        {
             // An account that is suspended keeps the object waiting.
             let is_reachable = |name: &String| {
                 let account = self.objects.accounts.get(name);
@@ -66,17 +71,13 @@ impl<'a> End<'a> {
             if object.spec.suspend {
                 continue;
             }
-            let id = &object.spec.account_id;
-            let state = self.service.state(id);
-            let is_unknown = self
-                .service
-                .with(|aws| aws.iam(id).unknown_principals.contains(UNKNOWN_PRINCIPAL));
+            let state = self.service.state(&object.spec.account_id);
             let account = InAccount {
                 end: self,
                 name,
                 object,
                 state: &state,
-                knows_all_principals: !is_unknown,
+                knows_all_principals: !self.has_unknown_principal(object),
             };
             account.check_orphans()?;
             for object in self.objects.roles.values() {
@@ -86,15 +87,17 @@ impl<'a> End<'a> {
         Ok(())
     }
 
+    fn has_unknown_principal(self, account: &AwsAccount) -> bool {
+        let id = &account.spec.account_id;
+        self.service
+            .with(|aws| aws.iam(id).unknown_principals.contains(UNKNOWN_PRINCIPAL))
+    }
+
     /// Returns true if AWS refuses a role for now, so that it is tried again and again.
     pub fn waits_for_a_principal(self) -> bool {
         self.objects.accounts.values().any(|account| {
-            let id = &account.spec.account_id;
-            let is_unknown = self
-                .service
-                .with(|aws| aws.iam(id).unknown_principals.contains(UNKNOWN_PRINCIPAL));
             let mut objects = self.objects.roles.values();
-            is_unknown && objects.any(|object| object.wanted.is_waiting)
+            self.has_unknown_principal(account) && objects.any(|object| object.wanted.is_waiting)
         })
     }
 }
@@ -102,21 +105,20 @@ impl<'a> End<'a> {
 impl InAccount<'_> {
     /// Nothing carries the owner tag of an object that is to have nothing here.
     fn check_orphans(&self) -> Result<(), String> {
-        let id = &self.object.spec.account_id;
-        // The tag of a role records the instance profile that was made for it, and whoever takes the role away takes that, too.
-        let is_recorded = |name: &str| self.end.ledger.past(id, name).changed_outside.is_none();
         let roles = self.state.roles.values();
         let roles = roles.map(|role| (&role.name, role.tags.get(OWNER_TAG), "role"));
         let profiles = self.state.profiles.values();
-        let profiles = profiles.filter(|profile| is_recorded(&profile.name));
+        let profiles = profiles.filter(|profile| !self.was_changed_outside(&profile.name));
         let profiles =
             profiles.map(|profile| (&profile.name, profile.tags.get(OWNER_TAG), "instance profile"));
         for (name, owner, what) in roles.chain(profiles) {
-            let Some(owner) = owner.filter(|owner| owner.starts_with("c/")) else {
+            let Some(owner) = owner.filter(|owner| is_of_this_cluster(owner)) else {
                 continue;
             };
             let object = self.end.objects.owned_by(owner);
-            let is_wanted = object.is_some_and(|object| !self.end.objects.is_removed(object, self.name));
+            let is_wanted = object.is_some_and(|object| {
+                object.wanted.is_suspended || !self.end.objects.is_removed(object, self.name)
+            });
             if !is_wanted {
                 let place = self.name;
                 return Err(format!("{what} {name} of {owner} is left in {place}"));
@@ -127,7 +129,7 @@ impl InAccount<'_> {
 
     fn check_role(&self, object: &Object) -> Result<(), String> {
         let (key, account) = (object.key(), self.name);
-        if self.end.objects.is_removed(object, account) {
+        if self.end.objects.is_removed(object, account) || object.wanted.is_suspended {
             return Ok(());
         }
         let Some(reported) = (self.end.report)(account, &key) else {
@@ -183,9 +185,9 @@ impl InAccount<'_> {
             ),
             Reason::OwnedByOther | Reason::AlreadyExists => {
                 let may_adopt = if owner.is_some() {
-                    wanted.adoption == 2 && self.end.objects.adopts_always(self.name)
+                    wanted.adoption == Adoption::Always && self.end.objects.adopts_always(self.name)
                 } else {
-                    wanted.adoption >= 1
+                    wanted.adoption >= Adoption::IfUnowned
                 };
                 // IAM takes names for the same that differ in case only, and nothing changes the name of a role.
                 let has_other_case = there.is_some_and(|role| role.name != object.role_name());
@@ -218,10 +220,11 @@ impl InAccount<'_> {
                 let limit = guardrails.and_then(|guardrails| guardrails.max_roles);
                 let owned = self.state.roles.values().filter(|role| {
                     let owner = role.tags.get(OWNER_TAG);
-                    owner.is_some_and(|owner| owner.starts_with("c/"))
+                    owner.is_some_and(|owner| is_of_this_cluster(owner))
                 });
                 let is_full = limit.is_some_and(|limit| owned.count() >= limit as usize);
-                let adopts_too_much = wanted.adoption == 2 && !self.end.objects.adopts_always(self.name);
+                let adopts_too_much =
+                    wanted.adoption == Adoption::Always && !self.end.objects.adopts_always(self.name);
                 so(
                     !is_ours && (is_full || there.is_some() && adopts_too_much),
                     "maxRoles is not reached, and the account allows the adoption",
@@ -241,16 +244,16 @@ impl InAccount<'_> {
         }
     }
 
+    /// Returns true if somebody outside has changed the role. A tag of the role lists the instance profiles that were made for it; whoever
+    /// removes that tag or the role orphans them, so they are not checked then.
+    fn was_changed_outside(&self, name: &str) -> bool {
+        let past = self.end.ledger.past(&self.object.spec.account_id, name);
+        past.changed_outside.is_some()
+    }
+
     /// Returns true if an instance profile of this object exists that its spec does not ask for.
     fn has_old_profile(&self, wanted: &Wanted, object: &Object) -> bool {
-        let id = &self.object.spec.account_id;
-        // The record of profiles is a tag of the role, which others may remove.
-        let is_recorded = self
-            .end
-            .ledger
-            .past(id, object.role_name())
-            .changed_outside
-            .is_none();
+        let is_recorded = !self.was_changed_outside(object.role_name());
         let is_left = wanted.profile.is_none() || !wanted.exists;
         let owner = object.owner();
         let mut profiles = self.state.profiles.values();

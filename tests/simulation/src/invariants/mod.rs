@@ -1,9 +1,10 @@
 //! The invariants of the engine, checked at every call, every change, every report, and once nothing is left to do.
 //!
 //! ```text
-//! Invariants (sees every call) -> call      may this call be made?
-//!                              '-> change   was this change right? -> access (who may do what)
-//! report, converged -> difference           is the role as its object declares it?
+//! call       may this call be made?                  -> interested (the objects that it is about)
+//! change     was this change right?                  -> interested, access (who may do what)
+//! report     is a role that is reported InSync so?   -> difference
+//! converged  is everything as declared at the end?   -> difference
 //! ```
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::aws::iam::{State, Write};
 use crate::aws::service::{Call, Observer};
-use crate::journal::Checked;
+use crate::journal::{Checked, violated};
 use crate::kubernetes::cluster::Cluster;
 use crate::ledger::Ledger;
 
@@ -23,9 +24,10 @@ mod call;
 mod change;
 pub mod converged;
 mod difference;
+mod interested;
 pub mod report;
 
-use call::Begun;
+use interested::InterestedObject;
 
 /// Checks what AWS is asked and what it does.
 #[derive(Debug)]
@@ -33,8 +35,8 @@ pub struct Invariants {
     cluster: Arc<Cluster>,
     ledger: Arc<Ledger>,
     began: Instant,
-    /// What the replica knew when it began a call, until the call has changed something.
-    begun: Mutex<BTreeMap<u64, Begun>>,
+    /// The objects that each write is about, by the number of the call. Removed when AWS has applied the write.
+    about: Mutex<BTreeMap<u64, Vec<InterestedObject>>>,
 }
 
 impl Invariants {
@@ -44,22 +46,24 @@ impl Invariants {
             cluster,
             ledger,
             began: Instant::now(),
-            begun: Mutex::default(),
+            about: Mutex::default(),
         }
     }
 }
 
 impl Observer for Invariants {
     fn begins(&self, call: &Call<'_>) -> Checked {
-        if let Some(begun) = self.check_call(call)? {
-            self.begun.lock().insert(call.number, begun);
+        if let Some(about) = self.check_call(call)? {
+            self.about.lock().insert(call.number, about);
         }
         Ok(())
     }
 
     fn changed(&self, number: u64, account: &str, write: &Write, states: (&State, &State)) -> Checked {
-        let begun = self.begun.lock().remove(&number).unwrap_or_default();
-        let checked = self.check_change(account, write, &begun, states);
+        let Some(about) = self.about.lock().remove(&number) else {
+            return violated("each change is of one call", format!("{write:?}"));
+        };
+        let checked = self.check_change(account, write, &about, states);
         self.ledger.record_owner(account, write.target(), states.1);
         checked
     }

@@ -15,7 +15,7 @@ pub const LONGEST_CACHE_LAG: Duration = Duration::from_mins(1);
 /// No outage lasts longer than this.
 const LONGEST_OUTAGE: Duration = Duration::from_mins(1);
 
-/// Who may call AWS.
+/// The Lease. Only its holder may call AWS.
 #[derive(Clone, Copy, Debug)]
 pub struct Lease {
     /// The replica that holds it.
@@ -141,13 +141,12 @@ impl Cluster {
         outage.is_none_or(|(_, until)| until <= Instant::now())
     }
 
-    /// The cache of this replica is this far behind.
+    /// Registers a replica whose cache shows the objects as they were `lag` ago.
     pub fn connect(&self, replica: usize, lag: Duration) {
         self.lags.lock().insert(replica, lag);
     }
 
-    /// How far the cache of this replica is behind.
-    pub fn lag_of(&self, replica: usize) -> Duration {
+    fn lag_of(&self, replica: usize) -> Duration {
         self.lags.lock().get(&replica).copied().unwrap_or_default()
     }
 

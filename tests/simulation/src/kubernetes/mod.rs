@@ -1,4 +1,4 @@
-//! Kubernetes: the objects of every API version that a cache may still show, and the Lease.
+//! Kubernetes: the current objects, the earlier ones that a late cache still shows, and the Lease.
 //!
 //! ```text
 //! view (one replica's cache; the engine's Directory) -> cluster (the API server, with its past) -> objects

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rolectl_core::names::{RoleKey, name_in_aws, owner_of};
 use rolectl_core::selection::{admits, targets};
@@ -19,7 +18,19 @@ pub const CLUSTER: &str = "c";
 /// The account of the operators.
 pub const MAIN_ACCOUNT: &str = "111111111111";
 
-/// An `IamRole`, and what outlives a controller.
+/// Returns true if this owner tag is of this cluster.
+pub fn is_of_this_cluster(owner: &str) -> bool {
+    owner
+        .strip_prefix(CLUSTER)
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The ARN of the operator's user.
+pub fn operator_arn() -> String {
+    format!("arn:aws:iam::{MAIN_ACCOUNT}:user/op")
+}
+
+/// An `IamRole`, with its finalizer and the part of its status that a new replica reads.
 #[derive(Clone, Debug)]
 pub struct Object {
     /// The object.
@@ -255,6 +266,3 @@ fn account(n: usize, setup: AccountSetup) -> AwsAccount {
 fn object<T: serde::de::DeserializeOwned>(json: Value) -> T {
     serde_json::from_value(json).expect("the object is valid")
 }
-
-/// How long the API server takes for one answer.
-pub const API_LATENCY: Duration = Duration::from_millis(10);

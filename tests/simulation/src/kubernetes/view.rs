@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -13,15 +14,16 @@ use rolectl_core::selection::admits;
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 
 use super::cluster::Cluster;
-use super::objects::{API_LATENCY, CLUSTER, Objects, SESSION};
+use super::objects::{CLUSTER, Objects, SESSION};
+
+/// How long the API server takes for one answer.
+const API_LATENCY: Duration = Duration::from_millis(10);
 
 /// The cache of a replica.
 #[derive(Debug)]
 pub struct View {
-    /// The API server.
-    pub cluster: Arc<Cluster>,
-    /// The replica.
-    pub replica: usize,
+    cluster: Arc<Cluster>,
+    replica: usize,
     documents: DocumentCache,
 }
 
