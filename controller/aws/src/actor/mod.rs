@@ -38,13 +38,13 @@ pub mod role_state;
 mod sweeping;
 mod visit;
 
-use account_state::{AccountState, Sweeps};
+use account_state::Sweeps;
 pub use handle::{ActorContext, ActorHandle, start};
 use inputs::Inputs;
 use propose::SessionView;
-use report::{AccountReport, RoleReport, SweepReport};
+use report::RoleReport;
 use role_state::{RoleState, Slot};
-use sweeping::{Swept, sweep_once};
+use sweeping::Swept;
 use visit::{Visit, Visited, is_out_of_patience};
 
 /// How many roles of an account are worked on at a time. Each takes some ten kilobytes meanwhile.
@@ -422,97 +422,6 @@ impl Actor {
 
     fn report(&self, key: &RoleKey, report: RoleReport) {
         self.context.reporter.role(&self.handle.name, key, report);
-    }
-
-    fn begin_sweep(&mut self, session: &SessionView) -> Option<BoxFuture<'static, Swept>> {
-        let SessionView::Open(open) = session else {
-            return None;
-        };
-        if !self.may_act() {
-            return None;
-        }
-        let now = Instant::now();
-        self.sweeps.next(now).filter(|next| *next <= now)?;
-        self.sweeps.begin();
-        let (live, open, directory) = (self.live.clone(), open.clone(), self.context.directory.clone());
-        Some(sweep_once(live, open, directory).boxed())
-    }
-
-    fn swept(&mut self, swept: Swept) {
-        let Swept {
-            live,
-            session,
-            result,
-            took,
-        } = swept;
-        // Another spec or another owner: that sweep is no longer about this account.
-        if !Arc::ptr_eq(&live, &self.live) || !live.is_held() {
-            return;
-        }
-        // It ended after the session did, and time passes unwatched.
-        if self.sweeps.state == AccountState::Parked {
-            live.snapshot.lock().invalidate_all();
-            return;
-        }
-        let merge = match result {
-            Ok(merge) => merge,
-            Err(error) => return self.sweep_failed(&session, &error),
-        };
-        let interval: Duration = self.object.spec.drift_interval.into();
-        let next = merge
-            .look_again
-            .unwrap_or_else(|| interval.mul_f64(0.075_f64.mul_add(self.environment.jitter.draw(), 0.925)))
-            .min(interval);
-        let now = Instant::now();
-        let is_recovered = self.sweeps.swept(session.number, now + next);
-        let drifted = self.visit_what_changed(is_recovered);
-        self.sweep_number += 1;
-        {
-            let mut report = self.handle.report.lock();
-            *report = AccountReport {
-                reason: Reason::InSync,
-                message: "swept".to_owned(),
-                sweep: Some(SweepReport {
-                    number: self.sweep_number,
-                    ended: live.now(),
-                    at: now,
-                    took,
-                    drifted,
-                }),
-                failures: 0,
-                session: Some(session.number),
-                is_failing: false,
-            };
-        }
-        let (managed, unmanaged) = live.snapshot.lock().counts();
-        tracing::info!(
-            account = self.handle.name,
-            managed,
-            unmanaged,
-            drifted,
-            ?took,
-            "swept"
-        );
-        self.context.reporter.account(&self.handle.name);
-    }
-
-    /// Queues the roles that are not as they were left. Returns how many roles somebody else has changed.
-    fn visit_what_changed(&mut self, all: bool) -> u32 {
-        let mut drifted = 0;
-        let keys: Vec<RoleKey> = self.roles.keys().cloned().collect();
-        for key in keys {
-            let Some(role) = self.context.directory.role(&key) else {
-                continue;
-            };
-            let found = self.live.snapshot.lock().lookup(name_in_aws(&role));
-            let generation = role.metadata.generation;
-            self.with_slot(&key, Urgency::Found, |slot| {
-                let (is_queued, has_drifted) = slot.swept(generation, &found);
-                drifted += u32::from(has_drifted);
-                is_queued || (all && slot.recheck())
-            });
-        }
-        drifted
     }
 
     /// When the actor looks again by itself.

@@ -1,14 +1,20 @@
-//! One sweep of an account, and what a failed one means.
+//! The sweeps of an account: when one begins, what it reads, and what its result or its failure means.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use rolectl_core::names::{RoleKey, name_in_aws};
 use rolectl_core::snapshot::Merge;
 use rolectl_crds::{Quotas, Reason};
 use tokio::time::Instant;
 
+use super::account_state::AccountState;
 use super::directory::Directory;
-use super::{Actor, Slot};
+use super::propose::SessionView;
+use super::report::{AccountReport, SweepReport};
+use super::{Actor, Slot, Urgency};
 use crate::account::{Account, AccountError, Reader};
 use crate::api::Iam;
 use crate::error::Class;
@@ -92,6 +98,99 @@ async fn read_quotas(live: &Reader<'_>, iam: &dyn Iam) -> Option<u32> {
 }
 
 impl Actor {
+    /// Begins a sweep if one is due.
+    pub(super) fn begin_sweep(&mut self, session: &SessionView) -> Option<BoxFuture<'static, Swept>> {
+        let SessionView::Open(open) = session else {
+            return None;
+        };
+        if !self.may_act() {
+            return None;
+        }
+        let now = Instant::now();
+        self.sweeps.next(now).filter(|next| *next <= now)?;
+        self.sweeps.begin();
+        let (live, open, directory) = (self.live.clone(), open.clone(), self.context.directory.clone());
+        Some(sweep_once(live, open, directory).boxed())
+    }
+
+    /// Takes in the result of a sweep, and visits the roles that it shows as changed.
+    pub(super) fn swept(&mut self, swept: Swept) {
+        let Swept {
+            live,
+            session,
+            result,
+            took,
+        } = swept;
+        // Another spec or another owner: that sweep is no longer about this account.
+        if !Arc::ptr_eq(&live, &self.live) || !live.is_held() {
+            return;
+        }
+        // It ended after the session did, and time passes unwatched.
+        if self.sweeps.state == AccountState::Parked {
+            live.snapshot.lock().invalidate_all();
+            return;
+        }
+        let merge = match result {
+            Ok(merge) => merge,
+            Err(error) => return self.sweep_failed(&session, &error),
+        };
+        let interval: Duration = self.object.spec.drift_interval.into();
+        let next = merge
+            .look_again
+            .unwrap_or_else(|| interval.mul_f64(0.075_f64.mul_add(self.environment.jitter.draw(), 0.925)))
+            .min(interval);
+        let now = Instant::now();
+        let is_recovered = self.sweeps.swept(session.number, now + next);
+        let drifted = self.visit_what_changed(is_recovered);
+        self.sweep_number += 1;
+        {
+            let mut report = self.handle.report.lock();
+            *report = AccountReport {
+                reason: Reason::InSync,
+                message: "swept".to_owned(),
+                sweep: Some(SweepReport {
+                    number: self.sweep_number,
+                    ended: live.now(),
+                    at: now,
+                    took,
+                    drifted,
+                }),
+                failures: 0,
+                session: Some(session.number),
+                is_failing: false,
+            };
+        }
+        let (managed, unmanaged) = live.snapshot.lock().counts();
+        tracing::info!(
+            account = self.handle.name,
+            managed,
+            unmanaged,
+            drifted,
+            ?took,
+            "swept"
+        );
+        self.context.reporter.account(&self.handle.name);
+    }
+
+    /// Queues the roles that are not as they were left. Returns how many roles somebody else has changed.
+    fn visit_what_changed(&mut self, all: bool) -> u32 {
+        let mut drifted = 0;
+        let keys: Vec<RoleKey> = self.roles.keys().cloned().collect();
+        for key in keys {
+            let Some(role) = self.context.directory.role(&key) else {
+                continue;
+            };
+            let found = self.live.snapshot.lock().lookup(name_in_aws(&role));
+            let generation = role.metadata.generation;
+            self.with_slot(&key, Urgency::Found, |slot| {
+                let (is_queued, has_drifted) = slot.swept(generation, &found);
+                drifted += u32::from(has_drifted);
+                is_queued || (all && slot.recheck())
+            });
+        }
+        drifted
+    }
+
     pub(super) fn sweep_failed(&mut self, session: &Arc<OpenSession>, error: &AccountError) {
         if self.environment.shutdown.is_cancelled() || matches!(error, AccountError::NotHeld) {
             return;
