@@ -77,16 +77,11 @@ impl Context {
         // The cache may trail our own last write, so it alone does not prove that nothing changed.
         let written = self.written.lock().get(&id).copied();
         let is_trailing = written.is_some_and(|written| written.hash != hash);
-        if !is_trailing
-            && written.is_some_and(|written| written.is_awaited_by(object.meta().resource_version.as_deref()))
-        {
-            return Ok(false);
-        }
+        let version = object.meta().resource_version.as_deref();
+        let is_awaited = written.is_some_and(|written| written.is_awaited_by(version));
         // Compared as written: the API keeps times to the second.
-        let is_unchanged = before
-            .and_then(|b| serde_json::to_string(b).ok())
-            .is_some_and(|b| b == body);
-        if is_unchanged && !is_trailing {
+        let is_unchanged = || before.and_then(|b| serde_json::to_string(b).ok()) == Some(body);
+        if !is_trailing && (is_awaited || is_unchanged()) {
             return Ok(false);
         }
         // With the uid: another object of the same name is not meant.
