@@ -404,8 +404,8 @@ async fn remove_profile(
     Ok(())
 }
 
-/// Returns true if the profile carries our owner tag. One that `exists` for certain, or that was asked for moments ago, and that a read does not show is asked for
-/// again, since otherwise it would stay behind without an owner who knows of it.
+/// Returns true if the profile carries our owner tag. If it `exists` for certain, or this process asked for it moments ago, and a read does
+/// not show it, it is asked for again: otherwise it would stay behind without an owner who knows of it.
 async fn owns_profile(
     account: &Writer<'_>,
     iam: &dyn Iam,

@@ -404,11 +404,8 @@ impl Sessions {
         if let Some(SessionState::Open(before)) = before {
             earlier.push(before);
         }
-        if replaces {
-            earlier.drain(..).for_each(|session| session.ended.cancel());
-        }
-        // Credentials of a role outlive the session on which it was assumed.
-        let is_over = |session: &mut Arc<OpenSession>| session.expires_at <= now;
+        // Also those that have expired: credentials of a role outlive the session on which it was assumed.
+        let is_over = |session: &mut Arc<OpenSession>| replaces || session.expires_at <= now;
         for session in earlier.extract_if(.., is_over) {
             session.ended.cancel();
         }

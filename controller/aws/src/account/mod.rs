@@ -211,7 +211,7 @@ pub(crate) mod fixtures {
 
     use super::*;
     use crate::sdk::{SdkAws, base_config, sts_client};
-    use crate::session::{OpenSession, SessionSecret, keys};
+    use crate::session::{OpenSession, SessionSecret, Sessions, keys};
 
     pub fn account(requests_per_second: u32, burst: u32) -> Arc<Account> {
         let spec = serde_json::json!({"accountId": "222222222222", "requestsPerSecond": requests_per_second, "burst": burst});
@@ -219,7 +219,7 @@ pub(crate) mod fixtures {
     }
 
     /// An open session that made no call.
-    pub async fn session() -> OpenSession {
+    pub async fn session() -> Arc<OpenSession> {
         let data = [
             (keys::ACCESS_KEY_ID, "ASIA1"),
             (keys::SECRET_ACCESS_KEY, "secret"),
@@ -235,17 +235,14 @@ pub(crate) mod fixtures {
         .unwrap();
         let base = base_config().await;
         let sts = sts_client(&base, session_secret.credentials(), "aws", None).unwrap();
-        OpenSession {
-            number: 1,
-            expires_at: session_secret.expires_at,
-            opened_at: session_secret.expires_at,
-            principal_arn: session_secret.principal_arn.clone(),
-            sts: Arc::new(sts),
+        let principal = session_secret.principal_arn.clone();
+        Sessions::default().open(
+            "default",
             session_secret,
-            bucket: Bucket::new(10, 10),
-            checked: tokio::sync::Mutex::default(),
-            ended: CancellationToken::new(),
-        }
+            principal,
+            Arc::new(sts),
+            Clock::Host.now(),
+        )
     }
 
     pub fn environment() -> AccountEnvironment {

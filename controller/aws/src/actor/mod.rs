@@ -443,8 +443,8 @@ impl Actor {
 
 /// Returns true if two specs of an `AwsAccount` are about one account in AWS.
 fn is_same_account(one: &Account, other: &Account) -> bool {
-    let id = |account: &Account| (account.spec.account_id.clone(), account.spec.partition.clone());
-    id(one) == id(other)
+    let (one, other) = (&one.spec, &other.spec);
+    (&one.account_id, &one.partition) == (&other.account_id, &other.partition)
 }
 
 async fn sleep_until(when: Option<Instant>) {

@@ -7,7 +7,7 @@ use super::sweep::{GRACE, SweepStart};
 use crate::role::observed::{ObservedRole, PackedRole};
 
 /// The state of one role name: what AWS last showed, or what a write of this process left.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Entry {
     /// The role. `None` if this process deleted it, or if the entry is invalidated.
     pub role: Option<Arc<PackedRole>>,
