@@ -7,6 +7,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::aws::fault::FaultProfile;
 use crate::aws::iam::Limits;
+use crate::kubernetes::cluster::LONGEST_CACHE_LAG;
 use crate::kubernetes::objects::AccountSetup;
 use crate::out_of_band::OutOfBandChange;
 use crate::spec::Spec;
@@ -200,7 +201,9 @@ fn draw_cache_lag(rng: &mut StdRng, is_calm: bool) -> Duration {
     if is_calm {
         return Duration::ZERO;
     }
-    Duration::from_millis(one_of(rng, &[0, 0, 0, 50, 1000, 5000, 60_000]))
+    let short = [0, 0, 0, 50, 1000, 5000].map(Duration::from_millis);
+    let all: Vec<Duration> = short.into_iter().chain([LONGEST_CACHE_LAG]).collect();
+    one_of(rng, &all)
 }
 
 fn draw_account(rng: &mut StdRng, is_second: bool, is_calm: bool) -> AccountSetup {

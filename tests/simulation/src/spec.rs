@@ -142,7 +142,7 @@ impl Spec {
         let documents = self.inline.iter().enumerate().filter(|(_, which)| **which > 0);
         documents
             .map(|(n, which)| {
-                // No two policies allow the same, so that each permission comes from one of them.
+                // Each document allows another action, so that a permission identifies the policy that grants it.
                 let action =
                     ["s3:GetObject", "s3:PutObject", "sqs:SendMessage"][2 * n + usize::from(*which) - 1];
                 (format!("inline{n}"), inline_document("Allow", action))

@@ -5,6 +5,8 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
+use super::iam::LONGEST_LAG;
+
 /// How long after it was sent a request without an answer may take effect.
 pub const LATEST_EFFECT: Duration = Duration::from_secs(8);
 
@@ -78,10 +80,16 @@ impl FaultProfile {
     /// Draws a profile.
     pub fn draw(rng: &mut StdRng) -> Self {
         let pick = |rng: &mut StdRng, all: &[u32]| all[rng.random_range(0..all.len())];
+        let lags = [
+            Duration::ZERO,
+            Duration::from_millis(500),
+            Duration::from_secs(3),
+            LONGEST_LAG,
+        ];
         Self {
             one_in: pick(rng, &[0, 3, 8, 20]),
             crashes_one_in: pick(rng, &[0, 0, 0, 15, 40]),
-            lag: Duration::from_millis(pick(rng, &[0, 500, 3000, 9000]).into()),
+            lag: lags[rng.random_range(0..lags.len())],
             latency: Duration::from_millis(pick(rng, &[30, 300, 3000]).into()),
             rate: pick(rng, &[0, 0, 1, 5]),
             is_out: rng.random_ratio(1, 12),
