@@ -15,10 +15,11 @@ use rolectl_crds::{AccountStatus, AwsAccount, IamRole, MfaSession};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use rolectl_aws::account::AccountEnvironment;
 use rolectl_aws::actor::propose::SessionView;
-use rolectl_aws::actor::{ActorContext, ActorHandle};
+use rolectl_aws::actor::{ActorContext, ActorHandle, Actors};
 use rolectl_aws::api::Aws;
 use rolectl_aws::clock::{Clock, Jitter};
 use rolectl_aws::sdk::{SdkAws, base_config};
@@ -28,7 +29,6 @@ use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::selection::targets;
 
 use super::account::notes::AccountNotes;
-use super::actors::Actors;
 use super::api_writes::{Turns, WrittenStatus};
 use super::directory::Reports;
 use super::role::reports::RoleReports;
@@ -117,6 +117,7 @@ pub struct Context {
     pub secret_watches: SecretWatches,
     /// The actors of our accounts.
     pub actors: Actors,
+    actor_tasks: TaskTracker,
     /// What they have reported of roles.
     pub reports: RoleReports,
     /// What the reconciles of accounts keep.
@@ -165,6 +166,7 @@ impl Context {
             waiting: Waiting::default(),
             secret_watches: SecretWatches::default(),
             actors: Actors::default(),
+            actor_tasks: TaskTracker::new(),
             reports: RoleReports::default(),
             notes: AccountNotes::default(),
             leftovers: RwLock::default(),
@@ -283,7 +285,15 @@ impl Context {
             sessions: self.sessions.clone(),
             principal_patience: self.options.principal_patience,
         };
-        (self.actors.start(object.clone(), environment, context), true)
+        let (handle, actor) = self.actors.start(object.clone(), environment, context);
+        self.actor_tasks.spawn(actor);
+        (handle, true)
+    }
+
+    /// Returns once every actor has ended. Actors end when the process shuts down.
+    pub async fn actors_have_ended(&self) {
+        self.actor_tasks.close();
+        self.actor_tasks.wait().await;
     }
 
     /// Returns true if the account's snapshot has a role of this owner.

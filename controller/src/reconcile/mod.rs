@@ -11,7 +11,6 @@
 //! The caches are filled by [`store`], and the actors read them through [`directory`].
 
 mod account;
-mod actors;
 mod api_writes;
 mod context;
 mod directory;
@@ -407,7 +406,7 @@ async fn until_the_end(
             futures::future::join_all(others).await;
         }
     }
-    context.actors.ended().await;
+    context.actors_have_ended().await;
     // No call is under way any more: other replicas may take over at once.
     drained.cancel();
     let _ = coordination.await;

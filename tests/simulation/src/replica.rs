@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rolectl_aws::account::AccountEnvironment;
 use rolectl_aws::actor::directory::Reporter;
 use rolectl_aws::actor::report::{Assignment, Finding, Goal, RoleReport};
-use rolectl_aws::actor::{ActorContext, ActorHandle, start};
+use rolectl_aws::actor::{ActorContext, ActorHandle, Actors};
 use rolectl_aws::api::Aws as _;
 use rolectl_aws::clock::{Clock, Jitter};
 use rolectl_aws::lease_term::{EXPIRY, LeaseTerm, TERM};
@@ -53,7 +53,7 @@ pub struct Replica {
     lease_term: LeaseTerm,
     view: Arc<View>,
     in_flight: Arc<Semaphore>,
-    actors: Mutex<BTreeMap<String, Arc<ActorHandle>>>,
+    actors: Actors,
     reports: Mutex<BTreeMap<Place, RoleReport>>,
     sent: Mutex<BTreeMap<Place, Sent>>,
     revisions: Mutex<u64>,
@@ -146,7 +146,7 @@ impl Replica {
             lease_term: LeaseTerm::none(),
             view: Arc::new(View::new(world.cluster.clone(), id)),
             in_flight: Arc::new(Semaphore::new(64)),
-            actors: Mutex::default(),
+            actors: Actors::default(),
             reports: Mutex::default(),
             sent: Mutex::default(),
             revisions: Mutex::default(),
@@ -212,7 +212,7 @@ impl Replica {
 
     /// Asks for a sweep of an account.
     pub fn want_sweep(&self, account: &str) {
-        if let Some(actor) = self.actors.lock().get(account) {
+        if let Some(actor) = self.actors.get(account) {
             actor.want_sweep();
         }
     }
@@ -240,7 +240,7 @@ impl Replica {
     }
 
     fn wake_actors(&self) {
-        self.actors.lock().values().for_each(|actor| actor.wake());
+        self.actors.all().iter().for_each(|actor| actor.wake());
     }
 
     fn renew(&self) {
@@ -283,7 +283,11 @@ impl Replica {
     /// Brings the actors up to date with the objects.
     fn reconcile(self: &Arc<Self>) {
         self.follow_session();
-        if !self.lease_term.lasts() || !self.world.cluster.is_up() {
+        if !self.lease_term.lasts() {
+            self.stop_actors();
+            return;
+        }
+        if !self.world.cluster.is_up() {
             return;
         }
         let objects = self.view.objects();
@@ -305,7 +309,7 @@ impl Replica {
     }
 
     fn release(&self, account: &str, key: &RoleKey) {
-        if let Some(actor) = self.actors.lock().get(account) {
+        if let Some(actor) = self.actors.get(account) {
             actor.release(key.clone());
         }
         let place = (account.to_owned(), key.clone());
@@ -313,9 +317,19 @@ impl Replica {
         self.reports.lock().remove(&place);
     }
 
+    /// The accounts are another replica's now, or nobody's.
+    fn stop_actors(&self) {
+        for actor in self.actors.all() {
+            self.actors.stop(&actor.name);
+        }
+        self.sent.lock().clear();
+        self.reports.lock().clear();
+        self.reconciled.lock().take();
+    }
+
     fn start_actors(self: &Arc<Self>) {
         for (name, object) in self.view.objects().accounts.clone() {
-            if let Some(actor) = self.actors.lock().get(&name) {
+            if let Some(actor) = self.actors.get(&name) {
                 // The watch brings every change of the object.
                 if actor.account().spec != object.spec {
                     actor.wake();
@@ -339,8 +353,7 @@ impl Replica {
                 sessions: self.session.sessions.clone(),
                 principal_patience: Duration::from_mins(5),
             };
-            let (handle, actor) = start(object, environment, context);
-            self.actors.lock().insert(name, handle);
+            let (_, actor) = self.actors.start(object, environment, context);
             self.spawn(actor);
         }
     }
@@ -348,14 +361,15 @@ impl Replica {
     /// Asks the actors for what the object wants, and removes a deleted object that has no role left.
     fn assign(&self, key: &RoleKey, object: &Object) {
         if object.wanted.is_suspended {
-            let names: Vec<String> = self.actors.lock().keys().cloned().collect();
-            names.iter().for_each(|name| self.release(name, key));
+            for actor in self.actors.all() {
+                self.release(&actor.name, key);
+            }
             return;
         }
         let (objects, owner) = (self.view.objects(), object.owner());
-        let actors = self.actors.lock().clone();
         let mut is_left = false;
-        for (name, actor) in &actors {
+        for actor in self.actors.all() {
+            let name = &actor.name;
             let is_removed = objects.is_removed(object, name);
             let has_role = actor.account().snapshot.lock().has_role_of(&owner);
             let goal = if !is_removed {
@@ -368,7 +382,7 @@ impl Replica {
             self.mention(key, name, true);
             let revision = self.ask(
                 key,
-                (name, actor),
+                (name, &actor),
                 goal,
                 &stamp(&objects.wanting(object.role_name())),
             );
@@ -391,9 +405,9 @@ impl Replica {
         if object.is_deleted() && !is_left {
             let uid = object.role.metadata.uid.as_deref();
             self.world.cluster.change(|objects| objects.finalize(key, uid));
-            for (name, actor) in &actors {
+            for actor in self.actors.all() {
                 actor.account().snapshot.lock().end_claims(&owner);
-                self.release(name, key);
+                self.release(&actor.name, key);
             }
         }
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rolectl_crds::Adoption;
-use simulation::aws::fault::Fault;
+use simulation::aws::fault::{Fault, FaultProfile};
+use simulation::aws::iam::LONGEST_LAG;
 use simulation::matrix::{cases, scenarios};
 use simulation::parallel::check_all;
 use simulation::run::{RunOptions, run, violation};
@@ -14,6 +15,25 @@ use simulation::spec::Spec;
 
 /// How many violations a test shows before it ends.
 const SHOWN: usize = 3;
+
+/// A role with one principal and one managed policy.
+const PLAIN: Spec = Spec {
+    principals: 1,
+    unknown_principal: false,
+    managed: 1,
+    inline: [0, 0],
+    boundary: 0,
+    tag: 0,
+    hours: 1,
+    profile: false,
+    accounts: 1,
+    adoption: Adoption::Never,
+    retains: false,
+    absent: false,
+    reports_drift: false,
+    is_additive: false,
+    is_suspended: false,
+};
 
 fn assert_none(found: BTreeMap<u64, String>) {
     let found: Vec<String> = found.into_values().collect();
@@ -77,23 +97,6 @@ fn without_faults_no_call_is_made_twice() {
 /// What once broke an invariant, as the fewest events that show it.
 #[test]
 fn what_once_broke_an_invariant_breaks_none() {
-    let spec = Spec {
-        principals: 1,
-        unknown_principal: false,
-        managed: 1,
-        inline: [0, 0],
-        boundary: 0,
-        tag: 0,
-        hours: 1,
-        profile: false,
-        accounts: 1,
-        adoption: Adoption::Never,
-        retains: false,
-        absent: false,
-        reports_drift: false,
-        is_additive: false,
-        is_suspended: false,
-    };
     let at = |seconds, act| Event {
         at: Duration::from_secs(seconds),
         act,
@@ -105,7 +108,13 @@ fn what_once_broke_an_invariant_breaks_none() {
             minutes: 720,
         },
     );
-    let apply = at(0, Act::Apply { object: 0, spec });
+    let apply = at(
+        0,
+        Act::Apply {
+            object: 0,
+            spec: PLAIN,
+        },
+    );
     let delete = |seconds| at(seconds, Act::Delete { object: 0 });
     // The first write: credentials, quotas, roles and details come before it.
     let create = 5;
@@ -131,4 +140,53 @@ fn what_once_broke_an_invariant_breaks_none() {
         let outcome = run(&Schedule::plain(events), &options);
         assert_eq!(outcome.violation, None, "{what}");
     }
+}
+
+/// A replica stands still while it makes a role, loses its Lease, and gets it back before AWS shows the role everywhere.
+#[test]
+fn a_role_made_right_before_its_lease_was_lost_is_not_forgotten() {
+    let at = |milliseconds, act| Event {
+        at: Duration::from_millis(milliseconds),
+        act,
+    };
+    let (found, _) = check_all(2_000, SHOWN, |seed| {
+        let faults = FaultProfile {
+            lag: LONGEST_LAG,
+            ..FaultProfile::without_faults()
+        };
+        let unlock = Act::Unlock {
+            replace: false,
+            minutes: 720,
+        };
+        let freeze = Act::Freeze {
+            replica: 0,
+            seconds: 9,
+        };
+        let events = vec![
+            at(0, Act::Faults(faults)),
+            at(0, unlock),
+            at(
+                0,
+                Act::Apply {
+                    object: 0,
+                    spec: PLAIN,
+                },
+            ),
+            at(130, freeze),
+            // The replica notices the loss, and stops its actors.
+            at(9_000, Act::ApiOutage { seconds: 1 }),
+            at(10_000, Act::Delete { object: 0 }),
+        ];
+        let schedule = Schedule {
+            seed,
+            ..Schedule::plain(events)
+        };
+        let options = RunOptions {
+            script: BTreeMap::from([(6 + seed % 5, Fault::HangsApplied)]),
+            ..RunOptions::default()
+        };
+        let broken = run(&schedule, &options).violation?;
+        Some(format!("seed {seed}: {broken}"))
+    });
+    assert_none(found);
 }

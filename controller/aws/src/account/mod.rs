@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Aws, CallObserver};
 use crate::bucket::Bucket;
-use crate::clock::{Clock, Jitter};
+use crate::clock::{Clock, Jitter, now};
 use crate::error::AwsFailure;
 use crate::lease_term::LeaseTerm;
 
@@ -164,6 +164,24 @@ impl Account {
             role_limit: Mutex::default(),
             retired: AtomicBool::new(false),
         })
+    }
+
+    /// Takes over what `before`, an earlier state of this object's account, knows and a read may not show yet.
+    pub fn inherit(&self, before: &Self) {
+        if !self.is_same_in_aws(before) {
+            return;
+        }
+        let (mut snapshot, earlier) = (self.snapshot.lock(), before.snapshot.lock());
+        if before.is_held() {
+            snapshot.inherit_claims(&earlier);
+        }
+        snapshot.inherit_writes(&earlier, now());
+    }
+
+    /// Returns true if both are about one account in AWS.
+    pub fn is_same_in_aws(&self, other: &Self) -> bool {
+        let (one, other) = (&self.spec, &other.spec);
+        (&one.account_id, &one.partition) == (&other.account_id, &other.partition)
     }
 
     /// It is not ours any more: no new call begins.

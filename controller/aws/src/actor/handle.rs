@@ -40,6 +40,8 @@ pub struct ActorHandle {
     pub(super) account: RwLock<Arc<Account>>,
     pub(super) report: Mutex<AccountReport>,
     pub(super) stop: CancellationToken,
+    /// Cancelled once the actor has ended.
+    ended: CancellationToken,
 }
 
 impl ActorHandle {
@@ -89,12 +91,13 @@ impl ActorHandle {
     }
 }
 
-/// Starts the actor of an account. `environment` is what the account has from this process. The future is the actor: it ends some time
-/// after [`ActorHandle::stop`] or the shutdown of the process, when no call is under way any more.
-pub fn start(
+/// Starts the actor of an account. `environment` is what the account has from this process, `earlier` the actor that looked after the
+/// account last.
+pub(super) fn start(
     object: Arc<AwsAccount>,
     environment: AccountEnvironment,
     context: ActorContext,
+    earlier: Option<Arc<ActorHandle>>,
 ) -> (Arc<ActorHandle>, impl Future<Output = ()> + Send + use<>) {
     static INSTANCES: AtomicU64 = AtomicU64::new(1);
     let name = object.metadata.name.clone().unwrap_or_default();
@@ -114,7 +117,19 @@ pub fn start(
             is_failing: false,
         }),
         stop,
+        ended: CancellationToken::new(),
     });
+    let ended = handle.ended.clone().drop_guard();
     let actor = Actor::new(handle.clone(), object, live, environment, context);
-    (handle, actor.run())
+    let run = async move {
+        let _ended = ended;
+        if let Some(earlier) = earlier {
+            // Calls of the earlier one may be under way. It is waited for even if this one is to stop: the next one learns of the
+            // earlier one's writes from this one.
+            earlier.ended.cancelled().await;
+            actor.inherit(&earlier);
+        }
+        actor.run().await;
+    };
+    (handle, run)
 }

@@ -26,6 +26,7 @@ use crate::account::{Account, AccountEnvironment};
 use crate::clock::now;
 
 pub mod account_state;
+mod actors;
 pub mod carry_out;
 pub mod directory;
 mod handle;
@@ -39,7 +40,8 @@ mod sweeping;
 mod visit;
 
 use account_state::Sweeps;
-pub use handle::{ActorContext, ActorHandle, start};
+pub use actors::Actors;
+pub use handle::{ActorContext, ActorHandle};
 use inputs::Inputs;
 use propose::SessionView;
 use report::RoleReport;
@@ -120,6 +122,11 @@ impl Actor {
         }
     }
 
+    /// Knows from now on what the actor that looked after the account before has written.
+    fn inherit(&self, earlier: &ActorHandle) {
+        self.live.inherit(&earlier.account());
+    }
+
     async fn run(mut self) {
         let mut visits: FuturesUnordered<Visiting> = FuturesUnordered::new();
         let mut sweep: OptionFuture<BoxFuture<'static, Swept>> = None.into();
@@ -197,13 +204,7 @@ impl Actor {
                 self.object.spec.clone(),
                 self.environment.clone(),
             );
-            if is_same_account(&before, &live) {
-                let (mut snapshot, earlier) = (live.snapshot.lock(), before.snapshot.lock());
-                if before.is_held() {
-                    snapshot.inherit_claims(&earlier);
-                }
-                snapshot.inherit_writes(&earlier, now());
-            }
+            live.inherit(&before);
             live.limit_roles(before.role_limit());
             *self.handle.account.write() = live.clone();
             self.live = live;
@@ -370,7 +371,7 @@ impl Actor {
     /// A visit that began before the account's spec changed, or in an earlier lease term, has recorded its writes in the snapshot of that
     /// time.
     fn inherit_write(&mut self, ended: &Ended) {
-        if Arc::ptr_eq(&ended.live, &self.live) || !is_same_account(&ended.live, &self.live) {
+        if Arc::ptr_eq(&ended.live, &self.live) || !ended.live.is_same_in_aws(&self.live) {
             return;
         }
         let earlier = ended.live.snapshot.lock();
@@ -439,12 +440,6 @@ impl Actor {
         let timer = self.timers.first().map(|(due, _)| *due);
         sweep.into_iter().chain(timer).min()
     }
-}
-
-/// Returns true if two specs of an `AwsAccount` are about one account in AWS.
-fn is_same_account(one: &Account, other: &Account) -> bool {
-    let (one, other) = (&one.spec, &other.spec);
-    (&one.account_id, &one.partition) == (&other.account_id, &other.partition)
 }
 
 async fn sleep_until(when: Option<Instant>) {
