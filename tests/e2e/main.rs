@@ -22,6 +22,7 @@ mod policy;
 mod properties;
 mod quotas;
 mod resilience;
+mod schema;
 mod secrecy;
 mod session;
 mod shown;

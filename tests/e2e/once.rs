@@ -277,7 +277,7 @@ async fn a_plan_of_the_cluster_shows_what_the_controller_would_do_and_reads_the_
     let output = s.rolectl_as("admin", &not_yet_named, &[]).await?;
     let told = String::from_utf8(output.stdout)?;
     ensure!(
-        output.status.code() == Some(2) && told.contains("+ role once-cluster/app is to be created"),
+        output.status.code() == Some(2) && told.contains("+ role once-cluster/app will be created"),
         "{told}"
     );
     s.apply(&role).await?;

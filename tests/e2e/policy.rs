@@ -171,10 +171,10 @@ async fn lint_finds_at_the_desk_what_the_controller_would_stall_on() -> Result<(
     ensure!(code == Some(1), "{out}");
     insta::assert_snapshot!("lint", out);
     let (code, out, _) = rolectl(&["lint", "-o", "json", "c.yaml"], &["", "", &text]).await?;
-    let lines: serde_json::Value = serde_json::from_str(&out)?;
+    let result: serde_json::Value = serde_json::from_str(&out)?;
     ensure!(
         code == Some(1)
-            && lines
+            && result["findings"]
                 .as_array()
                 .is_some_and(|l| l.iter().any(|l| l["severity"] == "warning"))
     );
@@ -193,10 +193,10 @@ async fn lint_finds_at_the_desk_what_the_controller_would_stall_on() -> Result<(
     );
     let (code, out, _) = rolectl(&["lint", "c.yaml"], &["", "", &text]).await?;
     for words in [
-        "c.yaml: not readable: error: line ",
-        "IamRole slip: error: spec.maxSessionDuration: invalid type",
-        "IamRole slip: warning: spec.accounts.selector matches none of the 1 AwsAccount here: no AwsAccount has the label teir; did you mean tier?",
-        "3 checked: 2 errors, 1 warning",
+        "c.yaml:3: error: not readable: ",
+        "error: IamRole desk/slip: spec.maxSessionDuration: is the string \"long\": write an integer",
+        "warning: IamRole desk/slip: spec.accounts.selector: matches none of the 1 AwsAccount here: no AwsAccount has the label teir; did you mean tier?",
+        "3 checked: 3 errors, 1 warning",
     ] {
         ensure!(code == Some(2) && out.contains(words), "{words}: {out}");
     }

@@ -1,22 +1,72 @@
 //! Reads policy documents and Kubernetes objects, in JSON or YAML, from files, folders or stdin.
 
+use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use rolectl_crds::GROUP;
+
 use crate::failure::Failure;
+use crate::field::Field;
+use crate::schema::{self, Problem};
 use crate::yaml::{self, Form};
 
 /// Maximum size of a file, in bytes. A file can have many objects; etcd refuses a single one over 1.5 MiB.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
-/// A value and the file that contains it.
+/// Where a value was read.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The file, or `stdin`.
+    pub file: String,
+    text: Arc<DocumentText>,
+    /// The pointer of the value in its document: `/items/3` for an item of a List.
+    below: String,
+}
+
+/// The text of a document, for the lines of its values.
+#[derive(Debug)]
+struct DocumentText {
+    first_line: usize,
+    text: Arc<str>,
+    /// The line of each value by its pointer, once one was asked for.
+    lines: OnceLock<HashMap<String, usize>>,
+}
+
+impl Origin {
+    fn new(file: &str, first_line: usize, text: Arc<str>) -> Self {
+        Self {
+            file: file.to_owned(),
+            text: Arc::new(DocumentText {
+                first_line,
+                text,
+                lines: OnceLock::new(),
+            }),
+            below: String::new(),
+        }
+    }
+
+    /// Returns the line of a field, or of what would contain it.
+    pub fn line(&self, field: &Field) -> usize {
+        let text = &self.text;
+        let lines = text
+            .lines
+            .get_or_init(|| yaml::lines(&text.text, text.first_line));
+        let mut pointers = field.pointers().map(|pointer| format!("{}{pointer}", self.below));
+        let line = pointers.find_map(|pointer| lines.get(&pointer).copied());
+        line.unwrap_or(text.first_line)
+    }
+}
+
+/// A value and where it was read.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// The file, or `stdin`.
-    pub source: String,
+    /// Where it was read.
+    pub origin: Origin,
     /// The value.
     pub value: Value,
 }
@@ -24,8 +74,8 @@ pub struct Found {
 /// A document of a file, or the reason why it cannot be read.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The file, or `stdin`.
-    pub source: String,
+    /// Where it is.
+    pub origin: Origin,
     /// The value of the document, or why it cannot be read.
     pub value: Result<Value, String>,
 }
@@ -40,56 +90,74 @@ fn form(source: &str) -> Form {
 
 /// Returns the values in a text. Fails at the first that cannot be read.
 pub fn parse(source: &str, text: &str) -> Result<Vec<Found>, Failure> {
-    yaml::documents(text, form(source))
-        .into_iter()
-        .map(|document| found(source, document.value))
+    let documents = yaml::documents(text, form(source)).into_iter();
+    documents
+        .map(|document| Document {
+            origin: Origin::new(source, document.line, document.text),
+            value: document.value,
+        })
+        .map(found)
         .collect()
 }
 
 /// Returns a value that could be read, or else the failure.
-fn found(source: &str, value: Result<Value, String>) -> Result<Found, Failure> {
-    let source = source.to_owned();
+fn found(document: Document) -> Result<Found, Failure> {
+    let Document { origin, value } = document;
     match value {
-        Ok(value) => Ok(Found { source, value }),
+        Ok(value) => Ok(Found { origin, value }),
         Err(why) => Err(Failure::new(
-            format!("{source} cannot be read: {why}"),
+            format!("{} cannot be read: {why}", origin.file),
             "correct the file; `rolectl lint` shows all that is wrong",
         )
         .usage()),
     }
 }
 
-/// Parses an object. The error begins with the wrong field.
-pub fn object<K: DeserializeOwned>(value: &Value) -> Result<K, String> {
-    serde_json::from_value(value.clone()).map_err(|error| {
-        let error = error.to_string();
-        match wrong_field::<K>(value, &error) {
-            Some(field) => format!("{field}: {error}"),
-            None => error,
-        }
+/// Parses an object that the API server would store. The errors say what is wrong, by field.
+pub fn object<K: DeserializeOwned>(value: &Value) -> Result<K, Vec<Problem>> {
+    let problems = schema::problems(value);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    serde_json::from_value(schema::stored(value)).map_err(|error| {
+        vec![Problem {
+            field: Field::default(),
+            message: error.to_string(),
+        }]
     })
 }
 
-/// Returns the path of the field that causes the error: the one without which the error does not occur.
-fn wrong_field<K: DeserializeOwned>(value: &Value, error: &str) -> Option<String> {
-    let causes = |changed: &Value| {
-        let now = serde_json::from_value::<K>(changed.clone()).err();
-        now.is_none_or(|now| now.to_string() != error)
-    };
-    let (mut pointer, mut path) = (String::new(), vec![]);
-    while let Some(Value::Object(fields)) = value.pointer(&pointer) {
-        let culprit = fields.keys().find(|key| {
-            let mut without = value.clone();
-            if let Some(Value::Object(fields)) = without.pointer_mut(&pointer) {
-                fields.remove(*key);
-            }
-            causes(&without)
-        });
-        let Some(key) = culprit else { break };
-        pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
-        path.push(key.clone());
+/// Returns the text at a JSON pointer, or an empty one.
+pub fn text_at<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Returns the kind and name of an object: `IamRole platform/app`.
+pub fn title(object: &Value) -> String {
+    let (kind, name) = (text_at(object, "/kind"), text_at(object, "/metadata/name"));
+    let namespace = text_at(object, "/metadata/namespace");
+    let kind = if kind.is_empty() { "object" } else { kind };
+    match (namespace, name) {
+        (_, "") => format!("{kind} without a name"),
+        ("", name) => format!("{kind} {name}"),
+        (namespace, name) => format!("{kind} {namespace}/{name}"),
     }
-    (!path.is_empty()).then(|| path.join("."))
+}
+
+/// Returns the objects of our kinds that are declared more than once, each with the one before.
+pub fn duplicates(objects: &[Found]) -> Vec<(&Found, &Found)> {
+    let (mut seen, mut found) = (HashMap::new(), vec![]);
+    for object in objects {
+        let is_ours = text_at(&object.value, "/apiVersion").starts_with(GROUP);
+        let has_name = !text_at(&object.value, "/metadata/name").is_empty();
+        if is_ours
+            && has_name
+            && let Some(before) = seen.insert(title(&object.value), object)
+        {
+            found.push((before, object));
+        }
+    }
+    found
 }
 
 /// Returns the text of one file. `-` is stdin.
@@ -117,36 +185,53 @@ pub fn text(path: &str) -> Result<String, Failure> {
 
 /// Returns the Kubernetes objects in files and folders, with the items of each List. Fails at the first that cannot be read.
 pub fn objects(paths: &[String]) -> Result<Vec<Found>, Failure> {
-    let all = documents(paths)?.into_iter();
-    all.map(|document| found(&document.source, document.value))
-        .collect()
-}
-
-/// Returns the documents in files and folders, with the items of each List, and with the documents that cannot be read.
-pub fn documents(paths: &[String]) -> Result<Vec<Document>, Failure> {
     let mut all = vec![];
-    for path in paths {
-        for file in files_in(path)? {
-            let source = if file == "-" { "stdin" } else { &file };
-            for yaml::Document { value, .. } in yaml::documents(&text(&file)?, form(source)) {
-                let source = source.to_owned();
-                match value {
-                    Ok(Value::Object(mut list)) if is_list(&list) => {
-                        let items = list.remove("items").and_then(|items| match items {
-                            Value::Array(items) => Some(items),
-                            _ => None,
-                        });
-                        all.extend(items.into_iter().flatten().map(|item| Document {
-                            source: source.clone(),
-                            value: Ok(item),
-                        }));
-                    }
-                    value => all.push(Document { source, value }),
-                }
-            }
+    for file in files_in_all(paths)? {
+        let text = text(&file)?;
+        for document in documents_in(&file, &text) {
+            all.push(found(document)?);
         }
     }
     Ok(all)
+}
+
+/// Returns the documents in files and folders, with the items of each List, and with the files and documents that cannot be read.
+pub fn documents(paths: &[String]) -> Result<Vec<Document>, Failure> {
+    let mut all = vec![];
+    for file in files_in_all(paths)? {
+        match text(&file) {
+            Ok(text) => all.extend(documents_in(&file, &text)),
+            Err(failure) => all.push(Document {
+                origin: Origin::new(&file, 1, "".into()),
+                value: Err(failure.what().to_owned()),
+            }),
+        }
+    }
+    Ok(all)
+}
+
+fn documents_in(file: &str, text: &str) -> Vec<Document> {
+    let source = if file == "-" { "stdin" } else { file };
+    let mut all = vec![];
+    for yaml::Document { line, text, value } in yaml::documents(text, form(source)) {
+        let origin = Origin::new(source, line, text);
+        match value {
+            Ok(Value::Object(mut list)) if is_list(&list) => {
+                let Some(Value::Array(items)) = list.remove("items") else {
+                    continue;
+                };
+                all.extend(items.into_iter().enumerate().map(|(n, item)| Document {
+                    origin: Origin {
+                        below: format!("/items/{n}"),
+                        ..origin.clone()
+                    },
+                    value: Ok(item),
+                }));
+            }
+            value => all.push(Document { origin, value }),
+        }
+    }
+    all
 }
 
 /// Returns true if the value is a Kubernetes List.
@@ -155,7 +240,21 @@ fn is_list(value: &Map<String, Value>) -> bool {
         && value.get("items").is_some_and(Value::is_array)
 }
 
-/// Returns the file itself, or all YAML and JSON files below a folder, sorted.
+/// Returns the files of all paths, each once.
+fn files_in_all(paths: &[String]) -> Result<Vec<String>, Failure> {
+    let (mut all, mut seen) = (vec![], HashSet::new());
+    for path in paths {
+        for file in files_in(path)? {
+            if seen.insert(file.clone()) {
+                all.push(file);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Returns the file itself, or all YAML and JSON files below a folder, sorted. Hidden folders, such as `.git`, and links to folders are
+/// left out.
 fn files_in(path: &str) -> Result<Vec<String>, Failure> {
     if path == "-" || !Path::new(path).is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -170,64 +269,18 @@ fn files_in(path: &str) -> Result<Vec<String>, Failure> {
             .usage()
         };
         for entry in std::fs::read_dir(&folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?.path();
-            if entry.is_dir() {
-                todo.push(entry);
-            } else if matches!(
-                entry.extension().and_then(|e| e.to_str()),
-                Some("yaml" | "yml" | "json")
-            ) {
-                files.push(entry.display().to_string());
+            let entry = entry.map_err(failed)?;
+            let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+            let is_folder = entry.file_type().map_err(failed)?.is_dir();
+            let path = entry.path();
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if is_folder && !is_hidden {
+                todo.push(path);
+            } else if matches!(extension, Some("yaml" | "yml" | "json")) && path.is_file() {
+                files.push(path.display().to_string());
             }
         }
     }
     files.sort();
     Ok(files)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use rolectl_crds::{AwsAccount, IamRole};
-
-    use super::*;
-
-    #[test]
-    fn an_error_names_the_field() {
-        let role = |spec: &str| {
-            let text = format!(
-                "{{apiVersion: iam.rolectl.dev/v1alpha1, kind: IamRole, metadata: {{name: a}}, spec: {{accounts: {{names: [a]}}, assumeRolePolicy: {{}}, {spec}}}}}"
-            );
-            let found = parse("a.yaml", &format!("---\n- {text}"))
-                .unwrap()
-                .remove(0)
-                .value;
-            object::<IamRole>(&found[0])
-        };
-        assert_eq!(
-            role("maxSessionDuration: 7200.0")
-                .unwrap()
-                .spec
-                .max_session_duration,
-            7200
-        );
-        for (spec, words) in [
-            (
-                "maxSessionDuration: 7200.5",
-                "spec.maxSessionDuration: invalid type",
-            ),
-            ("maxSessionDuration: a", "spec.maxSessionDuration: invalid type"),
-            ("tags: {a: 1}", "spec.tags"),
-            ("exclusive: {tags: 1}", "spec.exclusive.tags: invalid type"),
-            ("typo: 1", "spec.typo: unknown field"),
-        ] {
-            let error = role(spec).unwrap_err();
-            assert!(error.starts_with(words), "{spec}: {error}");
-        }
-        let account = json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount", "metadata": {"name": "a"},
-            "spec": {"accountId": 12_345_678_901_u64}});
-        let error = object::<AwsAccount>(&account).unwrap_err();
-        assert!(error.starts_with("spec.accountId: "), "{error}");
-    }
 }

@@ -10,7 +10,7 @@ use rolectl_crds::{AwsAccount, IamRole};
 /// Maximum edit distance between a label key and the existing key that the warning suggests.
 const MAX_DISTANCE: usize = 3;
 
-/// Returns a warning for a selector that matches none of the accounts. Returns `None` if there are no accounts to compare with.
+/// Returns the problem of `spec.accounts.selector` if it matches none of the accounts. Returns `None` if there are no accounts to compare with.
 pub fn unmatched(role: &IamRole, accounts: &[AwsAccount]) -> Option<String> {
     let selector = role.spec.accounts.selector.as_ref()?;
     if accounts.is_empty() || accounts.iter().any(|account| targets(role, account)) {
@@ -47,10 +47,7 @@ pub fn unmatched(role: &IamRole, accounts: &[AwsAccount]) -> Option<String> {
     } else {
         format!("the {count} AwsAccounts")
     };
-    Some(format!(
-        "spec.accounts.selector matches none of {of} here{}",
-        hint.unwrap_or_default()
-    ))
+    Some(format!("matches none of {of} here{}", hint.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -83,13 +80,10 @@ mod tests {
         assert_eq!(
             of(slip, all).as_deref(),
             Some(
-                "spec.accounts.selector matches none of the 1 AwsAccount here: no AwsAccount has the label teir; did you mean tier?"
+                "matches none of the 1 AwsAccount here: no AwsAccount has the label teir; did you mean tier?"
             )
         );
         let value = of(json!({"selector": {"matchLabels": {"tier": "dev"}}}), all);
-        assert_eq!(
-            value.as_deref(),
-            Some("spec.accounts.selector matches none of the 1 AwsAccount here")
-        );
+        assert_eq!(value.as_deref(), Some("matches none of the 1 AwsAccount here"));
     }
 }

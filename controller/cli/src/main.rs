@@ -5,6 +5,7 @@
 mod cluster;
 mod commands;
 mod failure;
+mod field;
 mod files;
 mod fleet;
 mod hints;
@@ -15,6 +16,7 @@ mod mfa;
 mod once;
 mod output;
 mod paint;
+mod schema;
 mod session_cache;
 mod used_code;
 mod yaml;

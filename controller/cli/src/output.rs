@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use comfy_table::Table;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 
@@ -38,6 +39,21 @@ pub fn machine<T: Serialize>(format: Format, value: &T) -> Result<(), Failure> {
     };
     println!("{}", text.trim_end());
     Ok(())
+}
+
+/// The version of the output for programs. Fields are added within a version, and neither removed nor changed.
+pub const OUTPUT_VERSION: &str = "output.rolectl.dev/v1alpha1";
+
+/// Returns the output for programs: the fields of `value` with their version and kind.
+pub fn versioned(kind: &str, value: Value) -> Value {
+    let mut all = Map::new();
+    all.insert("apiVersion".to_owned(), OUTPUT_VERSION.into());
+    all.insert("kind".to_owned(), kind.into());
+    match value {
+        Value::Object(fields) => all.extend(fields),
+        value => drop(all.insert("items".to_owned(), value)),
+    }
+    Value::Object(all)
 }
 
 /// Returns a table in the layout of kubectl.

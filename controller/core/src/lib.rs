@@ -38,7 +38,7 @@ pub mod policy;
 pub mod role;
 pub mod selection;
 pub mod snapshot;
-mod spelling;
+pub mod spelling;
 pub mod status;
 pub mod variables;
 

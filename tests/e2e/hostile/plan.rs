@@ -115,7 +115,7 @@ async fn a_role_of_an_administrator_that_is_taken_over_has_no_rights_left_when_i
         .await?;
     let plan = shown(&s, &["plan", "-n", &s.name], 1).await?;
     for words in [
-        "role hostile-takeover/boss is refused, and what the account denies is detached",
+        "role hostile-takeover/boss is refused; managed policies that the account denies will be detached",
         "GuardrailViolated: ",
         "- managed policy arn:aws:iam::aws:policy/AdministratorAccess",
         "Plan: 0 to create, 1 to change, 0 to delete, 1 refused.",

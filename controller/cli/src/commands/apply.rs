@@ -68,8 +68,11 @@ struct Settings {
     /// gives another. As soon as the controller runs, it corrects what differs from its own objects.
     #[arg(long)]
     take_over: bool,
+    /// Show every line of long documents
+    #[arg(long)]
+    full: bool,
     /// Do not ask
-    #[arg(long, short = 'y')]
+    #[arg(long, short = 'y', alias = "auto-approve")]
     yes: bool,
 }
 
@@ -109,7 +112,7 @@ impl Settings {
         let mut seen = fleet.look(goal).await;
         fleet.tell_left_out();
         let overview = Overview::of(&seen);
-        print!("{}", overview.text(paint));
+        print!("{}{}", overview.text(paint, self.full), overview.refusals(paint));
         println!("Plan: {}.", overview.summary);
         let fails = overview.summary.fails();
         if !overview.summary.changes() {

@@ -324,7 +324,7 @@ impl Describe {
             let overview = Overview::of(&seen);
             println!(
                 "\nIn AWS now, against what is declared:\n\n{}Plan: {}.",
-                overview.text(paint),
+                overview.text(paint, true),
                 overview.summary
             );
             if let Some((account, why)) = seen

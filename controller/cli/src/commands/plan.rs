@@ -33,6 +33,12 @@ pub struct Plan {
     /// Tell by the exit code whether anything is to be done
     #[arg(long)]
     detailed_exitcode: bool,
+    /// Show every line of long documents
+    #[arg(long, conflicts_with = "summary")]
+    full: bool,
+    /// Show only how many roles would change, and which are refused
+    #[arg(long)]
+    summary: bool,
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -53,10 +59,14 @@ impl Plan {
         let overview = Overview::of(&seen);
         match self.output {
             Format::Table => {
-                print!("{}", overview.text(Paint::of_stdout()));
+                let paint = Paint::of_stdout();
+                if !self.summary {
+                    print!("{}", overview.text(paint, self.full));
+                }
+                print!("{}", overview.refusals(paint));
                 println!("Plan: {}.", overview.summary);
             }
-            format => machine(format, &overview)?,
+            format => machine(format, &overview.versioned()?)?,
         }
         Ok(match (overview.summary.fails(), overview.summary.changes()) {
             (true, _) => ExitCode::from(1),

@@ -7,6 +7,7 @@ use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 
 use crate::cluster;
 use crate::failure::Failure;
+use crate::field::Field;
 use crate::files::{self, Found};
 use crate::once::Inventory;
 
@@ -16,20 +17,10 @@ pub(super) fn add_objects(
     objects: &[Found],
     flags: &cluster::Flags,
 ) -> Result<(), Failure> {
+    refuse_duplicates(objects)?;
     for found in objects {
-        let kind = found
-            .value
-            .get("kind")
-            .and_then(|k| k.as_str())
-            .unwrap_or_default();
-        let group = found
-            .value
-            .get("apiVersion")
-            .and_then(|k| k.as_str())
-            .unwrap_or_default();
-        match kind {
+        match files::text_at(&found.value, "/kind") {
             "Namespace" => inventory.namespaces.push(parsed(found)?),
-            _ if !group.starts_with(rolectl_crds::GROUP) => {}
             "IamRole" => {
                 // A status in a file is not from a controller.
                 let mut role: IamRole = parsed(found)?;
@@ -44,7 +35,7 @@ pub(super) fn add_objects(
                         return Err(Failure::new(
                             format!(
                                 "{}: IamRole {} is of another namespace than -n {namespace}",
-                                found.source,
+                                found.origin.file,
                                 full_name(&role)
                             ),
                             "leave -n out, or correct the file",
@@ -68,23 +59,47 @@ pub(super) fn add_objects(
                     ..session
                 });
             }
-            _ => {}
+            // A misspelled kind of ours is an error; others are not ours.
+            _ => drop(parsed::<serde_json::Value>(found)?),
         }
     }
     Ok(())
 }
 
+/// An object that two files declare would be the one or the other, by chance.
+fn refuse_duplicates(objects: &[Found]) -> Result<(), Failure> {
+    let Some((first, second)) = files::duplicates(objects).into_iter().next() else {
+        return Ok(());
+    };
+    let place = |found: &Found| format!("{}:{}", found.origin.file, found.origin.line(&Field::default()));
+    Err(Failure::new(
+        format!(
+            "{} is declared twice: {} and {}",
+            files::title(&second.value),
+            place(first),
+            place(second)
+        ),
+        "remove one of the two",
+    )
+    .usage())
+}
+
 /// Parses an object, and names the file and the object in the error.
 fn parsed<K: DeserializeOwned>(found: &Found) -> Result<K, Failure> {
-    files::object(&found.value).map_err(|error| {
-        let name = found
-            .value
-            .pointer("/metadata/name")
-            .and_then(|n| n.as_str())
-            .unwrap_or("?");
-        let kind = found.value.get("kind").and_then(|k| k.as_str()).unwrap_or("?");
+    files::object(&found.value).map_err(|problems| {
+        let lines: Vec<String> = problems
+            .iter()
+            .map(|problem| {
+                let line = found.origin.line(&problem.field);
+                format!(
+                    "{}:{line}: {}: {problem}",
+                    found.origin.file,
+                    files::title(&found.value)
+                )
+            })
+            .collect();
         Failure::new(
-            format!("{}: {kind} {name}: {error}", found.source),
+            lines.join("\n  "),
             "correct the file; `rolectl lint` shows all that is wrong",
         )
         .usage()

@@ -30,7 +30,10 @@ impl Fleet {
             .filter(|role| self.scope.contains(role));
         for role in roles.filter(|_| is_complete) {
             if let Some(warning) = unmatched(role, &self.inventory.accounts) {
-                eprintln!("warning: IamRole {}: {warning}", full_name(role));
+                eprintln!(
+                    "warning: IamRole {}: spec.accounts.selector {warning}",
+                    full_name(role)
+                );
             }
         }
         for (account, why) in &self.left_out {

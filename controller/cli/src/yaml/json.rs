@@ -23,17 +23,18 @@ pub(super) fn documents(text: &str, first_line: usize) -> Vec<Document> {
         let value = Json.deserialize(&mut stream);
         match value {
             Ok(value) => {
-                all.push(Document {
-                    line,
-                    value: Ok(value),
-                });
                 // `Json` reads one value and reports no offset. A stream of ignored values does.
                 let mut skip =
                     serde_json::Deserializer::from_str(trimmed).into_iter::<serde::de::IgnoredAny>();
                 let _ = skip.next();
-                let Some(next) = trimmed.get(skip.byte_offset()..) else {
+                let Some((text, next)) = trimmed.split_at_checked(skip.byte_offset()) else {
                     return all;
                 };
+                all.push(Document {
+                    line,
+                    text: text.into(),
+                    value: Ok(value),
+                });
                 rest = next;
             }
             Err(error) => {
@@ -43,6 +44,7 @@ pub(super) fn documents(text: &str, first_line: usize) -> Vec<Document> {
                 let what = what.split(" at line ").next().unwrap_or_default().to_owned();
                 all.push(Document {
                     line,
+                    text: trimmed.into(),
                     value: Err(format!("line {at}: JSON: {what}")),
                 });
                 return all;

@@ -5,17 +5,24 @@
 //! compares that list with a real kubectl. This module is stricter in one point: a duplicate key is an error.
 
 mod json;
+mod lines;
 mod number;
 mod reader;
 mod scalar;
 
+use std::sync::Arc;
+
 use serde_json::Value;
+
+pub use lines::lines;
 
 /// One document of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     /// The line on which the document begins, from 1.
     pub line: usize,
+    /// The text of the document.
+    pub text: Arc<str>,
     /// The value of the document, or why it cannot be read.
     pub value: Result<Value, String>,
 }
@@ -37,16 +44,20 @@ pub fn documents(text: &str, form: Form) -> Vec<Document> {
     }
     let mut all = vec![];
     for (line, piece) in split(text) {
-        let value = match piece {
-            Err(message) => Err(message),
+        let (text, value) = match piece {
+            Err(message) => (String::new(), Err(message)),
             Ok(piece) if piece.trim_start().starts_with('{') => {
                 all.extend(json::documents(&piece, line));
                 continue;
             }
-            Ok(piece) => reader::read(&piece, line),
+            Ok(piece) => {
+                let value = reader::read(&piece, line);
+                (piece, value)
+            }
         };
         if value != Ok(Value::Null) {
-            all.push(Document { line, value });
+            let text = text.into();
+            all.push(Document { line, text, value });
         }
     }
     all

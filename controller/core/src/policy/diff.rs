@@ -1,6 +1,6 @@
 //! The differences between two documents, statement by statement, for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::document::{Caseless, PolicyDocument, Principals, Statement};
@@ -53,6 +53,15 @@ impl fmt::Display for DiffLine {
 }
 
 impl PolicyDocument {
+    /// Returns all statements, as the difference from a document without any.
+    pub fn listing(&self) -> Vec<DiffLine> {
+        let empty = Self {
+            statements: BTreeSet::new(),
+            ..self.clone()
+        };
+        empty.diff(self)
+    }
+
     /// Returns the changes that lead from this document to `to`. The list is empty if and only if the two are equal.
     pub fn diff(&self, to: &Self) -> Vec<DiffLine> {
         let line = |sign, depth, text| DiffLine { sign, depth, text };
@@ -76,8 +85,15 @@ impl PolicyDocument {
         for new in to.statements.difference(&self.statements) {
             let Some(old) = take_counterpart(&mut removed, new) else {
                 lines.push(line(Sign::Add, 0, format!("statement {}", new.name())));
-                let parts = parts(new).into_values();
-                lines.extend(parts.map(|(label, value)| line(Sign::Add, 1, shown(label, &value))));
+                let mut parts: Vec<(String, String)> = parts(new).into_values().collect();
+                // The name has the Sid.
+                parts.retain(|(label, _)| label != "Sid");
+                parts.sort_by_key(|(label, _)| place(label));
+                lines.extend(
+                    parts
+                        .iter()
+                        .map(|(label, value)| line(Sign::Add, 1, shown(label, value))),
+                );
                 continue;
             };
             lines.push(line(Sign::Change, 0, format!("statement {}", old.name())));
@@ -90,6 +106,22 @@ impl PolicyDocument {
         );
         lines
     }
+}
+
+/// Where an element stands in a statement as people write one.
+fn place(label: &str) -> Option<usize> {
+    let element = label.split(' ').next().unwrap_or_default();
+    let order = [
+        "Effect",
+        "Principal",
+        "NotPrincipal",
+        "Action",
+        "NotAction",
+        "Resource",
+        "NotResource",
+        "Condition",
+    ];
+    order.iter().position(|known| *known == element)
 }
 
 /// Removes and returns the old statement that became `new`: the one with the same `Sid`, or else the one with the most parts in

@@ -130,6 +130,23 @@ pub fn suggestion(arn: &str) -> Option<&'static str> {
     }
 }
 
+/// Returns a warning for a reference to an AWS managed policy that the catalogue does not have. It may be newer than the catalogue. A
+/// name in another case is an error of its own ([`arn_problem`]).
+pub fn unknown_policy(reference: &str) -> Option<String> {
+    let arn = policy_arn(reference, "aws");
+    let name = aws_owned_name(&arn).filter(|name| !name.contains("$("))?;
+    if FOLDED.contains_key(name.to_ascii_lowercase().as_str()) {
+        return None;
+    }
+    let hint = nearest(name, CATALOGUE.keys().copied()).map_or_else(
+        || "it may be newer than this rolectl; a policy of your own is named by its ARN".to_owned(),
+        |near| format!("did you mean {near}?"),
+    );
+    Some(format!(
+        "AWS has no managed policy {name} that is known here: {hint}"
+    ))
+}
+
 /// Returns all AWS managed policies as `path/name`.
 pub fn catalogue() -> impl Iterator<Item = &'static str> {
     CATALOGUE.values().copied()

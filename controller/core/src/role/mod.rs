@@ -50,9 +50,9 @@ pub mod removed;
 pub mod spec_error;
 pub mod tags;
 
-pub use change::Change;
+pub use change::{Change, DocumentDiff};
 pub use desired::{AccountContext, DesiredRole};
-pub use observed::{ObservedRole, PackedRole};
+pub use observed::{ObservedDocument, ObservedRole, PackedRole};
 pub use ownership::PlanContext;
 pub use plan::{Plan, plan, plan_removal};
 pub use refusal::Refusal;

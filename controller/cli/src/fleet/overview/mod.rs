@@ -1,15 +1,20 @@
 //! The plan for all accounts, as programs and people read it.
 
+mod change_line;
+mod refusals;
 mod role_line;
 mod summary;
 mod text;
 
 use kube::ResourceExt as _;
 use serde::Serialize;
+use serde_json::Value;
 
 use self::role_line::RoleLine;
 use self::summary::Summary;
 use super::read::Seen;
+use crate::failure::Failure;
+use crate::output;
 
 /// The plan for one account, in the form of the JSON output.
 #[derive(Debug, Serialize)]
@@ -32,6 +37,20 @@ pub struct Overview {
 }
 
 impl Overview {
+    /// Returns the plan as output for programs.
+    pub fn versioned(&self) -> Result<Value, Failure> {
+        let failed = |error: serde_json::Error| {
+            Failure::new(
+                format!("could not write the plan: {error}"),
+                "report this as a defect",
+            )
+        };
+        Ok(output::versioned(
+            "Plan",
+            serde_json::to_value(self).map_err(failed)?,
+        ))
+    }
+
     /// Returns the plan for accounts that were read.
     pub fn of(seen: &[Seen]) -> Self {
         let mut summary = Summary::default();

@@ -6,6 +6,7 @@ use serde::Serialize;
 use rolectl_core::role::Change;
 use rolectl_crds::{OWNER_TAG, Reason};
 
+use super::change_line::ChangeLine;
 use crate::once::Proposal;
 
 /// What the plan does with a role.
@@ -42,20 +43,15 @@ pub(super) struct RoleLine {
     pub kept: Option<String>,
 }
 
-/// One planned change, in the form of the JSON output.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ChangeLine {
-    pub operation: &'static str,
-    pub change: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub details: Vec<String>,
-}
-
 impl RoleLine {
     /// Returns true if the spec is refused and the plan only detaches managed policies that the account denies.
     pub(super) fn is_enforced(&self) -> bool {
         self.action == Action::Change && self.reason.is_some()
+    }
+
+    /// Returns true if the role is refused, wholly or but for policies that the account denies.
+    pub(super) fn is_refused(&self) -> bool {
+        self.action == Action::Refused || self.is_enforced()
     }
 
     /// Returns true if there is nothing to show of the role.
@@ -88,11 +84,11 @@ impl RoleLine {
                 } else {
                     Action::Change
                 };
-                let changes = plan.changes.iter().map(|change| ChangeLine {
-                    operation: change.operation(),
-                    change: change.to_string(),
-                    details: change.details().iter().map(ToString::to_string).collect(),
-                });
+                let observed = proposal.observed.as_ref().map(|(role, _)| role);
+                let changes = plan
+                    .changes
+                    .iter()
+                    .map(|change| ChangeLine::of(change, &proposal.role_name, observed));
                 (action, changes.collect(), refusal)
             }
         };

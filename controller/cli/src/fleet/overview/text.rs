@@ -4,11 +4,16 @@ use std::fmt::Write as _;
 
 use super::Overview;
 use super::role_line::{Action, RoleLine};
+use crate::output::counted;
 use crate::paint::Paint;
 
+/// How many lines about one change are shown.
+const FOLDED: usize = 40;
+
 impl Overview {
-    /// Returns the changes of each account and role as text. Leaves out accounts and roles without any.
-    pub fn text(&self, paint: Paint) -> String {
+    /// Returns the changes of each account and role as text. Leaves out accounts and roles without any. Long documents are folded unless
+    /// `full`.
+    pub fn text(&self, paint: Paint, full: bool) -> String {
         let mut text = String::new();
         for account in &self.accounts {
             let quiet = account.failure.is_none() && account.roles.iter().all(RoleLine::is_quiet);
@@ -24,7 +29,7 @@ impl Overview {
                 let _ = writeln!(text, "  {}", paint.red(&format!("! not read: {failure}")));
             }
             for role in account.roles.iter().filter(|role| !role.is_quiet()) {
-                role.write(&mut text, paint);
+                role.write(&mut text, paint, full);
             }
             text.push('\n');
         }
@@ -34,17 +39,18 @@ impl Overview {
 
 impl RoleLine {
     /// Writes the role, its reason and its changes.
-    fn write(&self, text: &mut String, paint: Paint) {
+    fn write(&self, text: &mut String, paint: Paint, full: bool) {
         let (sign, what) = match self.action {
-            Action::Change if self.is_enforced() => {
-                ('!', "is refused, and what the account denies is detached")
-            }
-            Action::Create => ('+', "is to be created"),
-            Action::Change => ('~', "is to be changed"),
-            Action::Delete => ('-', "is to be deleted"),
-            Action::Release => ('~', "stays, without our owner tag"),
-            Action::None => (' ', "is right"),
-            Action::Report => ('~', "differs, and drift: Report leaves it so"),
+            Action::Change if self.is_enforced() => (
+                '!',
+                "is refused; managed policies that the account denies will be detached",
+            ),
+            Action::Create => ('+', "will be created"),
+            Action::Change => ('~', "will be changed"),
+            Action::Delete => ('-', "will be deleted"),
+            Action::Release => ('~', "will be released: it stays in AWS without the owner tag"),
+            Action::None => (' ', "is in sync"),
+            Action::Report => ('~', "differs; not corrected because spec.drift is Report"),
             Action::Refused => ('!', "is refused"),
         };
         let called = if self.role_name == self.name {
@@ -61,9 +67,18 @@ impl RoleLine {
             let _ = writeln!(text, "      {kept}");
         }
         for change in &self.changes {
-            let _ = writeln!(text, "      {}", paint.by_sign(&change.change));
-            for detail in &change.details {
+            let _ = writeln!(text, "      {}", paint.by_sign(&change.line));
+            let shown = if full { usize::MAX } else { FOLDED };
+            for detail in change.details.iter().take(shown) {
                 let _ = writeln!(text, "          {}", paint.by_sign(detail));
+            }
+            let more = change.details.len().saturating_sub(shown);
+            if more > 0 {
+                let _ = writeln!(
+                    text,
+                    "          … {}: --full shows them",
+                    counted(more, "more line")
+                );
             }
         }
     }

@@ -8,13 +8,15 @@
 //! ```text
 //! conditions -> finding
 //! resources -> finding
-//! trust -> finding
+//! trust -> finding, services
+//! services
 //! finding
 //! ```
 
 mod conditions;
 mod finding;
 mod resources;
+mod services;
 mod trust;
 
 use std::collections::BTreeSet;
@@ -28,6 +30,7 @@ use super::statement::Source;
 use conditions::{conditions, empty_conditions};
 use finding::{Linter, errors};
 use resources::{is_resource, resource_problem};
+use services::action_warning;
 use trust::trust;
 
 pub use finding::{Finding, MAX_FINDINGS, Place, Severity};
@@ -215,6 +218,12 @@ fn actions(to: &mut Linter, at: &str, statement: &Statement) {
                 bad.as_str()
             ),
         );
+    }
+    for action in statement.action.inner().iter().filter(|a| valid(a.as_str())) {
+        if let Some(warning) = action_warning(action.as_str()) {
+            let element = statement.action.element("Action", "NotAction");
+            to.warn(&format!("{at}.{element}"), warning);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::super::document::{Effect, Principals, Scope, Statement, is_unique_id}
 use super::super::oidc::{TokenOwner, oidc_issuer, owner_example};
 use super::super::principal::{aws_principal_problem, federated_problem, service_problem};
 use super::finding::Linter;
+use super::services::principal_warning;
 
 pub(super) fn trust(to: &mut Linter, at: &str, statement: &Statement) {
     if statement.resource.is_some() {
@@ -71,6 +72,9 @@ fn principals(to: &mut Linter, at: &str, statement: &Statement, principals: &Pri
     let of = |kind: &str| kinds.get(kind).into_iter().flatten().filter(filled);
     for problem in of("Service").filter_map(|p| service_problem(p)) {
         to.error(&format!("{at}.Principal.Service"), problem);
+    }
+    for warning in of("Service").filter_map(|p| principal_warning(p)) {
+        to.warn(&format!("{at}.Principal.Service"), warning);
     }
     for problem in of("Federated").filter_map(|p| federated_problem(p)) {
         to.error(&format!("{at}.Principal.Federated"), problem);

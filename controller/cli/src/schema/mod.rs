@@ -1,0 +1,97 @@
+//! Checks an object as the API server does before it stores one: by the schema and the CEL rules of its CRD, which are built into this
+//! program.
+//!
+//! ```text
+//! identify (kind, version, name) -> structural (types, limits, patterns, unknown fields) -> rules (CEL)
+//! ```
+
+mod identify;
+mod rules;
+mod structural;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use crate::field::Field;
+
+/// What is wrong with an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The field that is wrong.
+    pub field: Field,
+    /// The problem and what to write instead.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl Problem {
+    fn new(field: &Field, message: impl Into<String>) -> Self {
+        Self {
+            field: field.clone(),
+            message: message.into(),
+        }
+    }
+}
+
+/// One of our kinds.
+struct Kind {
+    version: String,
+    schema: Value,
+}
+
+/// Our kinds by their names.
+static KINDS: LazyLock<BTreeMap<String, Kind>> = LazyLock::new(|| {
+    let kinds = rolectl_crds::definitions().into_iter().filter_map(|definition| {
+        let version = definition
+            .spec
+            .versions
+            .into_iter()
+            .find(|version| version.served)?;
+        let schema = version.schema?.open_api_v3_schema?;
+        let kind = Kind {
+            version: version.name,
+            schema: serde_json::to_value(schema).ok()?,
+        };
+        Some((definition.spec.names.kind, kind))
+    });
+    kinds.collect()
+});
+
+/// Returns everything that the API server would refuse in a new object. Objects of other groups have no problems here.
+pub fn problems(object: &Value) -> Vec<Problem> {
+    let kind = match identify::kind(object) {
+        Ok(Some(kind)) => kind,
+        Ok(None) => return vec![],
+        Err(problem) => return vec![problem],
+    };
+    let mut problems = identify::metadata(object);
+    problems.extend(structural::problems(&kind.schema, object));
+    // As in the API server, rules are for objects of the right shape: they may rely on it.
+    if problems.is_empty() {
+        problems = rules::problems(&kind.schema, object);
+    }
+    problems
+}
+
+/// Returns the object as the API server would store it, but for defaults.
+pub fn stored(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Ok(Some(kind)) = identify::kind(&object) {
+        structural::drop_nulls(&kind.schema, &mut object);
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests;
