@@ -11,6 +11,7 @@ mod differential;
 mod double;
 mod gitops;
 mod guardrails;
+mod habits;
 mod hostile;
 mod leaving;
 mod main_job;

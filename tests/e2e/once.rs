@@ -263,10 +263,10 @@ async fn a_plan_of_the_cluster_shows_what_the_controller_would_do_and_reads_the_
             .map_err(|e| e.to_string())
     })
     .await?;
-    // An operator may write the session and not read it: a code is needed.
-    let output = s
-        .rolectl_as("operator", &args, &[("ROLECTL_CLUSTER_NAME", "test")])
-        .await?;
+    // An operator may write the session and not read it: on another machine than the one that unlocked, a code is needed.
+    let elsewhere = s.dir.join("elsewhere").display().to_string();
+    let env = [("ROLECTL_CLUSTER_NAME", "test"), ("XDG_CACHE_HOME", &elsewhere)];
+    let output = s.rolectl_as("operator", &args, &env).await?;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     // 1, since 2 would say that there are changes.
     ensure!(

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anstream::eprintln;
 use clap::Args;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
@@ -18,6 +17,7 @@ use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 use rolectl_kube::objects::{Listing, Unreadable, read};
 
 use crate::failure::Failure;
+use crate::stdio::eprintln;
 
 /// Flags of all commands.
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ mod field;
 mod files;
 mod fleet;
 mod hints;
+mod kept_session;
 mod keys;
 mod liveness;
 mod managed;
@@ -18,12 +19,13 @@ mod output;
 mod paint;
 mod schema;
 mod session_cache;
+mod stdio;
 mod used_code;
 mod yaml;
 
+use crate::stdio::eprintln;
 use std::process::ExitCode;
 
-use anstream::eprintln;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use commands::{
@@ -81,6 +83,10 @@ fn without_command(error: &clap::Error) -> ExitCode {
 #[tokio::main]
 async fn main() -> ExitCode {
     rolectl_aws::process::forbid_core_dumps();
+    stdio::finish(run().await)
+}
+
+async fn run() -> ExitCode {
     let Cli { cluster, verb } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return without_command(&error),

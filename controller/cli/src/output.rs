@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use anstream::{print, println};
 use clap::ValueEnum;
 use comfy_table::Table;
 use jiff::{SignedDuration, Timestamp};
@@ -10,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
+use crate::stdio::{print, println};
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

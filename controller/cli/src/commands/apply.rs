@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::once::{Proposal, make};
-use anstream::{print, println};
+use crate::stdio::{print, println};
 use clap::Args;
 use futures::StreamExt as _;
 use rolectl_aws::account::Account;
@@ -34,8 +34,8 @@ const FRESH: std::time::Duration = std::time::Duration::from_secs(10);
 /// printed before the plan.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  rolectl apply -f roles/ --mfa 123456
-  rolectl apply -f roles/ --assume-role arn:aws:iam::222222222222:role/admin --mfa 123456 --yes
+  rolectl apply roles/ --mfa 123456
+  rolectl apply roles/ --assume-role arn:aws:iam::222222222222:role/admin --mfa 123456 --yes
 
 Exit codes: 0 everything is as the files have it, 1 failed or refused somewhere, or you did not agree, 2 wrong usage,
 130 interrupted.")]
@@ -50,7 +50,7 @@ pub struct Apply {
 /// what is not ours stays as it is. Roles that a controller manages are refused, as by `rolectl apply`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  rolectl destroy -f roles/ --mfa 123456
+  rolectl destroy roles/ --mfa 123456
 
 Exit codes: as of `rolectl apply`.")]
 pub struct Destroy {
@@ -71,6 +71,9 @@ struct Settings {
     /// Show every line of long documents
     #[arg(long)]
     full: bool,
+    /// Show the plan and change nothing
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "client", value_parser = ["none", "client", "server"])]
+    dry_run: Option<String>,
     /// Do not ask
     #[arg(long, short = 'y', alias = "auto-approve")]
     yes: bool,
@@ -98,10 +101,10 @@ struct Job {
 
 impl Settings {
     async fn run(self, flags: &cluster::Flags, goal: Goal) -> Result<ExitCode, Failure> {
-        if self.fleet.files.is_empty() {
+        if self.fleet.files().is_empty() {
             return Err(Failure::new(
                 "no files are given, and roles of a cluster are the controller's to apply",
-                "give files with -f; `rolectl plan` shows what the controller would do",
+                "give files or folders; `rolectl plan` shows what the controller would do",
             )
             .usage());
         }
@@ -116,6 +119,10 @@ impl Settings {
         println!("Plan: {}.", overview.summary);
         let fails = overview.summary.fails();
         if !overview.summary.changes() {
+            return Ok(ExitCode::from(u8::from(fails)));
+        }
+        if self.dry_run.as_deref().is_some_and(|how| how != "none") {
+            println!("Nothing was changed (--dry-run).");
             return Ok(ExitCode::from(u8::from(fails)));
         }
         let question = match goal {

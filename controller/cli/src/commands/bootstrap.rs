@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use anstream::{eprintln, println};
 use aws_config::BehaviorVersion;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -15,6 +14,7 @@ use rolectl_crds::{ADOPTED_TAG, OWNER_TAG, PROFILE_TAG, Partition};
 
 use crate::failure::Failure;
 use crate::output::agreed;
+use crate::stdio::{eprintln, println};
 
 /// What a new target account needs: the role that rolectl assumes there
 ///

@@ -1,6 +1,5 @@
 //! Implements `rolectl explain`.
 
-use anstream::println;
 use clap::Args;
 use serde::Serialize;
 
@@ -8,6 +7,7 @@ use rolectl_crds::Reason;
 
 use crate::failure::Failure;
 use crate::output::{Format, machine, table};
+use crate::stdio::println;
 
 /// Say what the reason of a condition means, and what to do about it
 #[derive(Debug, Args)]

@@ -1,6 +1,5 @@
 //! Implements `rolectl forget`.
 
-use anstream::{eprintln, println};
 use clap::Args;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
@@ -13,6 +12,7 @@ use rolectl_crds::{AwsAccount, FORGET_ANNOTATION, IamRole};
 use crate::cluster::{self, Flags, failed};
 use crate::failure::Failure;
 use crate::output::agreed;
+use crate::stdio::{eprintln, println};
 
 /// Let the deletion of IamRoles continue without an account that cannot be reached any more
 ///

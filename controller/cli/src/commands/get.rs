@@ -1,6 +1,5 @@
 //! Implements `rolectl get` and `rolectl describe`.
 
-use anstream::{eprintln, println};
 use clap::{Args, ValueEnum};
 use kube::{Api, Client, ResourceExt};
 use serde::Serialize;
@@ -14,6 +13,7 @@ use crate::fleet::{FleetFlags, Overview, Purpose};
 use crate::mfa::CodeFlags;
 use crate::output::{Format, counted, machine, table};
 use crate::paint::Paint;
+use crate::stdio::{eprintln, println};
 
 /// List roles, one line for each account
 ///

@@ -1,6 +1,5 @@
 //! Implements `rolectl import`.
 
-use anstream::{eprintln, println};
 use clap::Args;
 
 use rolectl_core::glob::matches;
@@ -11,6 +10,7 @@ use crate::cluster;
 use crate::failure::Failure;
 use crate::fleet;
 use crate::output::counted;
+use crate::stdio::{eprintln, println};
 
 /// Write roles that exist as IamRoles, ready to commit
 ///

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anstream::{eprintln, println};
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -20,10 +19,11 @@ use crate::failure::Failure;
 use crate::mfa::{Caller, CodeFlags};
 use crate::output::agreed;
 use crate::session_cache::Cache;
+use crate::stdio::{eprintln, println};
 
 /// Take the session away from the controller
 ///
-/// Deletes the Secret, and sessions that `rolectl plan` and `apply` have kept here. The controller makes no further AWS
+/// Deletes the Secret, and the sessions that are kept on this machine. The controller makes no further AWS
 /// call, and roles stay as they are. The session itself lives on in AWS until its end; nobody has its credentials any
 /// more. With --revoke nobody could use them.
 #[derive(Debug, Args)]
@@ -31,8 +31,7 @@ use crate::session_cache::Cache;
   rolectl lock
   rolectl lock --revoke          when somebody may have got hold of the session
 
-Exit codes: 0 the Secret is gone and what was to be revoked is; with --revoke also where there is no way to a cluster.
-1 failed, or you did not agree, 2 wrong usage.")]
+Exit codes: 0 the Secret is gone and what was to be revoked is, or no cluster can be reached and none is named. 1 failed, or you did not agree, 2 wrong usage.")]
 pub struct Lock {
     /// Name of the MfaSession
     #[arg(long, default_value = "default")]
@@ -64,8 +63,9 @@ impl Lock {
     pub async fn run(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
         flags.refuse_namespace()?;
         let found = match self.session(flags).await {
-            // The name may be wrong, and a typing error must not revoke another session. AWS needs no cluster.
-            Err(failure) if self.revoke && self.user.is_none() && !failure.has_no_cluster() => {
+            // The name may be wrong, and a typing error must neither revoke another session nor forget what is kept here. AWS needs no
+            // cluster.
+            Err(failure) if !failure.has_no_cluster() && (!self.revoke || self.user.is_none()) => {
                 return Err(failure);
             }
             found => found,
@@ -94,8 +94,9 @@ impl Lock {
         };
         let locked = match found {
             Ok((client, session)) => self.delete(&client, &session, &flags.controller_namespace).await,
-            Err(failure) if self.revoke && failure.has_no_cluster() => {
-                eprintln!("warning: the Secret, if there is one, is left as it is: {failure}");
+            // A cluster that the user names is meant to be locked.
+            Err(failure) if failure.has_no_cluster() && (self.revoke || !flags.names_a_cluster()) => {
+                eprintln!("warning: a session in a cluster, if there is one, is not locked: {failure}");
                 Ok(())
             }
             Err(failure) => Err(failure),

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use anstream::{print, println};
 use clap::Args;
 use rolectl_aws::actor::report::Goal;
 
@@ -10,6 +9,7 @@ use crate::cluster;
 use crate::failure::Failure;
 use crate::fleet::{self, Overview, Paint, Purpose};
 use crate::output::{Format, machine};
+use crate::stdio::{print, println};
 
 /// Show what would be done, and do nothing
 ///
@@ -22,8 +22,8 @@ use crate::output::{Format, machine};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl plan                               what is in the cluster
-  rolectl plan -f roles/ --account prod      files that are not applied yet
-  kustomize build . | rolectl plan -f - --detailed-exitcode -o json
+  rolectl plan roles/ --account prod         files that are not applied yet
+  kustomize build . | rolectl plan - --detailed-exitcode -o json
 
 Exit codes: 0 looked at everything, 1 failed, or a role is refused or an account cannot be read, 2 wrong usage.
 With --detailed-exitcode: 0 nothing to do, 1 as above or wrong usage, 2 changes.")]

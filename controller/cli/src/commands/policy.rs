@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use anstream::println;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -11,6 +10,7 @@ use rolectl_core::policy::PolicyDocument;
 use crate::failure::Failure;
 use crate::files::{self, Found};
 use crate::output::{Format, machine};
+use crate::stdio::println;
 
 /// Compare and format policy documents
 ///

@@ -6,6 +6,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 
 use crate::failure::Failure;
+use crate::stdio::print;
 
 /// Print completions for a shell
 #[derive(Debug, Args)]
@@ -23,7 +24,9 @@ pub struct Completions {
 
 impl Completions {
     pub fn run(&self, mut command: Command) {
-        clap_complete::generate(self.shell, &mut command, "rolectl", &mut std::io::stdout());
+        let mut script = vec![];
+        clap_complete::generate(self.shell, &mut command, "rolectl", &mut script);
+        print!("{}", String::from_utf8_lossy(&script));
     }
 }
 

@@ -3,7 +3,6 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use anstream::println;
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -17,6 +16,7 @@ use crate::cluster;
 use crate::failure::Failure;
 use crate::liveness::{self, Liveness};
 use crate::output::{Format, machine, moment, table};
+use crate::stdio::{is_closed, println};
 
 /// Show the session, the accounts and the roles
 ///
@@ -132,8 +132,8 @@ fn clear() {
 
 /// Prints the time. Returns false if nobody reads stdout.
 fn print_time() -> bool {
-    let time = Timestamp::now().strftime("%H:%M:%S UTC");
-    writeln!(std::io::stdout(), "\n{time}").is_ok()
+    println!("\n{}", Timestamp::now().strftime("%H:%M:%S UTC"));
+    !is_closed()
 }
 
 /// Returns the status, the reason and the message of the condition `Ready`.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anstream::{eprintln, println};
 use clap::Args;
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -22,8 +21,11 @@ use rolectl_crds::{MfaSession, SESSION_SECRET_TYPE};
 
 use crate::cluster;
 use crate::failure::Failure;
+use crate::kept_session::{self, subject};
 use crate::mfa::{self, Caller};
 use crate::output::{moment, table};
+use crate::session_cache::Key;
+use crate::stdio::{eprintln, println};
 
 /// Open a session with a code from your MFA device
 ///
@@ -66,6 +68,11 @@ pub struct Unlock {
     /// Return once the controller has taken the session up
     #[arg(long)]
     wait: bool,
+    /// Do not keep the session on this machine
+    ///
+    /// It is kept in ~/.cache/rolectl until it ends, readable for you only, so that `rolectl plan` needs no second code.
+    #[arg(long)]
+    no_keep: bool,
 }
 
 /// Maximum time for the controller to begin to use a session.
@@ -137,6 +144,13 @@ impl Unlock {
             println!("Unlocked session {} as {}", session.name_any(), principal);
         }
         println!("Ends at {}", moment(session_secret.expires_at, now));
+        if !self.no_keep {
+            let key = Key {
+                principal: caller.principal.clone(),
+                subject: subject(first).to_owned(),
+            };
+            kept_session::keep(&key, &session_secret);
+        }
         let names: Vec<String> = sessions.iter().map(ResourceExt::name_any).collect();
         if self.wait {
             for name in &names {

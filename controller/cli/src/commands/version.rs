@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anstream::println;
 use clap::Args;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -12,6 +11,7 @@ use crate::cluster;
 use crate::failure::Failure;
 use crate::liveness::{self, Liveness};
 use crate::output::{Format, machine};
+use crate::stdio::println;
 
 /// Show the version of this tool and of the controller
 ///

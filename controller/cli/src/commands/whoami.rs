@@ -1,6 +1,5 @@
 //! Implements `rolectl whoami`.
 
-use anstream::println;
 use clap::Args;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -10,6 +9,7 @@ use crate::cluster;
 use crate::failure::Failure;
 use crate::mfa::{Caller, CodeFlags};
 use crate::output::{Format, machine};
+use crate::stdio::println;
 
 /// Show whose key is in use, its MFA device, and which sessions it may open
 ///

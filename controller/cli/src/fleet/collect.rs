@@ -1,6 +1,5 @@
 //! Collects the objects of files and cluster, and the name of the owner.
 
-use anstream::eprintln;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt as _};
 
@@ -13,6 +12,7 @@ use super::sessions::FleetSessions;
 use super::{Fleet, FleetFlags, from_cluster, from_files};
 use crate::failure::Failure;
 use crate::once::Inventory;
+use crate::stdio::eprintln;
 use crate::{cluster, files, managed};
 
 /// What a command does with the objects.
@@ -33,9 +33,9 @@ impl FleetFlags {
         purpose: Purpose,
     ) -> Result<(Fleet, Option<Client>), Failure> {
         let mut inventory = Inventory::default();
-        from_files::add_objects(&mut inventory, &files::objects(&self.files)?, flags)?;
+        from_files::add_objects(&mut inventory, &files::objects(&self.files())?, flags)?;
         let complete =
-            !self.files.is_empty() && !inventory.accounts.is_empty() && !inventory.sessions.is_empty();
+            !self.files().is_empty() && !inventory.accounts.is_empty() && !inventory.sessions.is_empty();
         let client = if complete {
             None
         } else {
@@ -54,7 +54,7 @@ impl FleetFlags {
         };
         let reported_name = match &client {
             Some(client) => {
-                from_cluster::add_objects(&mut inventory, client, self.files.is_empty(), &scope).await?
+                from_cluster::add_objects(&mut inventory, client, self.files().is_empty(), &scope).await?
             }
             None => None,
         };

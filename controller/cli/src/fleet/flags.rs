@@ -12,9 +12,12 @@ use crate::{cluster, mfa};
 /// Flags that select the objects and the credentials of a command.
 #[derive(Debug, Default, Args)]
 pub struct FleetFlags {
-    /// Files and folders with IamRoles, AwsAccounts and MfaSessions; `-` is stdin. Roles come from the cluster without it
+    /// Files and folders with IamRoles, AwsAccounts and MfaSessions; `-` is stdin. Roles come from the cluster without them
+    #[arg(value_name = "PATH")]
+    paths: Vec<String>,
+    /// As PATH, for those who are used to kubectl
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
-    pub files: Vec<String>,
+    filenames: Vec<String>,
     /// Only these AwsAccounts
     #[arg(long = "account", value_name = "NAME")]
     pub accounts: Vec<String>,
@@ -45,6 +48,11 @@ impl FleetFlags {
             role: Some(full_name(role)),
             ..Self::default()
         }
+    }
+
+    /// Returns the files and folders that are given.
+    pub fn files(&self) -> Vec<String> {
+        self.paths.iter().chain(&self.filenames).cloned().collect()
     }
 
     /// Collects the objects, and opens the sessions of the accounts that the roles target.

@@ -1,6 +1,6 @@
 //! Stops a command on Ctrl-C in two stages.
 
-use anstream::eprintln;
+use crate::stdio::eprintln;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

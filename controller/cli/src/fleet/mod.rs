@@ -3,7 +3,6 @@
 //! `plan`, `apply`, `destroy`, `import` and `describe --diff` share this module. [`FleetFlags`] collects a [`Fleet`]; the fleet
 //! reads accounts; an [`Overview`] shows what was read.
 
-mod cached_session;
 mod collect;
 mod flags;
 mod from_cluster;

@@ -2,20 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use kube::{Client, ResourceExt as _};
 
 use rolectl_aws::session::SessionSecret;
 use rolectl_core::arn::arn_account;
 use rolectl_crds::{AwsAccount, MfaSession, MfaSessionSpec};
 
-use super::cached_session::{self, subject};
 use super::stored_session::stored;
 use super::{Fleet, FleetFlags};
 use crate::cluster;
 use crate::failure::Failure;
+use crate::kept_session::{self, subject};
 use crate::mfa::Caller;
 use crate::once::Inventory;
+use crate::output::moment;
 use crate::session_cache::Key;
+use crate::stdio::eprintln;
 
 impl FleetFlags {
     /// Opens the sessions of these accounts, or with `--assume-role` the session of the role.
@@ -101,12 +104,25 @@ impl FleetFlags {
             principal: caller.principal.clone(),
             subject: subject(session).to_owned(),
         };
-        if !skip_cache && let Some(cached) = cached_session::read(&key, session) {
+        if !skip_cache && let Some(cached) = kept_session::read(&key, session) {
             fleet.sessions.mark_cached(session.name_any(), key);
             return Ok(cached);
         }
+        if !self.mfa.has_code() {
+            let why = if skip_cache {
+                "--duration asks for a new session".to_owned()
+            } else {
+                format!("no session of {} for {} is kept here", key.principal, key.subject)
+            };
+            eprintln!("An MFA code is needed: {why}.");
+        }
         let session_secret = caller.request_session(session, self.duration).await?;
-        cached_session::write(&key, &session_secret);
+        eprintln!(
+            "Session as {} until {}, kept here until then",
+            key.principal,
+            moment(session_secret.expires_at, Timestamp::now())
+        );
+        kept_session::keep(&key, &session_secret);
         Ok(session_secret)
     }
 

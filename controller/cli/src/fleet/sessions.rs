@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anstream::eprintln;
 use jiff::Timestamp;
 
 use rolectl_aws::account::AccountError;
@@ -16,6 +15,7 @@ use rolectl_crds::AwsAccount;
 use super::Fleet;
 use crate::failure::Failure;
 use crate::session_cache::{Cache, Key};
+use crate::stdio::eprintln;
 
 /// The open sessions of a fleet, by the name of the `MfaSession`.
 #[derive(Default)]

@@ -1,12 +1,12 @@
 //! Warns of accounts that a command does not read.
 
-use anstream::eprintln;
 use kube::ResourceExt as _;
 
 use rolectl_core::names::full_name;
 
 use super::Fleet;
 use crate::hints::unmatched;
+use crate::stdio::eprintln;
 
 impl Fleet {
     /// Warns of names without an `AwsAccount`, of selectors that match no account, and of accounts that the command leaves out.

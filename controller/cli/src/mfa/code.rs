@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use anstream::eprintln;
 use jiff::Timestamp;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::flags::{self, CodeFlags};
 use crate::failure::Failure;
+use crate::stdio::eprintln;
 use crate::used_code;
 
 impl CodeFlags {
@@ -25,8 +25,7 @@ impl CodeFlags {
             } else {
                 prompt(serial).await?
             };
-            let code = flags::code(&text)
-                .map_err(|why| Failure::new(why, "try again with the code that the device shows").usage())?;
+            let code = flags::code(&text).map_err(|why| self.no_code(&why))?;
             let Some(ago) = used_code::used_ago(serial, code.expose_secret(), Timestamp::now()) else {
                 return Ok(code);
             };
@@ -45,6 +44,20 @@ impl CodeFlags {
         }
     }
 
+    /// Returns the failure for a text that is no code. It names the source, and never the text.
+    fn no_code(&self, why: &str) -> Failure {
+        let program = self.mfa_process.as_deref().map(program_of);
+        let program = program.or_else(|| self.ykman.as_ref().map(|_| "ykman"));
+        match program {
+            Some(program) => Failure::new(
+                format!("{program} printed no code: {why}"),
+                "correct the command, so that it prints the code and nothing else, or give the code with --mfa",
+            ),
+            None => Failure::new(why, "try again with the code that the device shows"),
+        }
+        .usage()
+    }
+
     /// Returns the text of a code from the source that the flags name, or else from the terminal.
     async fn ask(&self, serial: &str) -> Result<String, Failure> {
         let given = self.mfa.as_ref().map(ExposeSecret::expose_secret);
@@ -61,12 +74,12 @@ impl CodeFlags {
                 line
             }
             (Some(code), ..) => code.to_owned(),
-            (_, Some(command), _) => output_of("sh", &["-c", command]).await?,
+            (_, Some(command), _) => output_of(program_of(command), "sh", &["-c", command]).await?,
             (_, _, Some(account)) => {
                 let mut args = vec!["oath", "accounts", "code", "--single"];
                 args.extend(Some(account.as_str()).filter(|a| !a.is_empty()));
                 eprintln!("Touch your YubiKey if it blinks.");
-                output_of("ykman", &args).await?
+                output_of("ykman", "ykman", &args).await?
             }
             _ if std::io::stdin().is_terminal() => prompt(serial).await?,
             _ => {
@@ -123,18 +136,26 @@ async fn prompt(serial: &str) -> Result<String, Failure> {
         .map_err(|e| failed(e.to_string()))
 }
 
-/// Returns what a program prints to stdout.
-async fn output_of(program: &str, args: &[&str]) -> Result<String, Failure> {
+/// Returns the program that a command runs, for messages. Its arguments may be secret.
+fn program_of(command: &str) -> &str {
+    command
+        .split_whitespace()
+        .next()
+        .unwrap_or("the command of --mfa-process")
+}
+
+/// Returns what a program prints to stdout. Its errors go to stderr. `name` is what messages call it.
+async fn output_of(name: &str, program: &str, args: &[&str]) -> Result<String, Failure> {
     let next = "correct the command, or give the code with --mfa";
     let output = tokio::process::Command::new(program)
         .args(args)
         .stderr(std::process::Stdio::inherit())
         .output()
         .await;
-    let output = output.map_err(|e| Failure::new(format!("could not run {program}: {e}"), next))?;
+    let output = output.map_err(|e| Failure::new(format!("could not run {name}: {e}"), next))?;
     if !output.status.success() {
         return Err(Failure::new(
-            format!("{program} ended with {} and gave no code", output.status),
+            format!("{name} ended with {} and gave no code", output.status),
             next,
         ));
     }

@@ -49,7 +49,8 @@ fn code_or_dash(text: &str) -> Result<SecretString, String> {
 
 /// Parses an MFA code.
 pub(super) fn code(text: &str) -> Result<SecretString, String> {
-    let text = text.trim();
+    // Some devices show it in two groups.
+    let text: String = text.split_whitespace().collect();
     if text.len() == 6 && text.bytes().all(|b| b.is_ascii_digit()) {
         Ok(text.into())
     } else {
@@ -73,12 +74,57 @@ pub fn role_arn(text: &str) -> Result<String, String> {
 /// Parses the length of a session in seconds: 15 minutes to 36 hours, as
 /// [`GetSessionToken`](https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html) accepts.
 pub fn duration_seconds(text: &str) -> Result<i32, String> {
-    let parsed: kube::core::Duration = text
-        .parse()
-        .map_err(|_| "write it as 45m, 8h or 1h30m".to_owned())?;
-    let seconds = Duration::from(parsed).as_secs();
-    match i32::try_from(seconds) {
-        Ok(s) if (900..=129_600).contains(&s) && !parsed.is_negative() => Ok(s),
+    let number = |text: &str| text.parse::<u64>().ok();
+    let seconds = if let Some(days) = text.strip_suffix('d').and_then(number) {
+        days.checked_mul(86_400)
+    } else if let Some(seconds) = number(text) {
+        Some(seconds)
+    } else {
+        let parsed: kube::core::Duration = text
+            .parse()
+            .map_err(|_| "write it as 45m, 8h, 1h30m, 1d or 3600 (seconds)".to_owned())?;
+        (!parsed.is_negative()).then(|| Duration::from(parsed).as_secs())
+    };
+    match seconds.map(i32::try_from) {
+        Some(Ok(s)) if (900..=129_600).contains(&s) => Ok(s),
         _ => Err("AWS takes 15m to 36h".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_duration_has_a_unit_or_is_in_seconds() {
+        for (text, seconds) in [
+            ("8h", Some(28_800)),
+            ("1h30m", Some(5400)),
+            ("1d", Some(86_400)),
+            ("3600", Some(3600)),
+            ("36h", Some(129_600)),
+            ("2d", None),
+            ("60", None),
+            ("-8h", None),
+            ("18446744073709551615d", None),
+            ("x", None),
+        ] {
+            assert_eq!(duration_seconds(text).ok(), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_code_may_be_in_two_groups() {
+        for (text, wanted) in [
+            ("123456", Some("123456")),
+            ("123 456", Some("123456")),
+            ("12345", None),
+            ("12345a", None),
+        ] {
+            let code = code(text).ok();
+            assert_eq!(code.as_ref().map(ExposeSecret::expose_secret), wanted, "{text}");
+        }
     }
 }

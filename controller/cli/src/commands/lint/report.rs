@@ -1,6 +1,5 @@
 //! Prints the findings for people, programs and CI systems.
 
-use anstream::println;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
@@ -9,6 +8,7 @@ use rolectl_core::policy::lint::Severity;
 use super::check::{Finding, LintResult, Rule};
 use crate::failure::Failure;
 use crate::output::{self, counted, versioned};
+use crate::stdio::println;
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -1,0 +1,73 @@
+//! Writes to stdout and stderr. A reader that has gone or a full disk is no panic: a command that is writing to AWS comes to its end, and
+//! the exit code says that its output is not complete.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use crate::failure::Failure;
+
+/// The first error of stdout. Nothing is written after it.
+static ERROR: OnceLock<io::Error> = OnceLock::new();
+/// Exit code of a program whose reader has gone, as a shell gives it for SIGPIPE.
+const BROKEN_PIPE: u8 = 141;
+
+/// Prints to stdout.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::stdio::write_out(format_args!($($text)*)) };
+}
+
+/// Prints a line to stdout.
+macro_rules! println {
+    () => { $crate::stdio::write_out(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::stdio::write_out(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// Prints a line to stderr.
+macro_rules! eprintln {
+    ($($text:tt)*) => { $crate::stdio::write_err(format_args!($($text)*)) };
+}
+
+pub(crate) use {eprintln, print, println};
+
+/// Writes to stdout, without colours where the user wants none.
+pub fn write_out(text: fmt::Arguments<'_>) {
+    if ERROR.get().is_some() {
+        return;
+    }
+    let mut stdout = anstream::stdout().lock();
+    if let Err(error) = stdout.write_fmt(text) {
+        let _ = ERROR.set(error);
+    }
+}
+
+/// Writes a line to stderr. An error means that nobody reads it.
+pub fn write_err(text: fmt::Arguments<'_>) {
+    let mut stderr = anstream::stderr().lock();
+    let _ = writeln!(stderr, "{text}");
+}
+
+/// Returns true if nothing can be written to stdout any more.
+pub fn is_closed() -> bool {
+    ERROR.get().is_some()
+}
+
+/// Writes what is left. Returns the exit code: that of the command, unless its output could not be written.
+pub fn finish(code: ExitCode) -> ExitCode {
+    if let Err(error) = io::stdout().flush() {
+        let _ = ERROR.set(error);
+    }
+    match ERROR.get() {
+        None => code,
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(BROKEN_PIPE),
+        Some(error) => {
+            let failure = Failure::new(
+                format!("could not write the output: {error}"),
+                "free space where it is written to; what the command did is done",
+            );
+            eprintln!("{failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}

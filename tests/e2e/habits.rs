@@ -1,0 +1,187 @@
+//! What users of kubectl, Terraform and aws-vault type by habit does what they expect.
+
+use std::process::Stdio;
+
+use anyhow::{Result, ensure};
+use rolectl_tests::scenario::Scenario;
+use serde_json::json;
+
+/// Runs `rolectl` as the operator, and shows that it ends with this code. Returns all that it printed.
+async fn ends(s: &Scenario<'_>, args: &[&str], env: &[(&str, &str)], code: i32) -> Result<String> {
+    // No controller has said what it calls the cluster.
+    let named = [&[("ROLECTL_CLUSTER_NAME", "habits")], env].concat();
+    let output = s.rolectl_as("operator", args, &named).await?;
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    ensure!(
+        output.status.code() == Some(code),
+        "{args:?}: wanted {code}, got {:?}: {text}",
+        output.status
+    );
+    s.assert_no_secret("output", &text)?;
+    Ok(text)
+}
+
+/// No kubeconfig leads to a cluster.
+const NO_CLUSTER: [(&str, &str); 1] = [("KUBECONFIG", "/nonexistent")];
+
+#[tokio::test]
+async fn one_code_opens_the_session_and_serves_the_plan_that_follows() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "one-code", 1).await?;
+    s.apply(&s.role("app", json!({}))).await?;
+    s.unlock().await?;
+    // Nobody is there to type a second code.
+    let look = ["plan", "--account", "one-code-0"];
+    let plan = ends(&s, &look, &[], 0).await?;
+    ensure!(plan.contains("role one-code/app will be created"), "{plan}");
+
+    // A name that does not exist forgets nothing.
+    ends(&s, &["lock", "--session", "typo"], &[], 1).await?;
+    ends(&s, &look, &[], 0).await?;
+    let locked = ends(&s, &["lock"], &NO_CLUSTER, 0).await?;
+    ensure!(
+        locked.contains("Deleted 1 session that was kept here") && locked.contains("is not locked"),
+        "{locked}"
+    );
+    let asks = ends(&s, &look, &[], 2).await?;
+    ensure!(
+        asks.contains("An MFA code is needed: no session of") && asks.contains("no MFA code was given"),
+        "{asks}"
+    );
+
+    let code = s.operator.code().await?;
+    let unlock = ["unlock", "--no-keep", "--session", "one-code", "--mfa", &code];
+    ends(&s, &unlock, &[], 0).await?;
+    ends(&s, &look, &[], 2).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn files_are_arguments_and_a_dry_run_changes_nothing() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "paths", 1).await?;
+    s.unlock().await?;
+    let folder = s.dir.join("roles");
+    std::fs::create_dir_all(folder.join(".git"))?;
+    std::fs::write(folder.join("app.yaml"), s.role("app", json!({})).to_string())?;
+    std::fs::write(folder.join(".git/broken.yaml"), "a: [")?;
+    let folder = folder.display().to_string();
+    let plan = ends(&s, &["plan", &folder], &[], 0).await?;
+    ensure!(plan.contains("Plan: 1 to create"), "{plan}");
+    let summary = ends(&s, &["plan", "--summary", &folder], &[], 0).await?;
+    ensure!(
+        !summary.contains("app") && summary.contains("Plan: 1 to create"),
+        "{summary}"
+    );
+    ends(&s, &["lint", &folder], &[], 0).await?;
+    for dry_run in ["--dry-run", "--dry-run=client", "--dry-run=server"] {
+        let told = ends(&s, &["apply", "--take-over", dry_run, &folder], &[], 0).await?;
+        ensure!(told.contains("Nothing was changed (--dry-run)."), "{told}");
+    }
+    ensure!(s.owned_roles(0).await?.is_empty());
+    ends(&s, &["apply", "--take-over", "--auto-approve", &folder], &[], 0).await?;
+    ensure!(s.owned_roles(0).await?.len() == 1);
+
+    // The same object in two files.
+    std::fs::write(
+        s.dir.join("roles/again.yaml"),
+        s.role("app", json!({"path": "/x/"})).to_string(),
+    )?;
+    let twice = ends(&s, &["plan", &folder], &[], 2).await?;
+    ensure!(twice.contains("IamRole paths/app is declared twice: "), "{twice}");
+    let found = ends(&s, &["lint", &folder], &[], 1).await?;
+    ensure!(found.contains("is declared twice, first in"), "{found}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_to_check_is_an_error() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "empty", 0).await?;
+    let folder = s.dir.join("empty");
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(
+        folder.join("map.yaml"),
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
+    )?;
+    let folder = folder.display().to_string();
+    ends(&s, &["lint", &folder], &[], 2).await?;
+    ends(&s, &["lint", "--allow-empty", &folder], &[], 0).await?;
+    let slip = s.dir.join("slip.yaml");
+    std::fs::write(
+        &slip,
+        s.role("app", json!({})).to_string().replace("IamRole", "IAMRole"),
+    )?;
+    let found = ends(&s, &["lint", &slip.display().to_string()], &[], 1).await?;
+    ensure!(
+        found.contains("kind: iam.rolectl.dev has no kind \"IAMRole\": did you mean IamRole?"),
+        "{found}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn findings_have_the_forms_of_ci_systems() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "forms", 0).await?;
+    let file = s.dir.join("app.yaml");
+    std::fs::write(
+        &file,
+        "apiVersion: iam.rolectl.dev/v1alpha1\nkind: IamRole\nmetadata:\n  name: app\nspec:\n  accounts:\n    names: [dev]\n  path: app\n  assumeRolePolicy:\n    Statement:\n    - Effect: allow\n      Action: sts:AssumeRole\n      Principal: {Service: lamda.amazonaws.com}\n",
+    )?;
+    let file = file.display().to_string();
+    let text = ends(&s, &["lint", &file], &[], 1).await?;
+    for words in [
+        ":8: error: IamRole app: spec.path: \"app\" does not match",
+        ":11: error: IamRole app: spec.assumeRolePolicy.Statement[0].Effect: is \"allow\", which AWS refuses: write Allow",
+        "1 checked: 2 errors, 0 warnings",
+    ] {
+        ensure!(text.contains(words), "{words}: {text}");
+    }
+    let github = ends(&s, &["lint", "-o", "github", &file], &[], 1).await?;
+    ensure!(
+        github.contains(",line=8,title=IamRole app::IamRole app: spec.path: "),
+        "{github}"
+    );
+    let sarif = ends(&s, &["lint", "-o", "sarif", &file], &[], 1).await?;
+    let sarif: serde_json::Value = serde_json::from_str(&sarif)?;
+    let line = sarif.pointer("/runs/0/results/0/locations/0/physicalLocation/region/startLine");
+    ensure!(sarif["version"] == "2.1.0" && line == Some(&json!(8)), "{sarif}");
+    let machine = ends(&s, &["lint", "-o", "json", &file], &[], 1).await?;
+    let machine: serde_json::Value = serde_json::from_str(&machine)?;
+    ensure!(
+        machine["apiVersion"] == "output.rolectl.dev/v1alpha1" && machine["kind"] == "LintResult",
+        "{machine}"
+    );
+    Ok(())
+}
+
+/// Runs `rolectl completions bash` with this as its stdout. Returns the exit code and what it prints to stderr.
+async fn printed_to(stdout: Stdio) -> Result<(Option<i32>, String)> {
+    let mut command = tokio::process::Command::new(&crate::world().await?.tools.rolectl);
+    let child = command
+        .args(["completions", "bash"])
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let output = child.wait_with_output().await?;
+    Ok((
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    ))
+}
+
+#[tokio::test]
+async fn a_reader_that_has_gone_and_a_full_disk_are_no_panic() -> Result<()> {
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let (code, error) = printed_to(writer.into()).await?;
+    ensure!(code == Some(141) && error.is_empty(), "{code:?}: {error}");
+    let full = std::fs::File::options().write(true).open("/dev/full")?;
+    let (code, error) = printed_to(full.into()).await?;
+    ensure!(
+        code == Some(1) && error.contains("could not write the output: No space left on device"),
+        "{code:?}: {error}"
+    );
+    Ok(())
+}
