@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use anyhow::{Result, ensure};
 use rolectl_tests::scenario::Scenario;
+use rolectl_tests::wait::until;
 use serde_json::json;
 
 /// Runs `rolectl` as the operator, and shows that it ends with this code. Returns all that it printed.
@@ -93,6 +94,50 @@ async fn files_are_arguments_and_a_dry_run_changes_nothing() -> Result<()> {
     ensure!(twice.contains("IamRole paths/app is declared twice: "), "{twice}");
     let found = ends(&s, &["lint", &folder], &[], 1).await?;
     ensure!(found.contains("is declared twice, first in"), "{found}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_is_reconciled_suspended_and_resumed_by_a_verb() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "verbs", 1).await?;
+    s.apply(&s.role("app", json!({"managedPolicies": ["ReadOnlyAccess"]})))
+        .await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.role_is("app", "True", "InSync").await?;
+    let admin = async |args: &[&str], code: i32| -> Result<String> {
+        let output = s
+            .rolectl_as("admin", &[args, &["-n", "verbs"]].concat(), &[])
+            .await?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        ensure!(output.status.code() == Some(code), "{args:?}: {text}");
+        Ok(text)
+    };
+    s.hands(0)
+        .await?
+        .detach_role_policy()
+        .role_name("app")
+        .policy_arn("arn:aws:iam::aws:policy/ReadOnlyAccess")
+        .send()
+        .await?;
+    let told = admin(&["reconcile", "role/app", "--wait"], 0).await?;
+    ensure!(told.contains("IamRole verbs/app is in sync."), "{told}");
+    until("the drift to be corrected", || async {
+        let attached = s.attached(0, "app").await.map_err(|e| e.to_string())?;
+        (attached.len() == 1)
+            .then_some(())
+            .ok_or_else(|| format!("{attached:?}"))
+    })
+    .await?;
+
+    admin(&["suspend", "role", "app"], 0).await?;
+    s.role_is("app", "True", "Suspended").await?;
+    admin(&["resume", "role/app"], 0).await?;
+    s.role_is("app", "True", "InSync").await?;
+    let told = admin(&["suspend", "role/typo"], 1).await?;
+    ensure!(told.contains("there is no IamRole verbs/typo"), "{told}");
+    admin(&["reconcile", "pod/x"], 2).await?;
     Ok(())
 }
 

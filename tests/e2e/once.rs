@@ -418,7 +418,7 @@ async fn roles_that_exist_are_imported_and_taken_over_without_any_other_change()
     ];
     let (_, all) = run(&s, &args).await?;
     ensure!(
-        all.contains("left out: AWSServiceRoleForEC2: "),
+        all.contains("left out: AWSServiceRoleForEC2 in import-0: "),
         "a role of AWS's own is passed over in silence: {all}"
     );
     let printed = ends(&s, &args, 0).await?;
@@ -440,6 +440,52 @@ async fn roles_that_exist_are_imported_and_taken_over_without_any_other_change()
     );
     ends(&s, &[&["apply", "--yes"][..], &f].concat(), 0).await?;
     ends(&s, &[&["plan", "--detailed-exitcode"][..], &f].concat(), 0).await?;
+
+    // What is managed is not imported again; each role has a file of its own.
+    let folder = s.dir.join("imported").display().to_string();
+    let again = [&args[..], &["--out-dir", &folder]].concat();
+    let (_, told) = run(&s, &again).await?;
+    ensure!(
+        told.contains("app-two in import-0: IamRole files/import/app-two manages it")
+            && told.contains(", 3 managed by rolectl already"),
+        "{told}"
+    );
+    let root = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": s.main}}]});
+    iam.create_role()
+        .role_name("late")
+        .assume_role_policy_document(root.to_string())
+        .send()
+        .await?;
+    ends(&s, &again, 0).await?;
+    let written = std::fs::read_to_string(s.dir.join("imported/import-0/late.yaml"))?;
+    ensure!(
+        written.contains(&format!("AWS: arn:aws:iam::{}:root", s.main)),
+        "{written}"
+    );
+    // A file that is there may have been edited.
+    let (_, told) = run(&s, &again).await?;
+    ensure!(
+        told.contains("could not write") && told.contains("late.yaml"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_destroy_tells_what_is_absent_and_what_is_not_ours() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "destroy", 1).await?;
+    let files = write_files(&s, &[s.role("absent", json!({})), s.role("theirs", json!({}))])?;
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": s.main}}]});
+    s.hands(0)
+        .await?
+        .create_role()
+        .role_name("theirs")
+        .assume_role_policy_document(trust.to_string())
+        .send()
+        .await?;
+    let code = s.operator.code().await?;
+    let told = ends(&s, &["destroy", "-f", &files, "--mfa", &code], 0).await?;
+    insta::assert_snapshot!(told);
     Ok(())
 }
 

@@ -29,8 +29,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use commands::{
-    apply, bootstrap, explain, forget, get, import, lint, lock, plan, policy, shell, status, unlock, version,
-    whoami,
+    apply, bootstrap, explain, forget, get, import, lint, lock, plan, policy, request, shell, status, unlock,
+    version, whoami,
 };
 
 /// Keep AWS IAM roles right in many accounts, on credentials that only your MFA code unlocks.
@@ -56,6 +56,9 @@ enum Verb {
     Plan(plan::Plan),
     Apply(apply::Apply),
     Destroy(apply::Destroy),
+    Reconcile(request::Reconcile),
+    Suspend(request::Suspend),
+    Resume(request::Resume),
     Forget(forget::Forget),
     Import(import::Import),
     Bootstrap(bootstrap::Bootstrap),
@@ -102,6 +105,9 @@ async fn run() -> ExitCode {
         Verb::Plan(plan) => plan.run(&cluster).await,
         Verb::Apply(apply) => apply.run(&cluster).await,
         Verb::Destroy(destroy) => destroy.run(&cluster).await,
+        Verb::Reconcile(reconcile) => reconcile.run(&cluster).await.map(|()| ExitCode::SUCCESS),
+        Verb::Suspend(suspend) => suspend.run(&cluster).await.map(|()| ExitCode::SUCCESS),
+        Verb::Resume(resume) => resume.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Forget(forget) => forget.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Lint(lint) => lint.run(),
         Verb::Policy(policy) => policy.run(),

@@ -26,7 +26,8 @@ use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::role::admission::access_roles;
 use rolectl_core::role::{ObservedRole, Plan, Refusal};
 use rolectl_core::selection::{admits, selector_error, targets};
-use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, MfaSession, Reason};
+use rolectl_core::snapshot::Lookup;
+use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, MfaSession, OWNER_TAG, Reason};
 
 /// The objects to go by.
 #[derive(Clone, Debug, Default)]
@@ -63,8 +64,19 @@ pub struct Proposal {
     pub observed: Option<(ObservedRole, Instant)>,
     /// `drift: Report`: the changes are shown and never made.
     pub only_shown: bool,
+    /// There is nothing to remove.
+    pub nothing_to_remove: Option<NothingToRemove>,
     /// The role in AWS is ours already.
     is_ours: bool,
+}
+
+/// Why there is nothing to remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NothingToRemove {
+    /// AWS has no role of this name.
+    Absent,
+    /// AWS has one that is not of this object. It has this owner tag, if any.
+    Foreign(Option<String>),
 }
 
 impl Proposal {
@@ -169,6 +181,7 @@ impl Inventory {
             role_name: name_in_aws(role).to_owned(),
             account: account.name_any(),
             only_shown,
+            nothing_to_remove: None,
             is_ours: false,
             role: role.clone(),
             verdict: Ok(Plan::default()),
@@ -180,6 +193,9 @@ impl Inventory {
             return proposal;
         }
         match case.propose(goal).0 {
+            Proposed::Gone if goal == Goal::Remove => {
+                proposal.nothing_to_remove = Some(nothing_to_remove(case));
+            }
             Proposed::Gone => {}
             Proposed::InSync { observed, kept } => {
                 proposal.observed = observed.map(|role| (role, now()));
@@ -212,6 +228,16 @@ impl Inventory {
             }
         }
         proposal
+    }
+}
+
+fn nothing_to_remove(case: &Case<'_>) -> NothingToRemove {
+    match case.live.snapshot.lock().lookup(name_in_aws(case.role)) {
+        Lookup::Present(role, _) => {
+            let role = role.unpack();
+            NothingToRemove::Foreign(role.and_then(|role| role.tags.get(OWNER_TAG).cloned()))
+        }
+        Lookup::Absent | Lookup::Unknown => NothingToRemove::Absent,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod lint;
 pub mod lock;
 pub mod plan;
 pub mod policy;
+pub mod request;
 pub mod shell;
 pub mod status;
 pub mod unlock;

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use kube::ResourceExt as _;
 use rolectl_core::names::full_name;
 use rolectl_crds::{AwsAccount, IamRole};
 
@@ -66,33 +67,28 @@ impl FleetFlags {
         {
             return Err(Failure::new(
                 "there is no IamRole to look at",
-                "give files with -f, or apply some to the cluster",
+                "give files or folders, or apply some to the cluster",
             ));
         }
         let accounts = fleet.targeted();
         self.open_sessions(fleet, client.as_ref(), flags, accounts).await
     }
 
-    /// Collects the objects, and opens the session of one account. The account needs no role.
-    pub async fn account(&self, flags: &cluster::Flags, name: &str) -> Result<(Fleet, AwsAccount), Failure> {
+    /// Collects the objects, and opens the sessions of the accounts that are named. They need no role.
+    pub async fn named_accounts(&self, flags: &cluster::Flags) -> Result<(Fleet, Vec<AwsAccount>), Failure> {
         let (mut fleet, client) = self.collect(flags, Purpose::Show).await?;
-        fleet.restrict_to(&[name.to_owned()])?;
+        fleet.restrict_to(&self.accounts)?;
         let accounts = fleet.inventory.accounts.clone();
         let fleet = self
             .open_sessions(fleet, client.as_ref(), flags, accounts)
             .await?;
-        let found = fleet.inventory.accounts.first().cloned();
-        let account = found.ok_or_else(|| {
-            let why = fleet
-                .left_out
-                .first()
-                .map(|(_, why)| why.clone())
-                .unwrap_or_default();
-            Failure::new(
-                format!("AwsAccount {name} cannot be read: {why}"),
+        if let Some((account, why)) = fleet.left_out.first() {
+            return Err(Failure::new(
+                format!("AwsAccount {} cannot be read: {why}", account.name_any()),
                 "correct --account or --assume-role",
-            )
-        })?;
-        Ok((fleet, account))
+            ));
+        }
+        let accounts = fleet.inventory.accounts.clone();
+        Ok((fleet, accounts))
     }
 }

@@ -71,6 +71,15 @@ pub fn role_arn(text: &str) -> Result<String, String> {
     }
 }
 
+/// Parses how long to wait.
+pub fn positive_duration(text: &str) -> Result<Duration, String> {
+    let parsed: Result<kube::core::Duration, _> = text.parse();
+    let parsed = parsed.ok().filter(|parsed| !parsed.is_negative());
+    parsed
+        .map(Duration::from)
+        .ok_or_else(|| "write it as 30s, 2m or 1h".to_owned())
+}
+
 /// Parses the length of a session in seconds: 15 minutes to 36 hours, as
 /// [`GetSessionToken`](https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html) accepts.
 pub fn duration_seconds(text: &str) -> Result<i32, String> {

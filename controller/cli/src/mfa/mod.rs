@@ -6,5 +6,5 @@ mod flags;
 mod session;
 
 pub use caller::Caller;
-pub use flags::{CodeFlags, duration_seconds, role_arn};
+pub use flags::{CodeFlags, duration_seconds, positive_duration, role_arn};
 pub use session::assumed_role_arn;

@@ -7,6 +7,7 @@ use rolectl_crds::{GROUP, TAG_PREFIX};
 
 use super::observed::{ObservedDocument, ObservedRole};
 use super::tags::is_reserved_tag;
+use crate::arn::arn_partition;
 
 /// The error for a role that cannot be imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +32,7 @@ pub fn import(role: &ObservedRole, account: &str, namespace: &str) -> Result<Val
     // Without `..`, so that a new field of the role cannot be forgotten here.
     let ObservedRole {
         name,
-        arn: _,
+        arn,
         role_id: _,
         path,
         description,
@@ -51,7 +52,9 @@ pub fn import(role: &ObservedRole, account: &str, namespace: &str) -> Result<Val
     let mut put = |key: &str, value: Value| spec.insert(key.to_owned(), value);
     put("accounts", json!({"names": [account]}));
     put("adoption", json!("IfUnowned"));
-    put("assumeRolePolicy", document("the trust policy", trust)?);
+    let mut trust = document("the trust policy", trust)?;
+    write_root_arns(&mut trust, arn_partition(arn));
+    put("assumeRolePolicy", trust);
     if object_name != *name {
         put("roleName", json!(name));
     }
@@ -167,6 +170,30 @@ fn document(what: &str, document: &ObservedDocument) -> Result<Value, NotImporte
     }
 }
 
+/// Writes accounts as AWS shows them: the canonical form of an account's root is its id.
+fn write_root_arns(trust: &mut Value, partition: &str) {
+    let statements = trust.get_mut("Statement").and_then(Value::as_array_mut);
+    for statement in statements.into_iter().flatten() {
+        for element in ["Principal", "NotPrincipal"] {
+            let principals = statement.get_mut(element).and_then(|kinds| kinds.get_mut("AWS"));
+            match principals {
+                Some(Value::Array(all)) => all.iter_mut().for_each(|one| write_root_arn(one, partition)),
+                Some(one) => write_root_arn(one, partition),
+                None => {}
+            }
+        }
+    }
+}
+
+fn write_root_arn(principal: &mut Value, partition: &str) {
+    let id = principal
+        .as_str()
+        .filter(|text| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()));
+    if let Some(id) = id {
+        *principal = json!(format!("arn:{partition}:iam::{id}:root"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rolectl_crds::IamRole;
@@ -176,6 +203,24 @@ mod tests {
     use super::*;
     use crate::fixtures::{context, observed, spec, wanted};
     use crate::policy::cache::DocumentCache;
+
+    #[test]
+    fn an_account_is_written_as_aws_shows_it() {
+        let mut trust = json!({"Statement": [
+            {"Principal": {"AWS": "111111111111"}},
+            {"Principal": {"AWS": ["222222222222", "arn:aws:iam::333333333333:role/a"], "Service": "444444444444"}},
+            {"Principal": "*"},
+        ]});
+        write_root_arns(&mut trust, "aws-cn");
+        assert_eq!(
+            trust,
+            json!({"Statement": [
+                {"Principal": {"AWS": "arn:aws-cn:iam::111111111111:root"}},
+                {"Principal": {"AWS": ["arn:aws-cn:iam::222222222222:root", "arn:aws:iam::333333333333:role/a"], "Service": "444444444444"}},
+                {"Principal": "*"},
+            ]})
+        );
+    }
 
     #[test]
     fn an_imported_role_is_taken_over_by_a_change_of_its_tags_only() {

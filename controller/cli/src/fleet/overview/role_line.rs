@@ -7,7 +7,7 @@ use rolectl_core::role::Change;
 use rolectl_crds::{OWNER_TAG, Reason};
 
 use super::change_line::ChangeLine;
-use crate::once::Proposal;
+use crate::once::{NothingToRemove, Proposal};
 
 /// What the plan does with a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -19,6 +19,10 @@ pub(super) enum Action {
     /// The role stays in AWS and loses the owner tag.
     Release,
     None,
+    /// It was to be removed, and AWS has no such role.
+    Absent,
+    /// It was to be removed, and AWS has a role of this name that is not of this object. It stays.
+    Foreign,
     /// The role differs, and `drift: Report` excludes a correction.
     Report,
     Refused,
@@ -66,7 +70,12 @@ impl RoleLine {
             Ok(plan) => {
                 let refusal = proposal.refusal.as_ref();
                 let has = |wanted: fn(&Change) -> bool| plan.changes.iter().any(wanted);
-                let action = if plan.is_empty() {
+                let action = if let Some(nothing) = &proposal.nothing_to_remove {
+                    match nothing {
+                        NothingToRemove::Absent => Action::Absent,
+                        NothingToRemove::Foreign(_) => Action::Foreign,
+                    }
+                } else if plan.is_empty() {
                     Action::None
                 } else if proposal.only_shown {
                     Action::Report
@@ -99,12 +108,23 @@ impl RoleLine {
             action,
             changes,
             reason: refusal.map(|r| r.reason),
-            message: refusal.map(|r| r.message.clone()),
+            message: refusal
+                .map(|r| r.message.clone())
+                .or_else(|| owned_by_another(proposal)),
             kept: proposal
                 .verdict
                 .as_ref()
                 .ok()
                 .and_then(|plan| plan.kept.message()),
         }
+    }
+}
+
+/// Returns whose role it is that stays.
+fn owned_by_another(proposal: &Proposal) -> Option<String> {
+    match proposal.nothing_to_remove.as_ref()? {
+        NothingToRemove::Absent => None,
+        NothingToRemove::Foreign(Some(owner)) => Some(format!("its owner tag is {owner}")),
+        NothingToRemove::Foreign(None) => Some("it carries no owner tag".to_owned()),
     }
 }

@@ -16,6 +16,8 @@ pub struct Summary {
     pub delete: usize,
     pub release: usize,
     pub unchanged: usize,
+    pub absent: usize,
+    pub foreign: usize,
     pub report: usize,
     pub refused: usize,
     pub failed_accounts: usize,
@@ -30,6 +32,8 @@ impl Summary {
             Action::Delete => &mut self.delete,
             Action::Release => &mut self.release,
             Action::None => &mut self.unchanged,
+            Action::Absent => &mut self.absent,
+            Action::Foreign => &mut self.foreign,
             Action::Report => &mut self.report,
             Action::Refused => &mut self.refused,
         } += 1;
@@ -57,6 +61,8 @@ impl fmt::Display for Summary {
         for (count, what) in [
             (self.release, "to release"),
             (self.unchanged, "unchanged"),
+            (self.absent, "absent"),
+            (self.foreign, "not ours"),
             (self.report, "only reported"),
             (self.refused, "refused"),
         ] {

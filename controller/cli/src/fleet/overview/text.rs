@@ -50,6 +50,8 @@ impl RoleLine {
             Action::Delete => ('-', "will be deleted"),
             Action::Release => ('~', "will be released: it stays in AWS without the owner tag"),
             Action::None => (' ', "is in sync"),
+            Action::Absent => (' ', "does not exist in AWS: there is nothing to delete"),
+            Action::Foreign => ('!', "is not of this IamRole in AWS, and stays"),
             Action::Report => ('~', "differs; not corrected because spec.drift is Report"),
             Action::Refused => ('!', "is refused"),
         };
@@ -60,8 +62,14 @@ impl RoleLine {
         };
         let line = format!("{sign} role {}/{}{called} {what}", self.namespace, self.name);
         let _ = writeln!(text, "  {}", paint.by_sign(&line));
-        if let (Some(reason), Some(message)) = (self.reason, &self.message) {
-            let _ = writeln!(text, "      {reason}: {message}");
+        match (self.reason, &self.message) {
+            (Some(reason), Some(message)) => {
+                let _ = writeln!(text, "      {reason}: {message}");
+            }
+            (None, Some(message)) => {
+                let _ = writeln!(text, "      {message}");
+            }
+            (_, None) => {}
         }
         if let Some(kept) = &self.kept {
             let _ = writeln!(text, "      {kept}");

@@ -1,0 +1,277 @@
+//! Implements `rolectl reconcile`, `suspend` and `resume`: requests to the controller, written on an object.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use rolectl_core::selection::targets;
+use rolectl_crds::{AwsAccount, ConditionType, IamRole, RECONCILE_ANNOTATION};
+use serde_json::{Value, json};
+
+use crate::cluster::{self, Flags, failed};
+use crate::failure::Failure;
+use crate::mfa;
+use crate::stdio::{eprintln, println};
+
+/// Have the controller read AWS now, and correct what differs
+///
+/// Changes are applied at once in any case: this is for somebody who has changed a role in AWS, or has removed what was in the way.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  rolectl reconcile role/app -n platform --wait
+  rolectl reconcile account prod
+
+Exit codes: 0 requested, with --wait also read and in sync, 1 failed, not in sync or not done in time, 2 wrong usage.")]
+pub struct Reconcile {
+    #[command(flatten)]
+    object: Object,
+    /// Return once AWS was read and the object reports to be in sync
+    ///
+    /// What the read shows to differ is corrected right after it.
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait
+    #[arg(long, default_value = "2m", value_parser = mfa::positive_duration, requires = "wait")]
+    timeout: Duration,
+}
+
+/// Have the controller leave a role or an account as it is
+///
+/// Sets `spec.suspend`. Nothing is written to AWS for it until `rolectl resume`, whatever changes. Where Git has the object, write it there.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  rolectl suspend role/app -n platform
+
+Exit codes: 0 suspended, 1 failed, 2 wrong usage.")]
+pub struct Suspend {
+    #[command(flatten)]
+    object: Object,
+}
+
+/// Have the controller look after a suspended role or account again
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  rolectl resume account/prod
+
+Exit codes: 0 resumed, 1 failed, 2 wrong usage.")]
+pub struct Resume {
+    #[command(flatten)]
+    object: Object,
+}
+
+#[derive(Debug, Args)]
+struct Object {
+    /// `role/NAME`, `account/NAME`, or the two as words
+    #[arg(required = true, num_args = 1..=2, value_name = "OBJECT")]
+    words: Vec<String>,
+}
+
+/// An object that was named.
+enum Named {
+    Role(String),
+    Account(String),
+}
+
+impl Object {
+    fn named(&self) -> Result<Named, Failure> {
+        let words: Vec<&str> = match self.words.as_slice() {
+            [one] => one.splitn(2, '/').collect(),
+            words => words.iter().map(String::as_str).collect(),
+        };
+        match words.as_slice() {
+            ["role" | "roles" | "iamrole" | "iamroles", name] if !name.is_empty() => {
+                Ok(Named::Role((*name).to_owned()))
+            }
+            ["account" | "accounts" | "awsaccount" | "awsaccounts", name] if !name.is_empty() => {
+                Ok(Named::Account((*name).to_owned()))
+            }
+            _ => Err(Failure::new(
+                format!("{:?} names no object", self.words.join(" ")),
+                "write role/NAME or account/NAME",
+            )
+            .usage()),
+        }
+    }
+}
+
+/// Patches an object. Returns its name for messages.
+async fn patch(client: &Client, named: &Named, change: &Value) -> Result<String, Failure> {
+    match named {
+        Named::Role(name) => {
+            let roles: Api<IamRole> = Api::default_namespaced(client.clone());
+            let shown = format!("IamRole {}/{name}", client.default_namespace());
+            patch_in(&roles, name, change, &shown).await?;
+            Ok(shown)
+        }
+        Named::Account(name) => {
+            let shown = format!("AwsAccount {name}");
+            patch_in(&Api::<AwsAccount>::all(client.clone()), name, change, &shown).await?;
+            Ok(shown)
+        }
+    }
+}
+
+async fn patch_in<K>(api: &Api<K>, name: &str, change: &Value, shown: &str) -> Result<(), Failure>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let patched = api
+        .patch_metadata(name, &PatchParams::default(), &Patch::Merge(change))
+        .await;
+    match patched {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Err(Failure::new(
+            format!("there is no {shown}"),
+            "correct the name, or give the namespace of a role with -n",
+        )),
+        Err(error) => Err(failed(&format!("change {shown}"), &error)),
+    }
+}
+
+impl Suspend {
+    pub async fn run(self, flags: &Flags) -> Result<(), Failure> {
+        let shown = patch(&flags.client().await?, &self.object.named()?, &suspended(true)).await?;
+        println!("{shown} is suspended: nothing is written to AWS for it.");
+        Ok(())
+    }
+}
+
+impl Resume {
+    pub async fn run(self, flags: &Flags) -> Result<(), Failure> {
+        let shown = patch(&flags.client().await?, &self.object.named()?, &suspended(false)).await?;
+        println!("{shown} is resumed.");
+        Ok(())
+    }
+}
+
+fn suspended(suspend: bool) -> Value {
+    json!({"spec": {"suspend": suspend}})
+}
+
+/// Time between two looks at the cluster.
+const PAUSE: Duration = Duration::from_millis(500);
+
+impl Reconcile {
+    pub async fn run(self, flags: &Flags) -> Result<(), Failure> {
+        let named = self.object.named()?;
+        let client = flags.client().await?;
+        // A status has whole seconds: what was read in this one may have been read before the request.
+        let asked = Timestamp::now().as_second() + i64::from(self.wait);
+        while Timestamp::now().as_second() < asked {
+            tokio::time::sleep(PAUSE / 10).await;
+        }
+        let change =
+            json!({"metadata": {"annotations": {RECONCILE_ANNOTATION: Timestamp::now().to_string()}}});
+        let shown = patch(&client, &named, &change).await?;
+        println!("{shown}: reconciliation requested.");
+        if !self.wait {
+            return Ok(());
+        }
+        let start = tokio::time::Instant::now();
+        let mut told = String::new();
+        loop {
+            match state(&client, &named, asked).await? {
+                State::Ready => {
+                    println!("{shown} is in sync.");
+                    return Ok(());
+                }
+                State::NotReady(message) => {
+                    return Err(Failure::new(
+                        format!("{shown} is not in sync: {message}"),
+                        "rolectl describe shows more; correct what the message names",
+                    ));
+                }
+                State::Waits(what) => {
+                    if what != told {
+                        eprintln!("Waiting for {what} ...");
+                        told = what;
+                    }
+                }
+            }
+            if start.elapsed() > self.timeout {
+                return Err(Failure::new(
+                    format!("{shown} was not reconciled within {} s", self.timeout.as_secs()),
+                    format!(
+                        "it waits for {told}; rolectl status shows the session, the accounts and the controller"
+                    ),
+                ));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// How far a request is.
+enum State {
+    Ready,
+    NotReady(String),
+    Waits(String),
+}
+
+async fn state(client: &Client, named: &Named, asked: i64) -> Result<State, Failure> {
+    let gone = || Failure::new("the object was deleted meanwhile", "look whether that was meant");
+    let (accounts, ready) = match named {
+        Named::Account(name) => {
+            let account = cluster::get(&Api::<AwsAccount>::all(client.clone()), name)
+                .await?
+                .ok_or_else(gone)?;
+            let ready = ready(account.status.as_ref().map(|status| status.conditions.as_slice()));
+            (vec![account], ready)
+        }
+        Named::Role(name) => {
+            let role = cluster::get(&Api::<IamRole>::default_namespaced(client.clone()), name)
+                .await?
+                .ok_or_else(gone)?;
+            let mut accounts = cluster::accounts(client).await?;
+            accounts.retain(|account| targets(&role, account));
+            let status = role.status.as_ref();
+            let is_seen = status.and_then(|status| status.observed_generation) == role.metadata.generation;
+            let ready = ready(
+                status
+                    .filter(|_| is_seen)
+                    .map(|status| status.conditions.as_slice()),
+            );
+            (accounts, ready)
+        }
+    };
+    let unread: BTreeSet<String> = accounts
+        .into_iter()
+        .filter(|account| {
+            let swept = account
+                .status
+                .as_ref()
+                .and_then(|status| status.last_sweep_time.as_ref());
+            swept.is_none_or(|swept| swept.0.as_second() < asked)
+        })
+        .filter_map(|account| account.metadata.name)
+        .collect();
+    Ok(match (unread.first(), ready) {
+        (_, Some((status, message))) if status == "False" => State::NotReady(message),
+        (Some(first), _) => {
+            let more = unread.len() - 1;
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            State::Waits(format!("the controller to read account {first}{more}"))
+        }
+        (None, Some((status, _))) if status == "True" => State::Ready,
+        (None, Some((_, message))) => State::Waits(message),
+        (None, None) => State::Waits("the controller to report".to_owned()),
+    })
+}
+
+/// Returns status and message of the condition `Ready`.
+fn ready(conditions: Option<&[Condition]>) -> Option<(String, String)> {
+    let mut conditions = conditions?.iter();
+    let ready = conditions.find(|condition| condition.type_ == ConditionType::Ready.as_str())?;
+    Some((
+        ready.status.clone(),
+        format!("{}: {}", ready.reason, ready.message),
+    ))
+}
