@@ -91,26 +91,6 @@ async fn an_account_that_leaves_the_list_loses_the_role_and_the_others_keep_it()
 }
 
 #[tokio::test]
-async fn an_account_that_leaves_keeps_a_retained_role_without_our_tag() -> Result<()> {
-    let s = scenario().await?;
-    s.apply(&s.role("stays", json!({"deletionPolicy": "Retain"})))
-        .await?;
-    s.role_is("stays", "True", "InSync").await?;
-    s.apply(&s.role(
-        "stays",
-        json!({"deletionPolicy": "Retain", "accounts": {"names": ["leaving-0"]}}),
-    ))
-    .await?;
-    until("our tag to leave the second account", || async {
-        match s.tags(1, "stays").await {
-            Ok(tags) if !tags.contains_key(OWNER_TAG) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await
-}
-
-#[tokio::test]
 async fn an_account_that_loses_its_label_loses_the_role() -> Result<()> {
     let s = Scenario::new(crate::world().await?, "unlabelled", 2).await?;
     s.start_controller()?;
@@ -186,32 +166,6 @@ async fn an_object_whose_role_never_was_ours_goes_at_once_while_locked() -> Resu
     s.role_is("app", "Unknown", "SessionLocked").await?;
     s.delete("app").await?;
     ensure!(!s.calls(0, 0).await?.by_action().contains_key("DeleteRole"));
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_role_deleted_by_hand_before_its_object_leaves_nothing_behind() -> Result<()> {
-    let s = scenario().await?;
-    s.apply(&s.role(
-        "byhand",
-        json!({"accounts": {"names": ["leaving-0"]}, "instanceProfile": {"name": "byhand-profile"}}),
-    ))
-    .await?;
-    s.role_is("byhand", "True", "InSync").await?;
-    let iam = s.hands(0).await?;
-    iam.remove_role_from_instance_profile()
-        .instance_profile_name("byhand-profile")
-        .role_name("byhand")
-        .send()
-        .await?;
-    iam.delete_role().role_name("byhand").send().await?;
-    s.delete("byhand").await?;
-    let profile = iam
-        .get_instance_profile()
-        .instance_profile_name("byhand-profile")
-        .send()
-        .await;
-    ensure!(profile.is_err(), "the profile that we made goes, too");
     Ok(())
 }
 
@@ -330,61 +284,6 @@ async fn a_role_that_no_status_mentions_goes_with_its_object() -> Result<()> {
     })
     .await?;
     ensure!(s.in_aws(0, "app").await?.is_none(), "the role was orphaned");
-    Ok(())
-}
-
-#[tokio::test]
-async fn an_instance_profile_comes_and_goes_while_reads_trail_writes() -> Result<()> {
-    let s = Scenario::with(crate::world().await?, "profilelag", 1, |a| {
-        a["spec"]["guardrails"] = json!({"adoption": "IfUnowned"})
-    })
-    .await?;
-    s.start_controller()?;
-    s.unlock().await?;
-    s.account_is(0, "InSync").await?;
-    let iam = s.hands(0).await?;
-    let profile = async |name: &str| {
-        let answer = iam
-            .get_instance_profile()
-            .instance_profile_name(name)
-            .send()
-            .await;
-        answer.ok().and_then(|answer| answer.instance_profile)
-    };
-    iam.create_instance_profile()
-        .instance_profile_name("leftover")
-        .send()
-        .await?;
-    s.world.double.lag(&s.targets[0].1, 3000).await?;
-    // The answer is lost: the role is in the profile, and a second try meets a full profile.
-    let lost = json!([{"action": "AddRoleToInstanceProfile", "times": 1, "code": "ServiceFailure", "status": 500, "after": true}]);
-    s.world.double.faults(&s.targets[0].1, lost).await?;
-    s.apply(&s.role("machine", json!({"path": "/team/", "instanceProfile": {}})))
-        .await?;
-    s.role_is("machine", "True", "InSync").await?;
-    s.apply(&s.role(
-        "taken",
-        json!({"instanceProfile": {"name": "leftover"}, "adoption": "IfUnowned"}),
-    ))
-    .await?;
-    s.role_is("taken", "True", "InSync").await?;
-    s.world.double.lag(&s.targets[0].1, 0).await?;
-    let made = profile("machine").await.context("no profile")?;
-    ensure!(made.path == "/team/" && made.roles.len() == 1, "{made:?}");
-    let taken = profile("leftover").await.context("no profile")?;
-    ensure!(
-        taken.roles.len() == 1 && taken.tags.unwrap_or_default().len() == 1,
-        "taken over"
-    );
-    s.world.double.lag(&s.targets[0].1, 3000).await?;
-    for role in ["machine", "taken"] {
-        s.delete(role).await?;
-    }
-    s.world.double.lag(&s.targets[0].1, 0).await?;
-    ensure!(
-        profile("machine").await.is_none() && profile("leftover").await.is_none(),
-        "a profile was left behind"
-    );
     Ok(())
 }
 

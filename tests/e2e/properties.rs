@@ -596,16 +596,6 @@ async fn a_renamed_instance_profile_replaces_the_old_one() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_instance_profile_that_the_spec_drops_is_deleted_and_the_role_stays() -> Result<()> {
-    let s = scenario().await?;
-    apply(&s, "dropped", json!({"instanceProfile": {}})).await?;
-    apply(&s, "dropped", json!({})).await?;
-    ensure!(profiles(&s, "dropped").await?.is_empty() && !has_profile(&s, "dropped").await?);
-    ensure!(s.in_aws(0, "dropped").await?.is_some());
-    Ok(())
-}
-
-#[tokio::test]
 async fn an_instance_profile_of_somebody_else_is_refused_and_untouched() -> Result<()> {
     let s = scenario().await?;
     s.hands(0)
@@ -656,22 +646,6 @@ async fn an_instance_profile_that_hands_gave_the_role_is_left_alone() -> Result<
         "the role left it, and it stays"
     );
     Ok(())
-}
-
-#[tokio::test]
-async fn a_profile_unlinked_by_hand_holds_the_role_again() -> Result<()> {
-    let s = scenario().await?;
-    apply(&s, "unlinked", json!({"instanceProfile": {}})).await?;
-    let iam = s.hands(0).await?;
-    iam.remove_role_from_instance_profile()
-        .instance_profile_name("unlinked")
-        .role_name("unlinked")
-        .send()
-        .await?;
-    mended(&s, "unlinked", || async {
-        Ok(profiles(&s, "unlinked").await? == ["unlinked"])
-    })
-    .await
 }
 
 #[tokio::test]
