@@ -230,3 +230,36 @@ async fn a_reader_that_has_gone_and_a_full_disk_are_no_panic() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_frozen_server_is_named_after_two_seconds_and_given_up_at_the_timeout() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "frozen", 0).await?;
+    // It takes connections and never answers.
+    let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", frozen.local_addr()?);
+    let aws = [("AWS_ENDPOINT_URL", url.as_str())];
+    let told = ends(&s, &["whoami", "--request-timeout", "3s"], &aws, 1).await?;
+    ensure!(
+        told.contains("Waiting for AWS (127.0.0.1) (3 s at most) ...") && told.contains("error: "),
+        "{told}"
+    );
+    let kubeconfig = s.dir.join("frozen.yaml");
+    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "clusters": [{"name": "a", "cluster": {"server": url}}], "users": [{"name": "a", "user": {}}],
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}]});
+    std::fs::write(&kubeconfig, config.to_string())?;
+    let kubeconfig = kubeconfig.display().to_string();
+    let told = ends(
+        &s,
+        &["status", "--request-timeout", "3s"],
+        &[("KUBECONFIG", &kubeconfig)],
+        1,
+    )
+    .await?;
+    ensure!(
+        told.contains(&format!("Waiting for the cluster at {url} (3 s at most) ..."))
+            && told.contains("the cluster does not answer"),
+        "{told}"
+    );
+    Ok(())
+}

@@ -8,6 +8,7 @@ use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use kube::api::{GetParams, Request};
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
@@ -17,7 +18,9 @@ use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 use rolectl_kube::objects::{Listing, Unreadable, read};
 
 use crate::failure::Failure;
+use crate::mfa;
 use crate::stdio::eprintln;
+use crate::waiting::{TellOfCluster, request_timeout};
 
 /// Flags of all commands.
 #[derive(Debug, Args)]
@@ -42,6 +45,9 @@ pub struct Flags {
         default_value = "rolectl-system"
     )]
     pub controller_namespace: String,
+    /// How long one request to the cluster or to AWS may take
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = mfa::positive_duration)]
+    pub request_timeout: Duration,
 }
 
 impl Flags {
@@ -70,12 +76,15 @@ impl Flags {
 
     /// Returns a client with short timeouts and no retry, because a person waits.
     pub async fn client(&self) -> Result<Client, Failure> {
-        Client::try_from(self.config().await?).map_err(|e| match e {
+        let config = self.config().await?;
+        let told = TellOfCluster(config.cluster_url.to_string().trim_end_matches('/').to_owned());
+        let builder = ClientBuilder::try_from(config).map_err(|e| match e {
             kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
                 no_config("proxy-url of the kubeconfig must begin with http:// or https://")
             }
             other => no_config(&other.to_string()),
-        })
+        })?;
+        Ok(builder.with_layer(&told).build())
     }
 
     async fn config(&self) -> Result<Config, Failure> {
@@ -102,7 +111,7 @@ impl Flags {
         }
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(5));
-        config.read_timeout = Some(Duration::from_secs(20));
+        config.read_timeout = Some(request_timeout());
         Ok(config)
     }
 }
@@ -145,16 +154,13 @@ pub fn failed(what: &str, error: &kube::Error) -> Failure {
     }
 }
 
-/// Maximum time for each page of a list.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// Lists all objects of an API, and those that cannot be read. Parses each object separately.
 async fn list<K>(api: &Api<K>, what: &str) -> Result<(Vec<K>, Vec<Unreadable>), Failure>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
 {
     let (mut all, mut unreadable) = (vec![], vec![]);
-    let mut listing = Listing::new(api, PATIENCE);
+    let mut listing = Listing::new(api, request_timeout());
     while let Some(object) = listing.next().await.map_err(|e| failed(what, &e))? {
         match object {
             Ok(object) => all.push(object),

@@ -21,6 +21,7 @@ mod schema;
 mod session_cache;
 mod stdio;
 mod used_code;
+mod waiting;
 mod yaml;
 
 use crate::stdio::eprintln;
@@ -94,6 +95,7 @@ async fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return without_command(&error),
     };
+    waiting::set_request_timeout(cluster.request_timeout);
     let done = match verb {
         Verb::Unlock(unlock) => unlock.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Lock(lock) => lock.run(&cluster).await,

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt as _};
 
 use rolectl_aws::account::AccountEnvironment;
-use rolectl_aws::sdk::{SdkAws, base_config};
+use rolectl_aws::sdk::SdkAws;
 use rolectl_core::selection::targets;
 
 use super::scope::Scope;
@@ -13,6 +13,7 @@ use super::{Fleet, FleetFlags, from_cluster, from_files};
 use crate::failure::Failure;
 use crate::once::Inventory;
 use crate::stdio::eprintln;
+use crate::waiting::aws_config_of;
 use crate::{cluster, files, managed};
 
 /// What a command does with the objects.
@@ -68,7 +69,7 @@ impl FleetFlags {
                 permit.cluster
             }
         };
-        let aws = SdkAws::new(base_config().await);
+        let aws = SdkAws::new(aws_config_of(None).await);
         let owner_prefix = format!("{}/", inventory.cluster);
         let environment = AccountEnvironment::alone(aws, "cli".to_owned(), owner_prefix);
         let described = inventory

@@ -5,7 +5,7 @@ use aws_credential_types::Credentials;
 use kube::ResourceExt as _;
 
 use rolectl_aws::error::{AwsFailure, Class};
-use rolectl_aws::sdk::{base_config_of, configured_partition, iam_client, sts_client};
+use rolectl_aws::sdk::{configured_partition, iam_client, sts_client};
 use rolectl_aws::session::Principal;
 use rolectl_core::arn::{arn_account, arn_partition};
 use rolectl_crds::{MfaSession, Partition};
@@ -13,6 +13,7 @@ use rolectl_crds::{MfaSession, Partition};
 use super::flags::CodeFlags;
 use crate::failure::Failure;
 use crate::keys::{long_term_key, profile_serial};
+use crate::waiting::aws_config_of;
 
 /// The principal that owns the operator's long-term key, and opens sessions with MFA codes.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl Caller {
     /// Finds the key and asks AWS for its principal, in the partition and region that `session` names.
     pub async fn find(flags: &CodeFlags, session: Option<&MfaSession>) -> Result<Self, Failure> {
         let key = long_term_key(flags.profile.as_deref()).await?;
-        let base = base_config_of(flags.profile.as_deref()).await;
+        let base = aws_config_of(flags.profile.as_deref()).await;
         let principal = principal(&base, &key, session).await?;
         Ok(Self {
             base,
