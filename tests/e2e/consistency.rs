@@ -1,4 +1,4 @@
-//! IAM is eventually consistent, principals come and go, and every write tells who it was for.
+//! Principals that are missing or deleted, and the names of the sessions that writes are made on.
 
 use anyhow::{Result, ensure};
 use rolectl_tests::scenario::Scenario;

@@ -93,7 +93,7 @@ async fn files_are_arguments_and_a_dry_run_changes_nothing() -> Result<()> {
     let twice = ends(&s, &["plan", &folder], &[], 2).await?;
     ensure!(twice.contains("IamRole paths/app is declared twice: "), "{twice}");
     let found = ends(&s, &["lint", &folder], &[], 1).await?;
-    ensure!(found.contains("is declared twice, first in"), "{found}");
+    ensure!(found.contains("is declared twice, also in"), "{found}");
     Ok(())
 }
 
@@ -122,7 +122,10 @@ async fn a_role_is_reconciled_suspended_and_resumed_by_a_verb() -> Result<()> {
         .send()
         .await?;
     let told = admin(&["reconcile", "role/app", "--wait"], 0).await?;
-    ensure!(told.contains("IamRole verbs/app is in sync."), "{told}");
+    ensure!(
+        told.contains("IamRole verbs/app: AWS was read, and the object is Ready."),
+        "{told}"
+    );
     until("the drift to be corrected", || async {
         let attached = s.attached(0, "app").await.map_err(|e| e.to_string())?;
         (attached.len() == 1)

@@ -457,7 +457,7 @@ async fn roles_that_exist_are_imported_and_taken_over_without_any_other_change()
         .send()
         .await?;
     ends(&s, &again, 0).await?;
-    let written = std::fs::read_to_string(s.dir.join("imported/import-0/late.yaml"))?;
+    let written = std::fs::read_to_string(s.dir.join("imported/late.yaml"))?;
     ensure!(
         written.contains(&format!("AWS: arn:aws:iam::{}:root", s.main)),
         "{written}"
@@ -513,7 +513,7 @@ async fn the_files_and_commands_of_from_ansible_work_as_they_stand() -> Result<(
         count += 1;
     }
     ensure!(count == 2, "{count} blocks");
-    for command in ["rolectl plan -f iam/ --mfa 123456", "rolectl apply -f iam/"] {
+    for command in ["rolectl plan iam/ --mfa 123456", "rolectl apply iam/"] {
         ensure!(
             page.contains(&format!("$ {command} ")),
             "{command} is not on the page"

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::output::printable;
+
 /// The path of a field, from the object down. The path of the object itself is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Field(Vec<String>);
@@ -31,24 +33,20 @@ impl Field {
         self.0.is_empty()
     }
 
-    /// Returns this path and all above it as JSON pointers, the longest first.
-    pub fn pointers(&self) -> impl Iterator<Item = String> {
-        (0..=self.0.len()).rev().map(|length| {
-            let steps = self.0.iter().take(length);
-            steps.fold(String::new(), |pointer, step| {
-                pointer + "/" + &step.replace('~', "~0").replace('/', "~1")
-            })
-        })
+    /// Returns the keys and indexes of the path.
+    pub fn steps(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
     }
 }
 
+/// Keys come from files, and are printed without control characters.
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, step) in self.0.iter().enumerate() {
+        for (n, step) in self.0.iter().map(|step| printable(step)).enumerate() {
             if step.bytes().all(|b| b.is_ascii_digit()) {
                 write!(f, "[{step}]")?;
             } else if n == 0 {
-                f.write_str(step)?;
+                f.write_str(&step)?;
             } else {
                 write!(f, ".{step}")?;
             }
@@ -66,14 +64,8 @@ mod tests {
         let text = "spec.assumeRolePolicy.Statement[0].Action";
         let field = Field::parse(text);
         assert_eq!(field.to_string(), text);
-        assert_eq!(
-            field.pointers().nth(1).as_deref(),
-            Some("/spec/assumeRolePolicy/Statement/0")
-        );
-        assert_eq!(field.pointers().last().as_deref(), Some(""));
-        assert_eq!(
-            Field::default().child("a/b").pointers().next().as_deref(),
-            Some("/a~1b")
-        );
+        let steps: Vec<&str> = field.steps().collect();
+        assert_eq!(steps, ["spec", "assumeRolePolicy", "Statement", "0", "Action"]);
+        assert_eq!(Field::default().child("a").child("1").to_string(), "a[1]");
     }
 }

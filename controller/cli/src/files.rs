@@ -12,8 +12,9 @@ use rolectl_crds::GROUP;
 
 use crate::failure::Failure;
 use crate::field::Field;
+use crate::output::printable;
 use crate::schema::{self, Problem};
-use crate::yaml::{self, Form};
+use crate::yaml::{self, Form, Lines};
 
 /// Maximum size of a file, in bytes. A file can have many objects; etcd refuses a single one over 1.5 MiB.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
@@ -24,8 +25,8 @@ pub struct Origin {
     /// The file, or `stdin`.
     pub file: String,
     text: Arc<DocumentText>,
-    /// The pointer of the value in its document: `/items/3` for an item of a List.
-    below: String,
+    /// The path of the value in its document: `items[3]` for an item of a List.
+    below: Field,
 }
 
 /// The text of a document, for the lines of its values.
@@ -33,8 +34,8 @@ pub struct Origin {
 struct DocumentText {
     first_line: usize,
     text: Arc<str>,
-    /// The line of each value by its pointer, once one was asked for.
-    lines: OnceLock<HashMap<String, usize>>,
+    /// The line of each value, once one was asked for.
+    lines: OnceLock<Lines>,
 }
 
 impl Origin {
@@ -46,18 +47,20 @@ impl Origin {
                 text,
                 lines: OnceLock::new(),
             }),
-            below: String::new(),
+            below: Field::default(),
         }
+    }
+
+    /// Returns the line on which the document begins.
+    pub fn first_line(&self) -> usize {
+        self.text.first_line
     }
 
     /// Returns the line of a field, or of what would contain it.
     pub fn line(&self, field: &Field) -> usize {
         let text = &self.text;
-        let lines = text
-            .lines
-            .get_or_init(|| yaml::lines(&text.text, text.first_line));
-        let mut pointers = field.pointers().map(|pointer| format!("{}{pointer}", self.below));
-        let line = pointers.find_map(|pointer| lines.get(&pointer).copied());
+        let lines = text.lines.get_or_init(|| Lines::of(&text.text, text.first_line));
+        let line = lines.line(self.below.steps().chain(field.steps()));
         line.unwrap_or(text.first_line)
     }
 }
@@ -119,12 +122,7 @@ pub fn object<K: DeserializeOwned>(value: &Value) -> Result<K, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    serde_json::from_value(schema::stored(value)).map_err(|error| {
-        vec![Problem {
-            field: Field::default(),
-            message: error.to_string(),
-        }]
-    })
+    schema::parse(value).map_err(|error| vec![Problem::whole(error)])
 }
 
 /// Returns the text at a JSON pointer, or an empty one.
@@ -137,27 +135,42 @@ pub fn title(object: &Value) -> String {
     let (kind, name) = (text_at(object, "/kind"), text_at(object, "/metadata/name"));
     let namespace = text_at(object, "/metadata/namespace");
     let kind = if kind.is_empty() { "object" } else { kind };
-    match (namespace, name) {
+    let title = match (namespace, name) {
         (_, "") => format!("{kind} without a name"),
         ("", name) => format!("{kind} {name}"),
         (namespace, name) => format!("{kind} {namespace}/{name}"),
-    }
+    };
+    printable(&title).into_owned()
 }
 
-/// Returns the objects of our kinds that are declared more than once, each with the one before.
-pub fn duplicates(objects: &[Found]) -> Vec<(&Found, &Found)> {
+/// Returns the objects of our kinds that are declared more than once, each with the one before. An IamRole without a namespace is of
+/// `namespace`.
+pub fn duplicates<'a>(objects: &'a [Found], namespace: &str) -> Vec<(&'a Found, &'a Found)> {
     let (mut seen, mut found) = (HashMap::new(), vec![]);
     for object in objects {
-        let is_ours = text_at(&object.value, "/apiVersion").starts_with(GROUP);
-        let has_name = !text_at(&object.value, "/metadata/name").is_empty();
-        if is_ours
-            && has_name
-            && let Some(before) = seen.insert(title(&object.value), object)
-        {
+        let value = &object.value;
+        let (kind, name) = (text_at(value, "/kind"), text_at(value, "/metadata/name"));
+        if !is_of_our_group(value) || name.is_empty() {
+            continue;
+        }
+        let given = text_at(value, "/metadata/namespace");
+        let namespace = match (kind, given) {
+            ("IamRole", "") => namespace,
+            ("IamRole", given) => given,
+            // The other kinds have no namespace.
+            _ => "",
+        };
+        if let Some(before) = seen.insert((kind, namespace.to_owned(), name), object) {
             found.push((before, object));
         }
     }
     found
+}
+
+/// Returns true for an object of our API group, in any version.
+pub fn is_of_our_group(object: &Value) -> bool {
+    let group = text_at(object, "/apiVersion").split_once('/');
+    group.is_some_and(|(group, _)| group == GROUP)
 }
 
 /// Returns the text of one file. `-` is stdin.
@@ -222,7 +235,7 @@ fn documents_in(file: &str, text: &str) -> Vec<Document> {
                 };
                 all.extend(items.into_iter().enumerate().map(|(n, item)| Document {
                     origin: Origin {
-                        below: format!("/items/{n}"),
+                        below: Field::default().child("items").child(n),
                         ..origin.clone()
                     },
                     value: Ok(item),

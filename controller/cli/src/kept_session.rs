@@ -27,13 +27,16 @@ pub fn read(key: &Key, session: &MfaSession) -> Option<SessionSecret> {
     Some(cached)
 }
 
-/// Keeps a session until it ends. Prints a warning if that fails.
+/// Keeps a session until it ends. Prints where it is kept, or a warning if that fails.
 pub fn keep(key: &Key, session_secret: &SessionSecret) {
     let written = match Cache::of_user() {
         Some(cache) => cache.put(key, session_secret),
         None => Err(Unusable::Failed("no home directory".to_owned())),
     };
-    if let Err(unusable) = written {
-        eprintln!("warning: the session is not kept, the next command needs another code: {unusable}");
+    match written {
+        Ok(()) => eprintln!("The session is kept in ~/.cache/rolectl until then."),
+        Err(unusable) => {
+            eprintln!("warning: the session is not kept, the next command needs another code: {unusable}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod commands;
+mod duration;
 mod failure;
 mod field;
 mod files;

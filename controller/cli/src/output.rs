@@ -1,5 +1,6 @@
 //! Prints tables for people, and JSON and YAML for programs.
 
+use std::borrow::Cow;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
@@ -54,6 +55,26 @@ pub fn versioned(kind: &str, value: Value) -> Value {
         value => drop(all.insert("items".to_owned(), value)),
     }
     Value::Object(all)
+}
+
+/// Returns a text from a file or from AWS for one line of output: control characters, which could move the cursor or begin a command of
+/// a CI system, and characters that change the direction of writing are escaped.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let is_unsafe = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(is_unsafe) {
+        return text.into();
+    }
+    let escaped = text.chars().map(|c| {
+        if is_unsafe(c) {
+            c.escape_unicode().to_string()
+        } else {
+            c.to_string()
+        }
+    });
+    escaped.collect::<String>().into()
 }
 
 /// Returns a table in the layout of kubectl.
@@ -123,6 +144,13 @@ pub fn from_now(distance: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_from_outside_moves_no_cursor() {
+        assert_eq!(printable("app é"), "app é");
+        assert_eq!(printable("a\u{1b}[2K\n::stop"), "a\\u{1b}[2K\\u{a}::stop");
+        assert_eq!(printable("\u{202e}a"), "\\u{202e}a");
+    }
 
     #[test]
     fn a_moment_is_shown_absolute_and_from_now() {

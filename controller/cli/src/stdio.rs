@@ -64,7 +64,7 @@ pub fn finish(code: ExitCode) -> ExitCode {
         Some(error) => {
             let failure = Failure::new(
                 format!("could not write the output: {error}"),
-                "free space where it is written to; what the command did is done",
+                "free disk space; the changes of the command were made",
             );
             eprintln!("{failure}");
             ExitCode::from(failure.code())

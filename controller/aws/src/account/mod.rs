@@ -166,7 +166,8 @@ impl Account {
         })
     }
 
-    /// Takes over what `before`, an earlier state of this object's account, knows and a read may not show yet.
+    /// Copies claims and recent writes, which a read may not show yet, from an earlier state of the same account. Does nothing if the
+    /// object describes another account in AWS now.
     pub fn inherit(&self, before: &Self) {
         if !self.is_same_in_aws(before) {
             return;
@@ -203,6 +204,11 @@ impl Account {
     pub fn is_held(&self) -> bool {
         let retired = self.retired.load(Ordering::Relaxed);
         !retired && self.term.is_some() && self.environment.lease_term.term() == self.term
+    }
+
+    /// Returns true if the account was made in an earlier lease term. A retired account stays what it is.
+    pub fn is_out_of_date(&self) -> bool {
+        !self.retired.load(Ordering::Relaxed) && !self.is_held()
     }
 
     /// The time of day.

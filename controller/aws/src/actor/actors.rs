@@ -1,26 +1,24 @@
-//! The actors that this process runs, and what one that was stopped leaves to the next one of its account.
+//! The actors of this process. The next actor of an account inherits the recent writes of those that were stopped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use rolectl_crds::AwsAccount;
-use tokio::time::Instant;
 
 use super::handle;
 use super::{ActorContext, ActorHandle};
 use crate::account::AccountEnvironment;
 
-/// How long a stopped actor is remembered: longer than its last call can take, and then than a read may trail that call
-/// ([`rolectl_core::snapshot`]).
-const REMEMBERED: Duration = Duration::from_mins(2);
+/// Partition and id of an account in AWS.
+type AccountId = (String, String);
 
 /// The actors, by the name of their `AwsAccount`.
 #[derive(Default)]
 pub struct Actors {
     running: RwLock<BTreeMap<String, Arc<ActorHandle>>>,
-    stopped: Mutex<BTreeMap<String, (Instant, Arc<ActorHandle>)>>,
+    /// Actors that were stopped, by partition and id of their account: another object may describe the account next.
+    stopped: Mutex<BTreeMap<AccountId, Vec<Arc<ActorHandle>>>>,
 }
 
 impl Actors {
@@ -34,8 +32,8 @@ impl Actors {
         self.running.read().values().cloned().collect()
     }
 
-    /// Starts the actor of an account that has none. The future is the actor: it begins when the one that was stopped before has ended,
-    /// whose writes it knows. It ends some time after it was stopped or the process goes down, when no call is under way any more.
+    /// Starts the actor of an account that has none. The future runs the actor: it first waits until the previous actors of the account
+    /// have ended, and inherits their recent writes. It completes after [`Self::stop`] or a shutdown, once no call is under way.
     pub fn start(
         &self,
         object: Arc<AwsAccount>,
@@ -43,7 +41,8 @@ impl Actors {
         context: ActorContext,
     ) -> (Arc<ActorHandle>, impl Future<Output = ()> + Send + use<>) {
         let name = object.metadata.name.clone().unwrap_or_default();
-        let earlier = self.stopped.lock().remove(&name).map(|(_, earlier)| earlier);
+        let id = (object.spec.partition.clone(), object.spec.account_id.clone());
+        let earlier = self.stopped.lock().remove(&id).unwrap_or_default();
         let (handle, actor) = handle::start(object, environment, context, earlier);
         self.running.write().insert(name, handle.clone());
         (handle, actor)
@@ -51,12 +50,16 @@ impl Actors {
 
     /// Stops the actor of an account, if there is one.
     pub fn stop(&self, account: &str) {
-        let now = Instant::now();
         let mut stopped = self.stopped.lock();
-        stopped.retain(|_, (since, _)| now.duration_since(*since) < REMEMBERED);
+        stopped.retain(|_, handles| {
+            handles.retain(|handle| handle.may_leave_something());
+            !handles.is_empty()
+        });
         if let Some(handle) = self.running.write().remove(account) {
             handle.stop();
-            stopped.insert(account.to_owned(), (now, handle));
+            let spec = &handle.account().spec;
+            let id = (spec.partition.clone(), spec.account_id.clone());
+            stopped.entry(id).or_default().push(handle);
         }
     }
 }

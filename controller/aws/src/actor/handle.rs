@@ -1,12 +1,13 @@
 //! The outside of an actor: its start, its mailbox, and what it has found.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use rolectl_core::names::RoleKey;
 use rolectl_crds::{AwsAccount, Reason};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Actor;
@@ -42,6 +43,21 @@ pub struct ActorHandle {
     pub(super) stop: CancellationToken,
     /// Cancelled once the actor has ended.
     ended: CancellationToken,
+    ended_at: OnceLock<Instant>,
+}
+
+/// How long after its end an actor leaves something to the next one: longer than reads can trail writes
+/// ([`rolectl_core::snapshot`]).
+const REMEMBERED: Duration = Duration::from_mins(2);
+
+/// Marks the actor as ended when it is dropped, however it ended.
+struct Ends(Arc<ActorHandle>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.ended_at.set(Instant::now());
+        self.0.ended.cancel();
+    }
 }
 
 impl ActorHandle {
@@ -84,20 +100,26 @@ impl ActorHandle {
         self.inbox.send(|messages| messages.is_sweep_requested = true);
     }
 
+    /// Returns true while the actor may make calls, or has written so recently that reads may not show it.
+    pub(super) fn may_leave_something(&self) -> bool {
+        let ended = self.ended_at.get();
+        ended.is_none_or(|ended| ended.elapsed() < REMEMBERED)
+    }
+
     /// Ends the actor. No new call begins; calls under way come to their end.
     pub fn stop(&self) {
-        self.account().retire();
         self.stop.cancel();
+        self.account().retire();
     }
 }
 
-/// Starts the actor of an account. `environment` is what the account has from this process, `earlier` the actor that looked after the
-/// account last.
+/// Starts the actor of an account. `environment` is what the account has from this process, `earlier` the actors that looked
+/// after the account before.
 pub(super) fn start(
     object: Arc<AwsAccount>,
     environment: AccountEnvironment,
     context: ActorContext,
-    earlier: Option<Arc<ActorHandle>>,
+    earlier: Vec<Arc<ActorHandle>>,
 ) -> (Arc<ActorHandle>, impl Future<Output = ()> + Send + use<>) {
     static INSTANCES: AtomicU64 = AtomicU64::new(1);
     let name = object.metadata.name.clone().unwrap_or_default();
@@ -118,14 +140,15 @@ pub(super) fn start(
         }),
         stop,
         ended: CancellationToken::new(),
+        ended_at: OnceLock::new(),
     });
-    let ended = handle.ended.clone().drop_guard();
+    let ends = Ends(handle.clone());
     let actor = Actor::new(handle.clone(), object, live, environment, context);
     let run = async move {
-        let _ended = ended;
-        if let Some(earlier) = earlier {
-            // Calls of the earlier one may be under way. It is waited for even if this one is to stop: the next one learns of the
-            // earlier one's writes from this one.
+        let _ends = ends;
+        for earlier in earlier {
+            // Its calls may be under way. This waits even if the new actor is stopped already: the next one inherits the earlier writes
+            // through it.
             earlier.ended.cancelled().await;
             actor.inherit(&earlier);
         }

@@ -122,7 +122,7 @@ impl Actor {
         }
     }
 
-    /// Knows from now on what the actor that looked after the account before has written.
+    /// Copies the recent writes of the previous actor of the account.
     fn inherit(&self, earlier: &ActorHandle) {
         self.live.inherit(&earlier.account());
     }
@@ -132,7 +132,7 @@ impl Actor {
         let mut sweep: OptionFuture<BoxFuture<'static, Swept>> = None.into();
         let mut is_sweeping = false;
         let handle = self.handle.clone();
-        loop {
+        while !handle.stop.is_cancelled() {
             let session = self.refresh();
             self.take_messages();
             self.queue_what_is_due(Instant::now());
@@ -161,6 +161,7 @@ impl Actor {
         }
         // What was begun comes to its next safe point, and is reported.
         while let Some(ended) = visits.next().await {
+            self.inherit_write(&ended);
             let report = ended.visited.report(ended.revision, ended.generation);
             self.report(&ended.key, report);
         }
@@ -196,7 +197,7 @@ impl Actor {
 
     /// A changed spec is another account; a changed label or session may change what its roles are to be.
     fn follow_account(&mut self) {
-        let is_lost = !self.live.is_held() && self.environment.lease_term.lasts();
+        let is_lost = self.live.is_out_of_date() && self.environment.lease_term.lasts();
         if self.live.spec != self.object.spec || is_lost {
             let before = self.live.clone();
             let live = Account::new(

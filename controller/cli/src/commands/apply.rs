@@ -72,6 +72,8 @@ struct Settings {
     #[arg(long)]
     full: bool,
     /// Show the plan and change nothing
+    ///
+    /// `client` and `server` are accepted as in kubectl and do the same; `none` turns it off.
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "client", value_parser = ["none", "client", "server"])]
     dry_run: Option<String>,
     /// Do not ask

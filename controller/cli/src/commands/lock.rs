@@ -31,7 +31,8 @@ use crate::stdio::{eprintln, println};
   rolectl lock
   rolectl lock --revoke          when somebody may have got hold of the session
 
-Exit codes: 0 the Secret is gone and what was to be revoked is, or no cluster can be reached and none is named. 1 failed, or you did not agree, 2 wrong usage.")]
+Exit codes: 0 the Secret is deleted and, with --revoke, older sessions are revoked; also where
+no kubeconfig leads to a cluster. 1 failed, or you did not agree, 2 wrong usage.")]
 pub struct Lock {
     /// Name of the MfaSession
     #[arg(long, default_value = "default")]
@@ -62,13 +63,27 @@ const REVOKING_POLICY: &str = "AWSRevokeOlderSessions";
 impl Lock {
     pub async fn run(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
         flags.refuse_namespace()?;
-        let found = match self.session(flags).await {
-            // The name may be wrong, and a typing error must neither revoke another session nor forget what is kept here. AWS needs no
-            // cluster.
-            Err(failure) if !failure.has_no_cluster() && (!self.revoke || self.user.is_none()) => {
+        let client = flags.client().await;
+        // No kubeconfig at all: a cluster that is configured and does not answer may have an open session.
+        let has_no_config = client.is_err() && !flags.names_a_cluster();
+        let found = match client {
+            Ok(client) => self.session(client).await,
+            Err(failure) => Err(failure),
+        };
+        let found = match found {
+            Ok(None) => {
+                // A typing error must neither revoke another session nor forget what is kept here.
+                return Err(Failure::new(
+                    format!("there is no MfaSession {}", self.session),
+                    "correct --session. Nothing was changed",
+                ));
+            }
+            Ok(Some(found)) => Ok(found),
+            // The name may be wrong. AWS needs no cluster.
+            Err(failure) if self.revoke && self.user.is_none() && !failure.has_no_cluster() => {
                 return Err(failure);
             }
-            found => found,
+            Err(failure) => Err(failure),
         };
         // Asks before it changes anything.
         let revocation = if self.revoke {
@@ -94,8 +109,7 @@ impl Lock {
         };
         let locked = match found {
             Ok((client, session)) => self.delete(&client, &session, &flags.controller_namespace).await,
-            // A cluster that the user names is meant to be locked.
-            Err(failure) if failure.has_no_cluster() && (self.revoke || !flags.names_a_cluster()) => {
+            Err(failure) if has_no_config || (self.revoke && failure.has_no_cluster()) => {
                 eprintln!("warning: a session in a cluster, if there is one, is not locked: {failure}");
                 Ok(())
             }
@@ -107,10 +121,10 @@ impl Lock {
         revoked.and(locked).map(|()| ExitCode::SUCCESS)
     }
 
-    async fn session(&self, flags: &cluster::Flags) -> Result<(Client, MfaSession), Failure> {
-        let client = flags.client().await?;
-        let session = cluster::session(&client, &self.session).await?;
-        Ok((client, session))
+    async fn session(&self, client: Client) -> Result<Option<(Client, MfaSession)>, Failure> {
+        let sessions: Api<MfaSession> = Api::all(client.clone());
+        let session = cluster::get(&sessions, &self.session).await?;
+        Ok(session.map(|session| (client, session)))
     }
 
     async fn delete(&self, client: &Client, session: &MfaSession, namespace: &str) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! Implements `rolectl reconcile`, `suspend` and `resume`: requests to the controller, written on an object.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
@@ -25,13 +25,13 @@ use crate::stdio::{eprintln, println};
   rolectl reconcile role/app -n platform --wait
   rolectl reconcile account prod
 
-Exit codes: 0 requested, with --wait also read and in sync, 1 failed, not in sync or not done in time, 2 wrong usage.")]
+Exit codes: 0 requested; with --wait, AWS was read and the object is Ready; 1 failed, not Ready, or not done in time, 2 wrong usage.")]
 pub struct Reconcile {
     #[command(flatten)]
     object: Object,
-    /// Return once AWS was read and the object reports to be in sync
+    /// Wait until the controller has read AWS and the object is Ready
     ///
-    /// What the read shows to differ is corrected right after it.
+    /// Drift that this read finds is corrected afterwards.
     #[arg(long)]
     wait: bool,
     /// How long to wait
@@ -159,11 +159,11 @@ impl Reconcile {
     pub async fn run(self, flags: &Flags) -> Result<(), Failure> {
         let named = self.object.named()?;
         let client = flags.client().await?;
-        // A status has whole seconds: what was read in this one may have been read before the request.
-        let asked = Timestamp::now().as_second() + i64::from(self.wait);
-        while Timestamp::now().as_second() < asked {
-            tokio::time::sleep(PAUSE / 10).await;
-        }
+        let before = if self.wait {
+            reads(&client, &named).await?
+        } else {
+            Reads::new()
+        };
         let change =
             json!({"metadata": {"annotations": {RECONCILE_ANNOTATION: Timestamp::now().to_string()}}});
         let shown = patch(&client, &named, &change).await?;
@@ -174,14 +174,14 @@ impl Reconcile {
         let start = tokio::time::Instant::now();
         let mut told = String::new();
         loop {
-            match state(&client, &named, asked).await? {
+            match state(&client, &named, &before).await? {
                 State::Ready => {
-                    println!("{shown} is in sync.");
+                    println!("{shown}: AWS was read, and the object is Ready.");
                     return Ok(());
                 }
                 State::NotReady(message) => {
                     return Err(Failure::new(
-                        format!("{shown} is not in sync: {message}"),
+                        format!("{shown}: AWS was read, and the object is not Ready: {message}"),
                         "rolectl describe shows more; correct what the message names",
                     ));
                 }
@@ -212,57 +212,75 @@ enum State {
     Waits(String),
 }
 
-async fn state(client: &Client, named: &Named, asked: i64) -> Result<State, Failure> {
-    let gone = || Failure::new("the object was deleted meanwhile", "look whether that was meant");
-    let (accounts, ready) = match named {
+/// When each account was read last, by its name. The time is the controller's.
+type Reads = BTreeMap<String, Option<Timestamp>>;
+
+/// Returns the accounts of the object, each with its last read.
+async fn reads(client: &Client, named: &Named) -> Result<Reads, Failure> {
+    let accounts = match named {
         Named::Account(name) => {
-            let account = cluster::get(&Api::<AwsAccount>::all(client.clone()), name)
-                .await?
-                .ok_or_else(gone)?;
-            let ready = ready(account.status.as_ref().map(|status| status.conditions.as_slice()));
-            (vec![account], ready)
+            let account = cluster::get(&Api::<AwsAccount>::all(client.clone()), name).await?;
+            account.into_iter().collect()
         }
         Named::Role(name) => {
-            let role = cluster::get(&Api::<IamRole>::default_namespaced(client.clone()), name)
-                .await?
-                .ok_or_else(gone)?;
+            let role = cluster::get(&Api::<IamRole>::default_namespaced(client.clone()), name).await?;
             let mut accounts = cluster::accounts(client).await?;
-            accounts.retain(|account| targets(&role, account));
+            accounts.retain(|account| role.as_ref().is_some_and(|role| targets(role, account)));
+            accounts
+        }
+    };
+    let read = |account: AwsAccount| {
+        let last = account.status.and_then(|status| status.last_sweep_time);
+        Some((account.metadata.name?, last.map(|time| time.0)))
+    };
+    Ok(accounts.into_iter().filter_map(read).collect())
+}
+
+async fn state(client: &Client, named: &Named, before: &Reads) -> Result<State, Failure> {
+    let now = reads(client, named).await?;
+    let mut unread = now.iter().filter(|(name, last)| before.get(*name) == Some(*last));
+    if let Some((first, _)) = unread.next() {
+        let more = match unread.count() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        return Ok(State::Waits(format!(
+            "the controller to read account {first}{more}"
+        )));
+    }
+    Ok(match condition(client, named).await? {
+        Some((status, message)) if status == "False" => State::NotReady(message),
+        Some((status, _)) if status == "True" => State::Ready,
+        Some((_, message)) => State::Waits(message),
+        None => State::Waits("the controller to report".to_owned()),
+    })
+}
+
+/// Returns the condition `Ready`, if it is about the present spec.
+async fn condition(client: &Client, named: &Named) -> Result<Option<(String, String)>, Failure> {
+    let gone = || {
+        Failure::new(
+            "the object was deleted meanwhile",
+            "check whether the deletion was intended",
+        )
+    };
+    Ok(match named {
+        Named::Account(name) => {
+            let account = cluster::get(&Api::<AwsAccount>::all(client.clone()), name).await?;
+            let account = account.ok_or_else(gone)?;
+            ready(account.status.as_ref().map(|status| status.conditions.as_slice()))
+        }
+        Named::Role(name) => {
+            let role = cluster::get(&Api::<IamRole>::default_namespaced(client.clone()), name).await?;
+            let role = role.ok_or_else(gone)?;
             let status = role.status.as_ref();
             let is_seen = status.and_then(|status| status.observed_generation) == role.metadata.generation;
-            let ready = ready(
+            ready(
                 status
                     .filter(|_| is_seen)
                     .map(|status| status.conditions.as_slice()),
-            );
-            (accounts, ready)
+            )
         }
-    };
-    let unread: BTreeSet<String> = accounts
-        .into_iter()
-        .filter(|account| {
-            let swept = account
-                .status
-                .as_ref()
-                .and_then(|status| status.last_sweep_time.as_ref());
-            swept.is_none_or(|swept| swept.0.as_second() < asked)
-        })
-        .filter_map(|account| account.metadata.name)
-        .collect();
-    Ok(match (unread.first(), ready) {
-        (_, Some((status, message))) if status == "False" => State::NotReady(message),
-        (Some(first), _) => {
-            let more = unread.len() - 1;
-            let more = if more > 0 {
-                format!(" and {more} more")
-            } else {
-                String::new()
-            };
-            State::Waits(format!("the controller to read account {first}{more}"))
-        }
-        (None, Some((status, _))) if status == "True" => State::Ready,
-        (None, Some((_, message))) => State::Waits(message),
-        (None, None) => State::Waits("the controller to report".to_owned()),
     })
 }
 

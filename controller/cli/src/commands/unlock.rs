@@ -70,7 +70,7 @@ pub struct Unlock {
     wait: bool,
     /// Do not keep the session on this machine
     ///
-    /// It is kept in ~/.cache/rolectl until it ends, readable for you only, so that `rolectl plan` needs no second code.
+    /// The session is kept in ~/.cache/rolectl until it ends, and only you can read it, so that `rolectl plan` needs no second code.
     #[arg(long)]
     no_keep: bool,
 }

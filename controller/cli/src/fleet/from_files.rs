@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::field::Field;
 use crate::files::{self, Found};
 use crate::once::Inventory;
+use crate::output::printable;
 
 /// Adds the objects to the inventory by their kinds. As in kubectl, an `IamRole` of another namespace than `-n` is an error.
 pub(super) fn add_objects(
@@ -17,7 +18,7 @@ pub(super) fn add_objects(
     objects: &[Found],
     flags: &cluster::Flags,
 ) -> Result<(), Failure> {
-    refuse_duplicates(objects)?;
+    refuse_duplicates(objects, flags.namespace.as_deref().unwrap_or("default"))?;
     for found in objects {
         match files::text_at(&found.value, "/kind") {
             "Namespace" => inventory.namespaces.push(parsed(found)?),
@@ -67,8 +68,8 @@ pub(super) fn add_objects(
 }
 
 /// An object that two files declare would be the one or the other, by chance.
-fn refuse_duplicates(objects: &[Found]) -> Result<(), Failure> {
-    let Some((first, second)) = files::duplicates(objects).into_iter().next() else {
+fn refuse_duplicates(objects: &[Found], namespace: &str) -> Result<(), Failure> {
+    let Some((first, second)) = files::duplicates(objects, namespace).into_iter().next() else {
         return Ok(());
     };
     let place = |found: &Found| format!("{}:{}", found.origin.file, found.origin.line(&Field::default()));
@@ -99,7 +100,11 @@ fn parsed<K: DeserializeOwned>(found: &Found) -> Result<K, Failure> {
             })
             .collect();
         Failure::new(
-            lines.join("\n  "),
+            lines
+                .iter()
+                .map(|line| printable(line))
+                .collect::<Vec<_>>()
+                .join("\n  "),
             "correct the file; `rolectl lint` shows all that is wrong",
         )
         .usage()

@@ -118,7 +118,7 @@ impl FleetFlags {
         }
         let session_secret = caller.request_session(session, self.duration).await?;
         eprintln!(
-            "Session as {} until {}, kept here until then",
+            "Session as {} until {}",
             key.principal,
             moment(session_secret.expires_at, Timestamp::now())
         );

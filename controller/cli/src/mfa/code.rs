@@ -136,12 +136,16 @@ async fn prompt(serial: &str) -> Result<String, Failure> {
         .map_err(|e| failed(e.to_string()))
 }
 
-/// Returns the program that a command runs, for messages. Its arguments may be secret.
+/// Returns the program that a command runs, for messages. Its arguments may be secret, and so may the environment that it is given.
 fn program_of(command: &str) -> &str {
-    command
-        .split_whitespace()
-        .next()
-        .unwrap_or("the command of --mfa-process")
+    const UNNAMED: &str = "the command of --mfa-process";
+    let first = command.split_whitespace().next().unwrap_or(UNNAMED);
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-_./".contains(&b);
+    if first.bytes().all(is_name) {
+        first
+    } else {
+        UNNAMED
+    }
 }
 
 /// Returns what a program prints to stdout. Its errors go to stderr. `name` is what messages call it.
@@ -161,4 +165,21 @@ async fn output_of(name: &str, program: &str, args: &[&str]) -> Result<String, F
     }
     // No error message shows this text: it may contain a secret.
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_the_program_and_nothing_that_may_be_secret() {
+        for (command, name) in [
+            ("op item get aws --otp", "op"),
+            ("/usr/bin/pass-otp x", "/usr/bin/pass-otp"),
+            ("TOKEN=abc op item get x", "the command of --mfa-process"),
+            ("", "the command of --mfa-process"),
+        ] {
+            assert_eq!(program_of(command), name, "{command}");
+        }
+    }
 }

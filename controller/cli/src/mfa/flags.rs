@@ -7,6 +7,8 @@ use secrecy::SecretString;
 
 use rolectl_core::arn::arn_account;
 
+use crate::duration;
+
 /// Flags that name the key, the MFA device and the source of the code.
 #[derive(Clone, Debug, Default, Args)]
 pub struct CodeFlags {
@@ -71,12 +73,10 @@ pub fn role_arn(text: &str) -> Result<String, String> {
     }
 }
 
-/// Parses how long to wait.
+/// Parses a time to wait, such as `30s` or `2m`, of one second or more.
 pub fn positive_duration(text: &str) -> Result<Duration, String> {
-    let parsed: Result<kube::core::Duration, _> = text.parse();
-    let parsed = parsed.ok().filter(|parsed| !parsed.is_negative());
-    parsed
-        .map(Duration::from)
+    duration::parse(text)
+        .filter(|time| *time >= Duration::from_secs(1))
         .ok_or_else(|| "write it as 30s, 2m or 1h".to_owned())
 }
 
@@ -89,10 +89,12 @@ pub fn duration_seconds(text: &str) -> Result<i32, String> {
     } else if let Some(seconds) = number(text) {
         Some(seconds)
     } else {
-        let parsed: kube::core::Duration = text
-            .parse()
-            .map_err(|_| "write it as 45m, 8h, 1h30m, 1d or 3600 (seconds)".to_owned())?;
-        (!parsed.is_negative()).then(|| Duration::from(parsed).as_secs())
+        let parsed = duration::parse(text);
+        Some(
+            parsed
+                .ok_or("write it as 45m, 8h, 1h30m, 1d or 3600 (seconds)")?
+                .as_secs(),
+        )
     };
     match seconds.map(i32::try_from) {
         Some(Ok(s)) if (900..=129_600).contains(&s) => Ok(s),
@@ -118,6 +120,7 @@ mod tests {
             ("60", None),
             ("-8h", None),
             ("18446744073709551615d", None),
+            ("99999999999999999999h", None),
             ("x", None),
         ] {
             assert_eq!(duration_seconds(text).ok(), seconds, "{text}");

@@ -95,14 +95,16 @@ pub(super) fn metadata(object: &Value) -> Vec<Problem> {
                 problems.push(Problem::new(&at.child("name"), message));
             }
         }
-        Some(_) => problems.push(Problem::new(&at.child("name"), "is not a string: quote it")),
-        None if metadata.contains_key("generateName") => {
+        Some(name) if !name.is_null() => {
+            problems.push(Problem::new(&at.child("name"), "is not a string: quote it"));
+        }
+        _ if metadata.contains_key("generateName") => {
             problems.push(Problem::new(
                 &at.child("generateName"),
                 "gives each apply another object: write a name",
             ));
         }
-        None => problems.push(Problem::new(&at.child("name"), "is missing")),
+        _ => problems.push(Problem::new(&at.child("name"), "is missing")),
     }
     if let Some(namespace) = metadata.get("namespace") {
         let valid = namespace
@@ -136,7 +138,7 @@ fn is_label(text: &str) -> bool {
 /// Returns the problem of a field that does not exist.
 pub(super) fn unknown<'a>(at: &Field, key: &str, known: impl Iterator<Item = &'a str>) -> Problem {
     let hint = nearest(key, known).map_or_else(
-        || "remove it; rolectl explain shows the fields".to_owned(),
+        || "remove it; kubectl explain lists the fields".to_owned(),
         |known| format!("did you mean {known}?"),
     );
     Problem::new(&at.child(key), format!("unknown field: {hint}"))

@@ -13,8 +13,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::LazyLock;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::duration;
 use crate::field::Field;
 
 /// What is wrong with an object.
@@ -36,6 +38,14 @@ impl fmt::Display for Problem {
 }
 
 impl Problem {
+    /// Returns a problem of the object as a whole.
+    pub fn whole(message: String) -> Self {
+        Self {
+            field: Field::default(),
+            message,
+        }
+    }
+
     fn new(field: &Field, message: impl Into<String>) -> Self {
         Self {
             field: field.clone(),
@@ -68,7 +78,10 @@ static KINDS: LazyLock<BTreeMap<String, Kind>> = LazyLock::new(|| {
     kinds.collect()
 });
 
-/// Returns everything that the API server would refuse in a new object. Objects of other groups have no problems here.
+/// Returns what the schema and the CEL rules of the CRD refuse in a new object, and what is wrong with its name, its namespace and the
+/// names of its metadata's fields. Objects of other groups have no problems here.
+///
+/// `generateName`, which the API server takes, is refused: each apply would create another object.
 pub fn problems(object: &Value) -> Vec<Problem> {
     let kind = match identify::kind(object) {
         Ok(Some(kind)) => kind,
@@ -84,13 +97,25 @@ pub fn problems(object: &Value) -> Vec<Problem> {
     problems
 }
 
-/// Returns the object as the API server would store it, but for defaults.
-pub fn stored(object: &Value) -> Value {
+/// Fields that are durations. Their type's own parser panics for very long ones.
+const DURATIONS: [&str; 2] = ["/spec/driftInterval", "/spec/expiryWarning"];
+
+/// Parses an object as the API server would store it, but for defaults.
+pub fn parse<K: DeserializeOwned>(object: &Value) -> Result<K, String> {
     let mut object = object.clone();
     if let Ok(Some(kind)) = identify::kind(&object) {
         structural::drop_nulls(&kind.schema, &mut object);
+        for pointer in DURATIONS {
+            let text = object.pointer(pointer).and_then(Value::as_str);
+            if text.is_some_and(|text| duration::parse(text).is_none()) {
+                return Err(format!(
+                    "{}: is no duration",
+                    pointer.replace('/', ".").trim_start_matches('.')
+                ));
+            }
+        }
     }
-    object
+    serde_json::from_value(object).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

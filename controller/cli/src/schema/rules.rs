@@ -5,11 +5,11 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use cel::extractors::This;
 use cel::{Context, Program, Value as Cel};
-use kube::core::Duration;
 use serde_json::Value;
 
 use super::Problem;
 use super::structural::{self, matches};
+use crate::duration::milliseconds;
 use crate::field::Field;
 
 /// Returns the rules that an object of the right shape breaks. Rules that compare an object with an earlier one are for changes only.
@@ -27,13 +27,6 @@ fn fill_in_defaults(schema: &Value, value: &mut Value) {
         Value::Object(fields) => {
             let properties = schema.get("properties").and_then(Value::as_object);
             for (key, schema) in properties.into_iter().flatten() {
-                let is_nullable = schema.get("nullable") == Some(&Value::Bool(true));
-                if fields
-                    .get(key)
-                    .is_some_and(|value| value.is_null() && !is_nullable)
-                {
-                    fields.remove(key);
-                }
                 if let Some(default) = schema.get("default")
                     && !fields.contains_key(key)
                 {
@@ -155,11 +148,7 @@ fn add_functions(context: &mut Context) -> Result<(), cel::DeclarationError> {
     context.add_function("lowerAscii", |This(text): This<Arc<String>>| {
         text.to_ascii_lowercase()
     })?;
-    // In milliseconds, which compare as durations do.
     context.add_function("duration", |text: Arc<String>| {
-        let duration = text.parse::<Duration>().map(std::time::Duration::from);
-        duration.map_or(i64::MAX, |duration| {
-            i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-        })
+        milliseconds(&text).unwrap_or(i64::MAX)
     })
 }

@@ -51,7 +51,7 @@ fn with_nulls() -> Value {
 
 #[test]
 fn a_null_counts_as_no_value() {
-    let role: rolectl_crds::IamRole = serde_json::from_value(stored(&with_nulls())).unwrap();
+    let role: rolectl_crds::IamRole = parse(&with_nulls()).unwrap();
     assert_eq!((role.spec.path.as_str(), role.spec.tags.len()), ("/", 0));
 }
 
@@ -169,6 +169,17 @@ fn what_the_api_server_refuses_is_a_problem_with_its_field() {
             "{found:?}"
         );
     }
+}
+
+#[test]
+fn a_duration_of_any_length_is_no_panic() {
+    let object = account(&json!({"driftInterval": "99999999999999999999h"}));
+    let found = texts(&object);
+    assert!(
+        found.iter().any(|text| text.starts_with("spec.driftInterval: ")),
+        "{found:?}"
+    );
+    assert!(parse::<rolectl_crds::AwsAccount>(&object).is_err());
 }
 
 #[test]

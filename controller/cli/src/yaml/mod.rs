@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use lines::lines;
+pub use lines::Lines;
 
 /// One document of a text.
 #[derive(Clone, Debug, PartialEq)]

@@ -137,7 +137,12 @@ fn object_name(role: &str) -> String {
         }
     };
     let name: String = role.chars().map(fits).collect();
-    let name = name.trim_matches(['-', '.']);
+    // Each part between dots begins and ends with a letter or digit.
+    let parts = name.split('.').map(|part| part.trim_matches('-'));
+    let name = parts
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(".");
     if name == role {
         return role.to_owned();
     }

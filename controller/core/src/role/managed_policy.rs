@@ -143,7 +143,7 @@ pub fn unknown_policy(reference: &str) -> Option<String> {
         |near| format!("did you mean {near}?"),
     );
     Some(format!(
-        "AWS has no managed policy {name} that is known here: {hint}"
+        "AWS managed policy {name} is not in rolectl's catalogue: {hint}"
     ))
 }
 

@@ -12,11 +12,12 @@ use rolectl_core::role::admission::{AccountCase, Candidate, access_roles, contex
 use rolectl_core::role::desired::document_findings;
 use rolectl_core::role::guardrails::warnings;
 use rolectl_core::role::managed_policy::unknown_policy;
-use rolectl_crds::{AwsAccount, GROUP, IamRole, MfaSession, MfaSessionSpec, Reason};
+use rolectl_crds::{AwsAccount, IamRole, MfaSession, MfaSessionSpec, Reason};
 
 use crate::field::Field;
 use crate::files::{self, Document, Found, text_at, title};
 use crate::hints::unmatched;
+use crate::output::printable;
 use crate::schema::{self, Problem};
 
 /// A finding with its place.
@@ -74,7 +75,7 @@ pub(super) fn check(documents: Vec<Document>) -> LintResult {
                     .strip_prefix("line ")
                     .and_then(|rest| rest.split_once(": "));
                 let at = at.and_then(|(line, rest)| Some((line.parse().ok()?, rest.to_owned())));
-                let (line, message) = at.unwrap_or((origin.line(&Field::default()), message));
+                let (line, message) = at.unwrap_or_else(|| (origin.first_line(), message));
                 findings.push(Finding {
                     file: origin.file,
                     line,
@@ -91,7 +92,7 @@ pub(super) fn check(documents: Vec<Document>) -> LintResult {
     let accounts: Vec<AwsAccount> = objects
         .iter()
         .filter(|found| text_at(&found.value, "/kind") == "AwsAccount")
-        .filter_map(|found| serde_json::from_value(schema::stored(&found.value)).ok())
+        .filter_map(|found| schema::parse(&found.value).ok())
         .collect();
     for found in &objects {
         if let Some(problems) = problems(&found.value, &accounts) {
@@ -99,13 +100,16 @@ pub(super) fn check(documents: Vec<Document>) -> LintResult {
             findings.extend(problems.into_iter().map(|rated| at(found, rated)));
         }
     }
-    for (first, second) in files::duplicates(&objects) {
+    for (first, second) in files::duplicates(&objects, "") {
         let line = first.origin.line(&Field::default());
         let message = format!(
-            "is declared twice, first in {}:{line}: remove one",
+            "is declared twice, also in {}:{line}: remove one",
             first.origin.file
         );
-        findings.push(at(second, (Rule::Duplicate, Severity::Error, whole(message))));
+        findings.push(at(
+            second,
+            (Rule::Duplicate, Severity::Error, Problem::whole(message)),
+        ));
     }
     findings.sort();
     findings.dedup();
@@ -113,14 +117,6 @@ pub(super) fn check(documents: Vec<Document>) -> LintResult {
         findings,
         checked,
         is_unreadable,
-    }
-}
-
-/// A problem of the object as a whole.
-fn whole(message: String) -> Problem {
-    Problem {
-        field: Field::default(),
-        message,
     }
 }
 
@@ -137,7 +133,7 @@ fn at(found: &Found, (rule, severity, problem): Rated) -> Finding {
         field: problem.field.to_string(),
         severity,
         rule,
-        message: problem.message,
+        message: printable(&problem.message).into_owned(),
     }
 }
 
@@ -154,7 +150,7 @@ fn problems(value: &Value, accounts: &[AwsAccount]) -> Option<Vec<Rated>> {
         return Some(of_document(value));
     }
     let mut wrong = schema::problems(value);
-    if wrong.is_empty() && !text_at(value, "/apiVersion").starts_with(&format!("{GROUP}/")) {
+    if wrong.is_empty() && !files::is_of_our_group(value) {
         return None;
     }
     let more = match text_at(value, "/kind") {
@@ -176,11 +172,11 @@ fn problems(value: &Value, accounts: &[AwsAccount]) -> Option<Vec<Rated>> {
 }
 
 fn parsed<K: serde::de::DeserializeOwned>(value: &Value, wrong: &mut Vec<Problem>) -> Option<K> {
-    match serde_json::from_value(schema::stored(value)) {
+    match schema::parse(value) {
         Ok(object) => Some(object),
         Err(error) => {
             if wrong.is_empty() {
-                wrong.push(whole(error.to_string()));
+                wrong.push(Problem::whole(error));
             }
             None
         }
@@ -228,7 +224,7 @@ fn of_message(message: &str) -> Problem {
             field: field_of(field),
             message: message.to_owned(),
         },
-        None => whole(message.to_owned()),
+        None => Problem::whole(message.to_owned()),
     }
 }
 
@@ -314,7 +310,7 @@ fn in_account(role: &IamRole, account: &AwsAccount) -> Vec<Rated> {
         Err(refusal) if wrong.iter().any(|field| refusal.message.starts_with(field)) => {}
         Err(refusal) if refusal.reason == Reason::GuardrailViolated => {
             let message = format!("AwsAccount {}: {}", account.name_any(), refusal.message);
-            all.push((Rule::Controller, Severity::Error, whole(message)));
+            all.push((Rule::Controller, Severity::Error, Problem::whole(message)));
         }
         Err(refusal) => all.push((Rule::Controller, Severity::Error, of_message(&refusal.message))),
     }

@@ -19,8 +19,8 @@ use report::Format;
 
 /// Check roles and policy documents without a cluster or AWS, by the rules of the API server and the controller
 ///
-/// Takes IamRole, AwsAccount and MfaSession objects and bare policy documents, in files and folders. AwsAccounts that stand beside
-/// roles lend their ids, labels and guardrails; without them the variables of an account stand for themselves.
+/// Takes IamRole, AwsAccount and MfaSession objects and bare policy documents, in files and folders. AwsAccounts in the same files
+/// supply account ids, labels and guardrails; without them variables are replaced by sample values, such as 000000000000.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl lint roles/

@@ -20,7 +20,7 @@ impl Overview {
                 refused.entry(reason).or_default().push(name);
             }
             if account.failure.is_some() {
-                let accounts = refused.entry("account not read".to_owned()).or_default();
+                let accounts = refused.entry("not read".to_owned()).or_default();
                 accounts.push(account.account.clone());
             }
         }

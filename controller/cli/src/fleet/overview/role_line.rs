@@ -125,6 +125,6 @@ fn owned_by_another(proposal: &Proposal) -> Option<String> {
     match proposal.nothing_to_remove.as_ref()? {
         NothingToRemove::Absent => None,
         NothingToRemove::Foreign(Some(owner)) => Some(format!("its owner tag is {owner}")),
-        NothingToRemove::Foreign(None) => Some("it carries no owner tag".to_owned()),
+        NothingToRemove::Foreign(None) => Some("it has no owner tag".to_owned()),
     }
 }

@@ -62,7 +62,7 @@ impl fmt::Display for Summary {
             (self.release, "to release"),
             (self.unchanged, "unchanged"),
             (self.absent, "absent"),
-            (self.foreign, "not ours"),
+            (self.foreign, "not owned"),
             (self.report, "only reported"),
             (self.refused, "refused"),
         ] {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Overview;
 use super::role_line::{Action, RoleLine};
-use crate::output::counted;
+use crate::output::{counted, printable};
 use crate::paint::Paint;
 
 /// How many lines about one change are shown.
@@ -51,7 +51,7 @@ impl RoleLine {
             Action::Release => ('~', "will be released: it stays in AWS without the owner tag"),
             Action::None => (' ', "is in sync"),
             Action::Absent => (' ', "does not exist in AWS: there is nothing to delete"),
-            Action::Foreign => ('!', "is not of this IamRole in AWS, and stays"),
+            Action::Foreign => ('!', "is not owned by this IamRole and will not be deleted"),
             Action::Report => ('~', "differs; not corrected because spec.drift is Report"),
             Action::Refused => ('!', "is refused"),
         };
@@ -64,21 +64,21 @@ impl RoleLine {
         let _ = writeln!(text, "  {}", paint.by_sign(&line));
         match (self.reason, &self.message) {
             (Some(reason), Some(message)) => {
-                let _ = writeln!(text, "      {reason}: {message}");
+                let _ = writeln!(text, "      {reason}: {}", printable(message));
             }
             (None, Some(message)) => {
-                let _ = writeln!(text, "      {message}");
+                let _ = writeln!(text, "      {}", printable(message));
             }
             (_, None) => {}
         }
         if let Some(kept) = &self.kept {
-            let _ = writeln!(text, "      {kept}");
+            let _ = writeln!(text, "      {}", printable(kept));
         }
         for change in &self.changes {
-            let _ = writeln!(text, "      {}", paint.by_sign(&change.line));
+            let _ = writeln!(text, "      {}", paint.by_sign(&printable(&change.line)));
             let shown = if full { usize::MAX } else { FOLDED };
             for detail in change.details.iter().take(shown) {
-                let _ = writeln!(text, "          {}", paint.by_sign(detail));
+                let _ = writeln!(text, "          {}", paint.by_sign(&printable(detail)));
             }
             let more = change.details.len().saturating_sub(shown);
             if more > 0 {

@@ -72,7 +72,7 @@ pub(super) fn action_warning(action: &str) -> Option<String> {
         |near| format!("did you mean {near}?"),
     );
     Some(format!(
-        "holds {action}, and no service {prefix} is known: {hint}"
+        "has action {action}, but the service prefix {prefix} is not in rolectl's list: {hint}"
     ))
 }
 
@@ -84,7 +84,7 @@ pub(super) fn principal_warning(principal: &str) -> Option<String> {
     }
     let near = nearest(service, PRINCIPALS.into_iter())?;
     Some(format!(
-        "holds {principal}, which is not known: did you mean {near}.amazonaws.com?"
+        "has service principal {principal}, which is not in rolectl's list: did you mean {near}.amazonaws.com?"
     ))
 }
 
@@ -100,7 +100,10 @@ mod tests {
             ("*", None),
             ("s*:Get", None),
             ("dynamdb:GetItem", Some("did you mean dynamodb?")),
-            ("nothinglikeit:Get", Some("no service nothinglikeit is known")),
+            (
+                "nothinglikeit:Get",
+                Some("the service prefix nothinglikeit is not in rolectl's list"),
+            ),
         ] {
             let warning = action_warning(action);
             assert_eq!(warning.is_some(), hint.is_some(), "{action}: {warning:?}");
