@@ -141,7 +141,7 @@ pub const TABLE: &[Described] = &[
         "rolectl_reconciles",
         "counter",
         &["kind", "outcome"],
-        "Reconciles. error: the API server failed us; what a user can mend is in a status instead",
+        "Reconciles. error: the API server failed us; what a user can correct is in a status instead",
     ),
     described(
         "rolectl_reconcile_duration_seconds",

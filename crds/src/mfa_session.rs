@@ -23,7 +23,7 @@ use crate::{aws_account::duration, schema};
     category = "rolectl",
     status = "MfaSessionStatus",
     derive = "PartialEq",
-    doc = "An AWS session that `rolectl unlock` buys with an MFA code",
+    doc = "An AWS session that `rolectl unlock` opens with an MFA code",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
     printcolumn(name = "By", type_ = "string", json_path = ".status.unlockedBy"),

@@ -28,6 +28,7 @@ mod secrecy;
 mod session;
 mod shown;
 mod unlock;
+mod words;
 
 use anyhow::Result;
 use rolectl_tests::scenario::World;

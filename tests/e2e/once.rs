@@ -200,7 +200,7 @@ async fn what_is_not_ours_or_not_allowed_is_refused_and_all_else_is_done() -> Re
 }
 
 #[tokio::test]
-async fn a_code_can_buy_one_roles_own_session_and_a_used_one_buys_nothing() -> Result<()> {
+async fn a_code_opens_one_roles_own_session_and_a_used_one_opens_nothing() -> Result<()> {
     let s = Scenario::new(crate::world().await?, "once-role", 2).await?;
     let files = write_files(&s, &[s.role("app", json!({}))])?;
     let arn = format!("arn:aws:iam::{}:role/rolectl", s.targets[0].1);

@@ -25,7 +25,7 @@ const INTERRUPTED: u8 = 130;
 /// What was seen longer ago than this is looked at again before anything is written.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Do once what the controller does for ever, without a cluster
+/// Apply roles from files directly to AWS, once, without a controller
 ///
 /// Reads roles, accounts and sessions from files, shows what is to be done, asks, and does it. It is safe to interrupt
 /// and to repeat: Ctrl-C lets the roles under way be finished and begins no other, and the next run takes up the rest.

@@ -339,7 +339,7 @@ impl Bootstrap {
             if let Err(error) = deleted {
                 let why = AwsFailure::new("DeleteRole", &error);
                 eprintln!(
-                    "warning: role {} is there without permissions, delete it by hand: {why}",
+                    "warning: role {} exists without permissions, delete it manually: {why}",
                     self.role_name
                 );
             }

@@ -280,7 +280,7 @@ fn print_lines(lines: Vec<Line>, last: &str) {
     println!("{}", table(&["ROLE", "ACCOUNT", "STATE", last], rows.collect()));
 }
 
-/// Show one role: what it is, and how it stands in each account
+/// Show one role: its spec, and its state in each account
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl describe role app -n platform
@@ -295,7 +295,7 @@ pub struct Describe {
     name: String,
     /// Look into AWS, and show in full what differs, as `rolectl plan` does
     ///
-    /// On the session that `rolectl unlock` stored, if you may read it; else on one that your code buys.
+    /// On the session that `rolectl unlock` stored, if you may read it; else on one that your code opens.
     #[arg(long)]
     diff: bool,
     /// Name of the cluster in owner tags, for --diff. Default: what the controller says
@@ -333,7 +333,7 @@ impl Describe {
             {
                 return Err(Failure::new(
                     format!("account {account} could not be read: {why}"),
-                    "`rolectl status` tells how it stands",
+                    "`rolectl status` shows its state",
                 ));
             }
         }

@@ -36,7 +36,7 @@ use crate::stdio::{eprintln, println};
 
 Exit codes: 0 all that were asked for are written, 1 failed, or some cannot be written, 2 wrong usage.")]
 pub struct Import {
-    /// Only roles of this name; `*` stands for anything
+    /// Only roles of this name; `*` matches any characters
     #[arg(long, default_value = "*")]
     name: String,
     /// Only roles below this path

@@ -17,7 +17,7 @@ use crate::stdio::{print, println};
 /// the cluster, or of files that are not applied yet. Accounts and sessions that are not in the files come from the
 /// cluster; where the files have them all, none is needed.
 ///
-/// The session is the one that `rolectl unlock` stored, if you may read it; else one that your code buys. That is kept in
+/// The session is the one that `rolectl unlock` stored, if you may read it; else one that your code opens. That is kept in
 /// ~/.cache/rolectl until it ends, readable for you only.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

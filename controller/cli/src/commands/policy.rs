@@ -50,7 +50,7 @@ struct Pair {
 
 /// Write a document in its canonical form
 ///
-/// Elements stand in AWS's order, lists and statements are sorted, one value stands bare. Two documents that mean
+/// Elements are in AWS's order, lists and statements are sorted, and a list of one value becomes the value. Two documents that mean
 /// the same become the same text, but for the case of words whose case IAM ignores.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

@@ -29,8 +29,8 @@ use crate::stdio::{eprintln, println};
 
 /// Open a session with a code from your MFA device
 ///
-/// Buys a session from AWS with your key and the code, stores it for the controller, and shows which accounts
-/// answer to it. The code is used once. Whatever fails before that changes nothing.
+/// Requests a session from AWS with your key and the code, stores it for the controller, and shows which accounts
+/// accept it. The code is used once. Whatever fails before that changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl unlock                                       asks for the code
@@ -50,7 +50,7 @@ pub struct Unlock {
     /// Every MfaSession that your key may open, with the one code
     #[arg(long)]
     all: bool,
-    /// Buy the session of this role with the code, not one of your user
+    /// Open the session of this role with the code, not one of your user
     ///
     /// For a user who may assume one role under MFA and nothing else. The MfaSession must say so in `spec.roleArn`, by which it is
     /// done without this flag, too, and the AwsAccount on it have no `assumeRole`.
@@ -286,7 +286,7 @@ async fn store(
                 "could not store the session in Secret {name}: {} (code {})",
                 status.reason, status.code
             ),
-            "mend the cause and unlock with the next code; this session is lost and ends by itself",
+            "correct the cause and unlock with the next code; this session is not stored anywhere and ends by itself",
         )),
         Err(_) => Err(Failure::new(
             format!("could not store the session in Secret {name}: the cluster does not answer"),

@@ -25,12 +25,12 @@ pub struct FleetFlags {
     /// Name of the cluster in owner tags. Default: what the controller says; `files` without a cluster, and where roles are written
     #[arg(long, env = "ROLECTL_CLUSTER_NAME", hide_env_values = true)]
     pub(super) cluster_name: Option<String>,
-    /// Buy the session of this role with the code, and manage its account only
+    /// Open the session of this role with the code, and manage its account only
     ///
     /// For a user who may assume one role under MFA and nothing else.
     #[arg(long, value_name = "ARN", value_parser = mfa::role_arn)]
     pub(super) assume_role: Option<String>,
-    /// Length of the session, bought anew. Default: the MfaSession's durationSeconds; of a role what AWS gives, 1h
+    /// Length of the session; a new one is opened. Default: the MfaSession's durationSeconds; of a role what AWS gives, 1h
     #[arg(long, value_parser = mfa::duration_seconds)]
     pub(super) duration: Option<i32>,
     #[command(flatten)]

@@ -289,7 +289,6 @@ fn a_diff_names_the_statements_and_the_elements_that_change() {
             "    + Effect Allow",
             "    + NotAction iam:*",
             "    + NotResource arn:aws:s3:::x",
-            "    + Sid New",
             "~ statement Read",
             "    + Action s3:GetObjectTagging",
             "    - Action s3:ListBucket",
@@ -787,7 +786,7 @@ fn lint_finds_what_a_permissions_policy_must_not_contain() {
     };
     for (statement, says) in [
         (
-            json!({"Effect": "Allow", "Action": "a:b"}),
+            json!({"Effect": "Allow", "Action": "s3:b"}),
             "error: Statement[0] has no Resource: write one, \"*\" for every resource",
         ),
         (

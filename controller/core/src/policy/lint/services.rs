@@ -61,13 +61,18 @@ const PRINCIPALS: [&str; 44] = [
     "vpc-flow-logs",
 ];
 
+/// Shortest word for which a suggestion is made.
+const SHORTEST: usize = 3;
+
 /// Returns a warning for an action of a service that is not known. It may be newer than this list.
 pub(super) fn action_warning(action: &str) -> Option<String> {
     let (prefix, _) = action.split_once(':')?;
     if prefix.contains(['*', '?', '$']) || PREFIXES.contains(prefix.to_ascii_lowercase().as_str()) {
         return None;
     }
-    let hint = nearest(prefix, PREFIXES.iter().copied()).map_or_else(
+    // Almost any two short words are similar.
+    let near = (prefix.len() >= SHORTEST).then(|| nearest(prefix, PREFIXES.iter().copied()));
+    let hint = near.flatten().map_or_else(
         || "the action allows and denies nothing, unless the service is newer than this rolectl".to_owned(),
         |near| format!("did you mean {near}?"),
     );
