@@ -9,8 +9,8 @@
 //! conditions -> finding
 //! resources -> finding
 //! trust -> finding, services
-//! services
 //! finding
+//! services
 //! ```
 
 mod conditions;
