@@ -121,7 +121,7 @@ impl Reader<'_> {
         }
         // What other tools have made there.
         let iam = world.double.iam(world.double.root("333333333333").await?);
-        for role in ["app-web", "app-worker"] {
+        for role in ["app-web", "app-worker", "legacy-api"] {
             let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}]});
             iam.create_role()
                 .role_name(role)
