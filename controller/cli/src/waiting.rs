@@ -1,4 +1,4 @@
-//! Tells what is waited for when the cluster or AWS is slow, and how long it may take.
+//! Reports slow requests to the cluster and to AWS, and sets how long a request may take.
 
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 
 use crate::stdio::eprintln;
 
-/// A request that takes longer is told of.
+/// Requests that take longer than this are reported.
 const SILENCE: Duration = Duration::from_secs(2);
 /// How long a request may take, unless the user gives another time.
 const DEFAULT: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ async fn tell<T>(server: &str, request: impl Future<Output = T>) -> T {
     request.await
 }
 
-/// Tells of slow requests to the cluster.
+/// Reports slow requests to the cluster.
 #[derive(Clone, Debug)]
 pub struct TellOfCluster(pub String);
 
@@ -71,7 +71,7 @@ impl<S> Layer<S> for TellOfCluster {
     }
 }
 
-/// A client of the cluster that tells of slow requests.
+/// A client of the cluster that reports slow requests.
 #[derive(Clone, Debug)]
 pub struct Told<S> {
     inner: S,
@@ -99,7 +99,7 @@ where
     }
 }
 
-/// The shared configuration of AWS clients, which tell of slow requests.
+/// Returns the shared configuration of AWS clients, which report slow requests.
 pub async fn aws_config_of(profile: Option<&str>) -> SdkConfig {
     let config = base_config_of(profile).await;
     let timeouts = TimeoutConfig::builder().operation_timeout(request_timeout());
@@ -117,7 +117,7 @@ pub async fn aws_config_of(profile: Option<&str>) -> SdkConfig {
     }
 }
 
-/// Tells of slow requests to AWS.
+/// Reports slow requests to AWS.
 #[derive(Debug)]
 struct TellOfAws(SharedHttpClient);
 

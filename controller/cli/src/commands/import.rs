@@ -175,8 +175,8 @@ struct Imported {
     object: Value,
 }
 
-/// Returns objects with different names. Roles of several accounts with the same name become one object if they are the same, and else
-/// objects with the account in their names.
+/// Merges roles of several accounts. Roles with the same name and the same spec become one object. If their specs differ, the name of
+/// each object gets the name of its account. All returned objects have different names.
 fn merged(imported: Vec<Imported>) -> Vec<Value> {
     let mut by_name: BTreeMap<String, Vec<Imported>> = BTreeMap::new();
     for one in imported {

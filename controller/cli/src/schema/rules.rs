@@ -8,7 +8,7 @@ use cel::{Context, Program, Value as Cel};
 use serde_json::Value;
 
 use super::Problem;
-use super::structural::{self, matches};
+use super::structural::{self, matches, of_field};
 use crate::duration::milliseconds;
 use crate::field::Field;
 
@@ -34,8 +34,7 @@ fn fill_in_defaults(schema: &Value, value: &mut Value) {
                 }
             }
             for (key, value) in fields {
-                let known = properties.and_then(|known| known.get(key));
-                if let Some(schema) = known.or_else(|| schema.get("additionalProperties")) {
+                if let Some(schema) = of_field(schema, key) {
                     fill_in_defaults(schema, value);
                 }
             }
@@ -78,8 +77,7 @@ fn check(schema: &Value, value: &Value, at: &Field, to: &mut Vec<Problem>) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                let known = schema.get("properties").and_then(|known| known.get(key));
-                if let Some(schema) = known.or_else(|| schema.get("additionalProperties")) {
+                if let Some(schema) = of_field(schema, key) {
                     check(schema, value, &at.child(key), to);
                 }
             }

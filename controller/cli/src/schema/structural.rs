@@ -25,15 +25,20 @@ pub(super) fn problems(schema: &Value, object: &Value) -> Vec<Problem> {
     problems
 }
 
+/// Returns the schema of a field of an object.
+pub(super) fn of_field<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
+    let named = schema.get("properties").and_then(|known| known.get(key));
+    named.or_else(|| schema.get("additionalProperties"))
+}
+
 /// Removes the fields that the API server removes before it looks at an object: a null where none may be counts as no value.
 pub(super) fn drop_nulls(schema: &Value, value: &mut Value) {
-    let properties = schema.get("properties");
-    let others = schema.get("additionalProperties");
     match value {
         Value::Object(fields) => {
             fields.retain(|key, value| {
-                let schema = properties.and_then(|known| known.get(key)).or(others);
-                let Some(schema) = schema else { return true };
+                let Some(schema) = of_field(schema, key) else {
+                    return true;
+                };
                 drop_nulls(schema, value);
                 !value.is_null() || is_nullable(schema)
             });
@@ -132,19 +137,17 @@ fn not_allowed(value: &Value, allowed: &[Value]) -> String {
 
 fn object(schema: &Value, fields: &Map<String, Value>, at: &Field, to: &mut Vec<Problem>) {
     let properties = schema.get("properties").and_then(Value::as_object);
-    let others = schema.get("additionalProperties");
     let keeps = schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
     for (key, value) in fields {
         let is_root = at.is_empty() && (ROOT.contains(&key.as_str()) || key == STATUS);
         if is_root {
             continue;
         }
-        let schema = properties.and_then(|known| known.get(key)).or(others);
-        match schema {
+        match of_field(schema, key) {
             // The API server drops a null where none may be.
             Some(schema) if value.is_null() && !is_nullable(schema) => {}
             Some(schema) => check(schema, value, &at.child(key), to),
-            None if keeps || (properties.is_none() && others.is_none()) => {}
+            None if keeps || properties.is_none() => {}
             None => {
                 let known = properties.into_iter().flatten().map(|(key, _)| key.as_str());
                 to.push(unknown(at, key, known));

@@ -105,7 +105,10 @@ fn what_the_api_server_refuses_is_a_problem_with_its_field() {
             role(&json!({"metadata": {"labels": {"a": 1}}})),
             "metadata.labels.a: is not a string",
         ),
-        (role(&json!({"metadata": {"name": "a".repeat(70)}})), ": "),
+        (
+            role(&json!({"metadata": {"name": "a".repeat(70)}})),
+            "an IAM role's name has at most 64 characters: set spec.roleName",
+        ),
         (
             role(&json!({"spec": {"path": "app"}})),
             "spec.path: \"app\" does not match",
@@ -128,20 +131,23 @@ fn what_the_api_server_refuses_is_a_problem_with_its_field() {
         ),
         (
             role(&json!({"spec": {"instanceProfile": {"name": "a:b"}}})),
-            "spec.instanceProfile",
+            "spec.instanceProfile.name: \"a:b\" does not match",
         ),
         (
             role(&json!({"spec": {"managedPolicy": "x"}})),
             "spec.managedPolicy: unknown field: did you mean managedPolicies?",
         ),
-        (role(&json!({"spec": {"tags": {"aws:x": "y"}}})), "spec.tags: "),
+        (
+            role(&json!({"spec": {"tags": {"aws:x": "y"}}})),
+            "spec.tags: tag keys that begin with aws: are reserved by AWS",
+        ),
         (
             role(&json!({"spec": {"assumeRolePolicy": null}})),
             "assumeRolePolicy",
         ),
         (
             role(&json!({"spec": {"accounts": {"names": null}}})),
-            "spec.accounts: ",
+            "spec.accounts: name at least one account in names, or give a selector",
         ),
         (role(&json!({"spec": null})), "spec: is missing"),
         (
@@ -152,12 +158,18 @@ fn what_the_api_server_refuses_is_a_problem_with_its_field() {
             account(&json!({"accountId": 222_222_222_222_i64})),
             "spec.accountId: is the number 222222222222: write a string",
         ),
-        (account(&json!({"driftInterval": "1s"})), "spec.driftInterval: "),
+        (
+            account(&json!({"driftInterval": "1s"})),
+            "spec.driftInterval: driftInterval is between 10s and 24h",
+        ),
         (
             account(&json!({"assumeRole": {"arn": "arn:aws:iam::333333333333:role/x"}})),
-            "spec",
+            "spec: assumeRole.arn must be a role of this accountId and partition",
         ),
-        (account(&json!({"region": "cn-north-1"})), "spec"),
+        (
+            account(&json!({"region": "cn-north-1"})),
+            "spec: region must be a region of this partition",
+        ),
     ] {
         let found = texts(&object);
         assert!(
@@ -188,7 +200,7 @@ fn all_problems_are_found_at_once() {
     assert_eq!(problems(&object).len(), 4, "{:?}", texts(&object));
 }
 
-/// Words of a schema that change what is valid. Another one would have to be checked here, too.
+/// The keywords that the checks follow. `format` is `int32` or `int64` here, whose bounds `minimum` and `maximum` are within.
 #[test]
 fn the_schemas_have_no_keyword_that_is_not_checked() {
     const CHECKED: [&str; 21] = [

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::document::{Caseless, PolicyDocument, Principals, Statement};
+use super::statement::ELEMENTS;
 
 /// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -108,20 +109,10 @@ impl PolicyDocument {
     }
 }
 
-/// Where an element stands in a statement as people write one.
+/// Returns the position of an element in a statement, in the order of AWS's documents.
 fn place(label: &str) -> Option<usize> {
     let element = label.split(' ').next().unwrap_or_default();
-    let order = [
-        "Effect",
-        "Principal",
-        "NotPrincipal",
-        "Action",
-        "NotAction",
-        "Resource",
-        "NotResource",
-        "Condition",
-    ];
-    order.iter().position(|known| *known == element)
+    ELEMENTS.iter().position(|known| *known == element)
 }
 
 /// Removes and returns the old statement that became `new`: the one with the same `Sid`, or else the one with the most parts in

@@ -10,9 +10,9 @@
 //! ```text
 //! cache -> document, lint
 //! lint -> condition, document, oidc, parse, principal, problem, statement
+//! diff -> document, statement
 //! parse -> document, limits, problem, statement
 //! canonical -> document
-//! diff -> document
 //! limits -> problem
 //! principal -> document
 //! statement -> condition, document, problem

@@ -19,8 +19,8 @@ pub(super) enum Source {
     Any,
 }
 
-/// The names of the elements of a statement.
-const ELEMENTS: &[&str] = &[
+/// The names of the elements of a statement, in the order of AWS's documents.
+pub(super) const ELEMENTS: &[&str] = &[
     "Sid",
     "Effect",
     "Principal",
