@@ -14,6 +14,7 @@ mod guardrails;
 mod habits;
 mod hostile;
 mod leaving;
+mod listing;
 mod main_job;
 mod metrics;
 mod network;

@@ -32,7 +32,7 @@ pub struct Flags {
     /// Context of the kubeconfig
     #[arg(long, global = true)]
     context: Option<String>,
-    /// Namespace of IamRoles, where a verb is about any. Default: the context's, `default` without a cluster; `status` and `plan` show all
+    /// Namespace of IamRoles. Default: the context's; verbs that list show all namespaces if the context has none or `default`
     #[arg(long, short = 'n', global = true)]
     pub namespace: Option<String>,
     /// Namespace of the controller, in which session Secrets live
@@ -45,6 +45,9 @@ pub struct Flags {
         default_value = "rolectl-system"
     )]
     pub controller_namespace: String,
+    /// Show times in UTC, in place of the time zone of TZ or of the system
+    #[arg(long, global = true)]
+    pub utc: bool,
     /// How long one request to the cluster or to AWS may take
     #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = mfa::positive_duration)]
     pub request_timeout: Duration,
@@ -66,6 +69,16 @@ impl Flags {
     /// Returns true if the user names the cluster. A command must not ignore that cluster.
     pub const fn names_a_cluster(&self) -> bool {
         self.kubeconfig.is_some() || self.context.is_some()
+    }
+
+    /// Returns the namespace whose objects a verb lists, or `None` for all: that of the flag, else that of the context. `default` is not
+    /// counted as one, because it is what clients assume if the context has none.
+    pub fn listed_namespace(&self, client: &Client, is_all: bool) -> Option<String> {
+        if is_all {
+            return None;
+        }
+        let of_context = || Some(client.default_namespace()).filter(|namespace| *namespace != "default");
+        self.namespace.as_deref().or_else(of_context).map(str::to_owned)
     }
 
     /// Returns the URL of the API server, for messages.
@@ -125,13 +138,30 @@ fn no_config(why: &str) -> Failure {
     .without_cluster()
 }
 
+/// Returns what to ask for after the API server has refused a request with this message. Reading needs no right to unlock.
+fn who_may(message: &str) -> &'static str {
+    let reads = [" cannot list ", " cannot get ", " cannot watch "]
+        .iter()
+        .any(|verb| message.contains(verb));
+    if message.contains("\"iamroles\"") && reads {
+        "ask for the ClusterRole rolectl-view, which reads IamRoles (deploy/rbac); in one namespace a RoleBinding and -n are enough"
+    } else if message.contains("\"iamroles\"") {
+        "ask for the ClusterRole rolectl-edit, which changes IamRoles, in this namespace (deploy/rbac)"
+    } else if reads && (message.contains("\"awsaccounts\"") || message.contains("\"mfasessions\"")) {
+        "ask for the ClusterRole rolectl-operator, which reads AwsAccounts and MfaSessions (deploy/rbac)"
+    } else {
+        "ask for the ClusterRole rolectl-operator and the Role rolectl-unlock (deploy/rbac)"
+    }
+}
+
 /// Returns the failure for an error of the API server. `what` completes "could not".
 pub fn failed(what: &str, error: &kube::Error) -> Failure {
     match error {
         kube::Error::Api(status) if status.code == 403 => Failure::new(
             format!("the cluster does not let you {what}: {}", status.message),
-            "ask for the ClusterRole rolectl-operator and the Role rolectl-unlock (deploy/rbac)",
-        ),
+            who_may(&status.message),
+        )
+        .forbidden(),
         kube::Error::Api(status) if status.code == 404 => Failure::new(
             format!("could not {what}: {}", status.message),
             "install the CRDs (`kubectl apply -k deploy/crd`) or correct the name",
@@ -154,13 +184,22 @@ pub fn failed(what: &str, error: &kube::Error) -> Failure {
     }
 }
 
+/// The objects that a list contains.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// `None` for all namespaces.
+    pub namespace: Option<String>,
+    /// A label selector in the form of kubectl.
+    pub labels: Option<String>,
+}
+
 /// Lists all objects of an API, and those that cannot be read. Parses each object separately.
-async fn list<K>(api: &Api<K>, what: &str) -> Result<(Vec<K>, Vec<Unreadable>), Failure>
+async fn list<K>(api: &Api<K>, labels: Option<&str>, what: &str) -> Result<(Vec<K>, Vec<Unreadable>), Failure>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
 {
     let (mut all, mut unreadable) = (vec![], vec![]);
-    let mut listing = Listing::new(api, request_timeout());
+    let mut listing = Listing::new(api, request_timeout()).with_labels(labels);
     while let Some(object) = listing.next().await.map_err(|e| failed(what, &e))? {
         match object {
             Ok(object) => all.push(object),
@@ -191,7 +230,7 @@ where
 }
 
 /// Warns of objects that the command leaves out because they cannot be read.
-fn warn(kind: &str, unreadable: &[Unreadable]) {
+pub fn warn(kind: &str, unreadable: &[Unreadable]) {
     for object in unreadable {
         eprintln!(
             "Warning: {kind} {} cannot be read and is left out: {}. Correct the object, or use a version of rolectl that fits the CRDs",
@@ -201,28 +240,66 @@ fn warn(kind: &str, unreadable: &[Unreadable]) {
     }
 }
 
-/// Returns the `IamRole`s of one namespace, or of all, and those that cannot be read.
-pub async fn roles_and_unreadable(
+/// Returns the `IamRole`s of a selection, and those that cannot be read.
+async fn roles_and_unreadable(
     client: &Client,
-    namespace: Option<&str>,
+    selection: &Selection,
 ) -> Result<(Vec<IamRole>, Vec<Unreadable>), Failure> {
-    let api: Api<IamRole> = match namespace {
+    let api: Api<IamRole> = match &selection.namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    list(&api, "list IamRoles").await
+    list(&api, selection.labels.as_deref(), "list IamRoles").await
 }
 
-/// Returns the `IamRole`s of one namespace, or of all. Warns of those that cannot be read.
-pub async fn roles(client: &Client, namespace: Option<&str>) -> Result<Vec<IamRole>, Failure> {
-    let (roles, unreadable) = roles_and_unreadable(client, namespace).await?;
+/// Returns the `IamRole`s that the user may list, and those that cannot be read. A user who may not list those of all namespaces gets
+/// those of the context's namespace, and a line on stderr that says so. A plan needs all, because any of them can claim a role.
+pub async fn visible_roles(
+    client: &Client,
+    selection: Selection,
+) -> Result<(Vec<IamRole>, Vec<Unreadable>), Failure> {
+    let refused = match roles_and_unreadable(client, &selection).await {
+        Err(failure) if failure.is_forbidden() && selection.namespace.is_none() => failure,
+        other => return other,
+    };
+    let namespace = client.default_namespace();
+    let selection = Selection {
+        namespace: Some(namespace.to_owned()),
+        ..selection
+    };
+    let found = roles_and_unreadable(client, &selection).await;
+    let found = found.map_err(|_| refused)?;
+    eprintln!("You may not list the IamRoles of all namespaces. These are those of namespace {namespace}.");
+    Ok(found)
+}
+
+/// Returns the `IamRole`s of a selection. Warns of those that cannot be read.
+pub async fn roles(client: &Client, selection: &Selection) -> Result<Vec<IamRole>, Failure> {
+    let (roles, unreadable) = roles_and_unreadable(client, selection).await?;
     warn("IamRole", &unreadable);
     Ok(roles)
 }
 
+/// Returns the failure for a role that does not exist.
+pub fn no_role(name: &str, namespace: Option<&str>) -> Failure {
+    let place = namespace.map_or_else(
+        || "the cluster".to_owned(),
+        |namespace| format!("namespace {namespace}"),
+    );
+    Failure::new(
+        format!("there is no IamRole {name} in {place}"),
+        "see all with `rolectl get roles -A`, or name another namespace with -n",
+    )
+}
+
 /// Returns all `AwsAccount`s. Warns of those that cannot be read.
 pub async fn accounts(client: &Client) -> Result<Vec<AwsAccount>, Failure> {
-    let (accounts, unreadable) = list(&Api::all(client.clone()), "list AwsAccounts").await?;
+    accounts_with(client, None).await
+}
+
+/// Returns the `AwsAccount`s with these labels. Warns of those that cannot be read.
+pub async fn accounts_with(client: &Client, labels: Option<&str>) -> Result<Vec<AwsAccount>, Failure> {
+    let (accounts, unreadable) = list(&Api::all(client.clone()), labels, "list AwsAccounts").await?;
     warn("AwsAccount", &unreadable);
     Ok(accounts)
 }
@@ -241,7 +318,12 @@ pub async fn session(client: &Client, name: &str) -> Result<MfaSession, Failure>
 
 /// Returns all `MfaSession`s. Warns of those that cannot be read.
 pub async fn sessions(client: &Client) -> Result<Vec<MfaSession>, Failure> {
-    let (sessions, unreadable) = list(&Api::all(client.clone()), "list MfaSessions").await?;
+    sessions_with(client, None).await
+}
+
+/// Returns the `MfaSession`s with these labels. Warns of those that cannot be read.
+pub async fn sessions_with(client: &Client, labels: Option<&str>) -> Result<Vec<MfaSession>, Failure> {
+    let (sessions, unreadable) = list(&Api::all(client.clone()), labels, "list MfaSessions").await?;
     warn("MfaSession", &unreadable);
     Ok(sessions)
 }

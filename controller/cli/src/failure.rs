@@ -11,6 +11,7 @@ pub struct Failure {
     next: String,
     code: u8,
     no_cluster: bool,
+    forbidden: bool,
 }
 
 impl Failure {
@@ -20,6 +21,7 @@ impl Failure {
             next: next.into(),
             code: 1,
             no_cluster: false,
+            forbidden: false,
         }
     }
 
@@ -36,6 +38,19 @@ impl Failure {
         self.no_cluster
     }
 
+    /// Marks the failure as a request that the cluster refused for lack of rights.
+    pub fn forbidden(self) -> Self {
+        Self {
+            forbidden: true,
+            ..self
+        }
+    }
+
+    /// Returns true if the user lacks rights in the cluster.
+    pub const fn is_forbidden(&self) -> bool {
+        self.forbidden
+    }
+
     /// Sets the exit code of wrong usage and of unreadable input, 2.
     pub fn usage(self) -> Self {
         Self { code: 2, ..self }
@@ -49,6 +64,11 @@ impl Failure {
     /// Returns what happened, without the next step.
     pub fn what(&self) -> &str {
         &self.what
+    }
+
+    /// Returns the next step.
+    pub fn next(&self) -> &str {
+        &self.next
     }
 
     pub const fn code(&self) -> u8 {

@@ -11,12 +11,13 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::ListParams;
 use kube::{Api, Client};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use rolectl_crds::{AwsAccount, ConditionType, MfaSession, Phase};
 use rolectl_kube::LEASE_LABEL;
 
-use crate::output::from_now;
+use crate::times::from_now;
 
 /// Age at which a Lease is stale. Another replica can acquire it after 18 seconds.
 const STALE: SignedDuration = SignedDuration::from_secs(20);
@@ -30,12 +31,13 @@ const REREAD_INTERVAL: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The state of the controller, as its Leases and statuses show it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Liveness {
     /// True if a controller is running. `None` if that is unknown.
     pub running: Option<bool>,
     /// When a controller last renewed a Lease or wrote a status that can be seen.
+    #[schemars(with = "Option<String>")]
     pub last_seen: Option<Timestamp>,
 }
 

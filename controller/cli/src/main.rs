@@ -15,12 +15,15 @@ mod keys;
 mod liveness;
 mod managed;
 mod mfa;
+mod named;
+mod objects;
 mod once;
 mod output;
 mod paint;
 mod schema;
 mod session_cache;
 mod stdio;
+mod times;
 mod used_code;
 mod waiting;
 mod yaml;
@@ -31,8 +34,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use commands::{
-    apply, bootstrap, explain, forget, get, import, lint, lock, plan, policy, request, shell, status, unlock,
-    version, whoami,
+    apply, bootstrap, describe, diff, explain, forget, get, import, lint, lock, plan, policy, request, shell,
+    status, unlock, version, whoami,
 };
 
 /// Keep AWS IAM roles right in many accounts, on credentials that only your MFA code unlocks.
@@ -54,7 +57,8 @@ enum Verb {
     Lock(lock::Lock),
     Status(status::Status),
     Get(get::Get),
-    Describe(get::Describe),
+    Describe(describe::Describe),
+    Diff(diff::Diff),
     Plan(plan::Plan),
     Apply(apply::Apply),
     Destroy(apply::Destroy),
@@ -97,12 +101,16 @@ async fn run() -> ExitCode {
         Err(error) => return without_command(&error),
     };
     waiting::set_request_timeout(cluster.request_timeout);
+    if cluster.utc {
+        times::show_utc();
+    }
     let done = match verb {
         Verb::Unlock(unlock) => unlock.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Lock(lock) => lock.run(&cluster).await,
         Verb::Status(status) => status.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Get(get) => get.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Describe(describe) => Box::pin(describe.run(&cluster)).await.map(|()| ExitCode::SUCCESS),
+        Verb::Diff(diff) => Box::pin(diff.run(&cluster)).await,
         Verb::Bootstrap(bootstrap) => bootstrap.run().await,
         Verb::Import(import) => import.run(&cluster).await,
         Verb::Plan(plan) => plan.run(&cluster).await,

@@ -16,7 +16,7 @@ use rolectl_kube::objects::Listing;
 
 use crate::cluster;
 use crate::failure::Failure;
-use crate::output::moment;
+use crate::times::moment;
 
 /// How long the cluster may take to answer all questions.
 const PATIENCE: Duration = Duration::from_secs(15);

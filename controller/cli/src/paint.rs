@@ -1,6 +1,7 @@
 //! Colours for output on a terminal.
 
 use anstream::{AutoStream, ColorChoice};
+use rolectl_crds::Reason;
 
 /// Adds colours to a text if the output shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +11,17 @@ impl Paint {
     /// Returns the colours for stdout: none unless it is a terminal, and none with [NO_COLOR](https://no-color.org).
     pub fn of_stdout() -> Self {
         Self(AutoStream::choice(&std::io::stdout()) != ColorChoice::Never)
+    }
+
+    /// Returns no colours.
+    pub const fn none() -> Self {
+        Self(false)
+    }
+
+    /// Returns colours, whatever stdout is.
+    #[cfg(test)]
+    pub const fn always() -> Self {
+        Self(true)
     }
 
     /// Wraps a text in an ANSI code.
@@ -33,12 +45,25 @@ impl Paint {
         self.with("32", text)
     }
 
+    pub fn yellow(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    /// Colours a text by the state of a role.
+    pub fn by_state(self, state: Reason, text: &str) -> String {
+        match state {
+            Reason::InSync | Reason::Suspended => self.green(text),
+            state if state.is_reconciling() => self.yellow(text),
+            _ => self.red(text),
+        }
+    }
+
     /// Colours a line of a plan by its first sign: `+` adds, `-` removes, `~` changes, `!` reports an error.
     pub fn by_sign(self, line: &str) -> String {
         match line.trim_start().chars().next() {
             Some('+') => self.green(line),
             Some('-' | '!') => self.red(line),
-            Some('~') => self.with("33", line),
+            Some('~') => self.yellow(line),
             _ => line.to_owned(),
         }
     }

@@ -48,6 +48,12 @@ pub fn write_err(text: fmt::Arguments<'_>) {
     let _ = writeln!(stderr, "{text}");
 }
 
+/// Returns the columns and the lines of the terminal that stdout is. `None` if it is no terminal.
+pub fn terminal_size() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then(|| (size.ws_col.into(), size.ws_row.into()))
+}
+
 /// Returns true if nothing can be written to stdout any more.
 pub fn is_closed() -> bool {
     ERROR.get().is_some()

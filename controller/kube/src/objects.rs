@@ -301,6 +301,8 @@ pub struct Listing<K> {
     page: Option<(Body, Splitter)>,
     next_page: Option<String>,
     version: Option<String>,
+    /// A label selector in the form of kubectl.
+    labels: Option<String>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -314,8 +316,16 @@ impl<K: Resource<DynamicType = ()> + Clone + DeserializeOwned> Listing<K> {
             page: None,
             next_page: None,
             version: None,
+            labels: None,
             kind: PhantomData,
         }
+    }
+
+    /// Restricts the list to objects with these labels, such as `team=data,env!=dev`.
+    #[must_use]
+    pub fn with_labels(mut self, labels: Option<&str>) -> Self {
+        self.labels = labels.map(str::to_owned);
+        self
     }
 
     /// The next object; `None` after the last one.
@@ -331,6 +341,7 @@ impl<K: Resource<DynamicType = ()> + Clone + DeserializeOwned> Listing<K> {
                 let params = ListParams {
                     limit: Some(PAGE),
                     continue_token: self.next_page.clone(),
+                    label_selector: self.labels.clone(),
                     ..ListParams::default()
                 };
                 let request = self.request.list(&params).map_err(kube::Error::BuildRequest)?;

@@ -298,7 +298,7 @@ async fn an_accounts_counts_follow_every_change() -> Result<()> {
     insta::assert_snapshot!("get_orphans", listed(&[]).await?);
     let json: serde_json::Value =
         serde_json::from_str(&listed(&["--state", "orphaned", "-o", "json"]).await?)?;
-    let names: Vec<_> = json
+    let names: Vec<_> = json["items"]
         .as_array()
         .into_iter()
         .flatten()

@@ -1,12 +1,13 @@
 //! Implements `rolectl explain`.
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use rolectl_crds::Reason;
 
 use crate::failure::Failure;
-use crate::output::{Format, machine, table};
+use crate::output::{Document, Format, List, machine, table};
 use crate::stdio::println;
 
 /// Say what the reason of a condition means, and what to do about it
@@ -24,8 +25,10 @@ pub struct Explain {
     output: Format,
 }
 
-#[derive(Serialize)]
-struct Explained {
+/// What a reason means.
+#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[schemars(rename = "Reason")]
+pub struct Explained {
     reason: &'static str,
     meaning: &'static str,
     cure: &'static str,
@@ -54,13 +57,21 @@ fn explained(reason: Reason) -> Explained {
     }
 }
 
+impl Document for Explained {
+    const KIND: &'static str = "Reason";
+}
+
+impl Document for List<Explained> {
+    const KIND: &'static str = "ReasonList";
+}
+
 impl Explain {
     pub fn run(&self) -> Result<(), Failure> {
         let Some(name) = &self.reason else {
             let all = Reason::ALL.iter().copied().map(explained);
             let all: Vec<Explained> = all.chain([NOT_SEEN]).collect();
             if self.output != Format::Table {
-                return machine(self.output, &all);
+                return machine(self.output, &List { items: all });
             }
             let rows = all
                 .iter()
@@ -80,9 +91,9 @@ impl Explain {
             return machine(self.output, &e);
         }
         let course = match (e.stalled, e.reconciling) {
-            (true, _) => "Waits for you.",
-            (_, true) => "Goes on by itself.",
-            _ => "Comes to rest here.",
+            (true, _) => "The controller waits until you act.",
+            (_, true) => "The controller retries.",
+            _ => "The controller has nothing more to do.",
         };
         println!(
             "{}\n\n  {}\n  {course}\n\n  What to do: {}",

@@ -2,6 +2,8 @@
 
 pub mod apply;
 pub mod bootstrap;
+pub mod describe;
+pub mod diff;
 pub mod explain;
 pub mod forget;
 pub mod get;

@@ -66,7 +66,7 @@ impl Plan {
                 print!("{}", overview.refusals(paint));
                 println!("Plan: {}.", overview.summary);
             }
-            format => machine(format, &overview.versioned()?)?,
+            format => machine(format, &overview)?,
         }
         Ok(match (overview.summary.fails(), overview.summary.changes()) {
             (true, _) => ExitCode::from(1),

@@ -3,13 +3,15 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 
-use rolectl_core::policy::PolicyDocument;
+use rolectl_core::policy::{DiffLine, PolicyDocument};
 
 use crate::failure::Failure;
 use crate::files::{self, Found};
-use crate::output::{Format, machine};
+use crate::output::{Document, Format, machine, machine_as_it_is};
 use crate::stdio::println;
 
 /// Compare and format policy documents
@@ -67,11 +69,24 @@ struct Fmt {
     output: Format,
 }
 
+/// The difference of two policy documents.
+#[derive(Serialize, JsonSchema)]
+pub struct PolicyDiff {
+    /// True if the documents mean the same.
+    equal: bool,
+    /// What differs, a line for each element.
+    diff: Vec<DiffLine>,
+}
+
+impl Document for PolicyDiff {
+    const KIND: &'static str = "PolicyDiff";
+}
+
 impl Policy {
     pub fn run(self) -> Result<ExitCode, Failure> {
         match self.verb {
             Verb::Equal(pair) | Verb::Diff(pair) => pair.run(),
-            Verb::Fmt(fmt) => machine(fmt.output, &document(&fmt.file)?).map(|()| ExitCode::SUCCESS),
+            Verb::Fmt(fmt) => machine_as_it_is(fmt.output, &document(&fmt.file)?).map(|()| ExitCode::SUCCESS),
         }
     }
 }
@@ -90,7 +105,16 @@ impl Pair {
         match self.output {
             Format::Table if diff.is_empty() => println!("equal"),
             Format::Table => diff.iter().for_each(|line| println!("{line}")),
-            format => machine(format, &json!({"equal": diff.is_empty(), "diff": diff}))?,
+            format => {
+                let equal = diff.is_empty();
+                machine(
+                    format,
+                    &PolicyDiff {
+                        equal,
+                        diff: diff.clone(),
+                    },
+                )?;
+            }
         }
         Ok(if diff.is_empty() {
             ExitCode::SUCCESS

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::cluster::{self, Flags, failed};
 use crate::failure::Failure;
 use crate::mfa;
+use crate::named::{Named, ObjectArgs};
 use crate::stdio::{eprintln, println};
 
 /// Have the controller read AWS now, and correct what differs
@@ -28,7 +29,7 @@ use crate::stdio::{eprintln, println};
 Exit codes: 0 requested; with --wait, AWS was read and the object is Ready; 1 failed, not Ready, or not done in time, 2 wrong usage.")]
 pub struct Reconcile {
     #[command(flatten)]
-    object: Object,
+    object: ObjectArgs,
     /// Wait until the controller has read AWS and the object is Ready
     ///
     /// Drift that this read finds is corrected afterwards.
@@ -49,7 +50,7 @@ pub struct Reconcile {
 Exit codes: 0 suspended, 1 failed, 2 wrong usage.")]
 pub struct Suspend {
     #[command(flatten)]
-    object: Object,
+    object: ObjectArgs,
 }
 
 /// Have the controller look after a suspended role or account again
@@ -60,42 +61,7 @@ pub struct Suspend {
 Exit codes: 0 resumed, 1 failed, 2 wrong usage.")]
 pub struct Resume {
     #[command(flatten)]
-    object: Object,
-}
-
-#[derive(Debug, Args)]
-struct Object {
-    /// `role/NAME`, `account/NAME`, or the two as words
-    #[arg(required = true, num_args = 1..=2, value_name = "OBJECT")]
-    words: Vec<String>,
-}
-
-/// An object that was named.
-enum Named {
-    Role(String),
-    Account(String),
-}
-
-impl Object {
-    fn named(&self) -> Result<Named, Failure> {
-        let words: Vec<&str> = match self.words.as_slice() {
-            [one] => one.splitn(2, '/').collect(),
-            words => words.iter().map(String::as_str).collect(),
-        };
-        match words.as_slice() {
-            ["role" | "roles" | "iamrole" | "iamroles", name] if !name.is_empty() => {
-                Ok(Named::Role((*name).to_owned()))
-            }
-            ["account" | "accounts" | "awsaccount" | "awsaccounts", name] if !name.is_empty() => {
-                Ok(Named::Account((*name).to_owned()))
-            }
-            _ => Err(Failure::new(
-                format!("{:?} names no object", self.words.join(" ")),
-                "write role/NAME or account/NAME",
-            )
-            .usage()),
-        }
-    }
+    object: ObjectArgs,
 }
 
 /// Patches an object. Returns its name for messages.
@@ -112,6 +78,11 @@ async fn patch(client: &Client, named: &Named, change: &Value) -> Result<String,
             patch_in(&Api::<AwsAccount>::all(client.clone()), name, change, &shown).await?;
             Ok(shown)
         }
+        Named::Session(name) => Err(Failure::new(
+            format!("MfaSession {name} cannot be reconciled, suspended or resumed"),
+            "name a role or an account; `rolectl unlock` and `rolectl lock` change a session",
+        )
+        .usage()),
     }
 }
 
@@ -228,6 +199,7 @@ async fn reads(client: &Client, named: &Named) -> Result<Reads, Failure> {
             accounts.retain(|account| role.as_ref().is_some_and(|role| targets(role, account)));
             accounts
         }
+        Named::Session(_) => vec![],
     };
     let read = |account: AwsAccount| {
         let last = account.status.and_then(|status| status.last_sweep_time);
@@ -281,6 +253,7 @@ async fn condition(client: &Client, named: &Named) -> Result<Option<(String, Str
                     .map(|status| status.conditions.as_slice()),
             )
         }
+        Named::Session(_) => None,
     })
 }
 

@@ -23,9 +23,10 @@ use crate::cluster;
 use crate::failure::Failure;
 use crate::kept_session::{self, subject};
 use crate::mfa::{self, Caller};
-use crate::output::{moment, table};
+use crate::output::table;
 use crate::session_cache::Key;
 use crate::stdio::{eprintln, println};
+use crate::times::moment;
 
 /// Open a session with a code from your MFA device
 ///

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use clap::Args;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cluster;
 use crate::failure::Failure;
 use crate::liveness::{self, Liveness};
-use crate::output::{Format, machine};
+use crate::output::{Document, Format, machine};
 use crate::stdio::println;
 
 /// Show the version of this tool and of the controller
@@ -32,9 +33,11 @@ pub struct Version {
     output: Format,
 }
 
-#[derive(Serialize)]
+/// The versions of the tool and of the controller.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Versions {
+#[schemars(rename = "Version")]
+pub struct Versions {
     client: &'static str,
     /// Names of the sessions by the version of their controller.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -45,6 +48,10 @@ struct Versions {
     /// The state of the controller.
     #[serde(skip_serializing_if = "Option::is_none")]
     controller: Option<Liveness>,
+}
+
+impl Document for Versions {
+    const KIND: &'static str = "Version";
 }
 
 impl Version {

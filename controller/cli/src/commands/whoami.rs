@@ -3,12 +3,14 @@
 use clap::Args;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use rolectl_crds::Phase;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cluster;
 use crate::failure::Failure;
 use crate::mfa::{Caller, CodeFlags};
-use crate::output::{Format, machine};
+use crate::output::{Document, Format, machine};
 use crate::stdio::println;
 
 /// Show whose key is in use, its MFA device, and which sessions it may open
@@ -29,12 +31,16 @@ pub struct Whoami {
     output: Format,
 }
 
-#[derive(Serialize)]
+/// Whose key is in use, and what it may open.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Identity {
+pub struct Identity {
     principal: String,
-    /// Serial number of the MFA device, or why it is unknown.
-    mfa_device: Result<String, String>,
+    /// Serial number of the MFA device.
+    mfa_device: Option<String>,
+    /// Why the MFA device is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mfa_device_problem: Option<String>,
     /// The `MfaSession`s of the cluster.
     sessions: Vec<SessionLine>,
     /// Why the cluster could not be read.
@@ -42,13 +48,20 @@ struct Identity {
     cluster: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A session, and whether the user may open it.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "SessionAccess")]
 struct SessionLine {
     name: String,
     may_open: bool,
-    phase: String,
+    phase: Phase,
+    #[schemars(with = "Option<String>")]
     expires_at: Option<Timestamp>,
+}
+
+impl Document for Identity {
+    const KIND: &'static str = "Identity";
 }
 
 impl Whoami {
@@ -65,10 +78,7 @@ impl Whoami {
         let line = |session: rolectl_crds::MfaSession| SessionLine {
             may_open: caller.check_access(&session).is_ok(),
             name: session.name_any(),
-            phase: format!(
-                "{:?}",
-                session.status.as_ref().map(|s| s.phase).unwrap_or_default()
-            ),
+            phase: session.status.as_ref().map(|s| s.phase).unwrap_or_default(),
             expires_at: session.status.and_then(|s| s.expires_at).map(|t| t.0),
         };
         let cluster = sessions
@@ -77,7 +87,8 @@ impl Whoami {
             .map(|why| why.lines().next().unwrap_or_default().to_owned());
         let identity = Identity {
             principal: caller.principal.clone(),
-            mfa_device,
+            mfa_device: mfa_device.as_ref().ok().cloned(),
+            mfa_device_problem: mfa_device.err(),
             sessions: sessions.into_iter().flatten().map(line).collect(),
             cluster,
         };
@@ -85,9 +96,9 @@ impl Whoami {
             return machine(self.output, &identity);
         }
         println!("User        {}", identity.principal);
-        match &identity.mfa_device {
-            Ok(serial) => println!("MFA device  {serial}"),
-            Err(why) => println!("MFA device  {why}"),
+        let device = identity.mfa_device.iter().chain(&identity.mfa_device_problem);
+        for device in device {
+            println!("MFA device  {device}");
         }
         for session in &identity.sessions {
             let may = if session.may_open {

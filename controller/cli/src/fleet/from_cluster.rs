@@ -9,7 +9,7 @@ use rolectl_core::selection::targets;
 use rolectl_crds::AwsAccount;
 
 use super::scope::Scope;
-use crate::cluster;
+use crate::cluster::{self, Selection};
 use crate::failure::Failure;
 use crate::once::Inventory;
 
@@ -23,7 +23,7 @@ pub(super) async fn add_objects(
     with_roles: bool,
     scope: &Scope,
 ) -> Result<Option<String>, Failure> {
-    for role in cluster::roles(client, None).await? {
+    for role in cluster::roles(client, &Selection::default()).await? {
         let same = inventory
             .roles
             .iter_mut()

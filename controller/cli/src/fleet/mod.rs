@@ -1,6 +1,6 @@
 //! Collects the objects that a command works on, opens the sessions of their accounts and reads the accounts.
 //!
-//! `plan`, `apply`, `destroy`, `import` and `describe --diff` share this module. [`FleetFlags`] collects a [`Fleet`]; the fleet
+//! `plan`, `apply`, `destroy`, `import`, `diff` and `describe --diff` share this module. [`FleetFlags`] collects a [`Fleet`]; the fleet
 //! reads accounts; an [`Overview`] shows what was read.
 
 mod collect;
@@ -44,6 +44,17 @@ pub struct Fleet {
     left_out: Vec<(AwsAccount, String)>,
     /// Names of all `AwsAccount`s of the files and the cluster, with those that the command leaves out.
     described: BTreeSet<String>,
+}
+
+/// Returns the failure for the first account that could not be read.
+pub fn unread(seen: &[Seen]) -> Option<Failure> {
+    seen.iter().find_map(|seen| {
+        let why = seen.failure.as_ref()?;
+        Some(Failure::new(
+            format!("account {} could not be read: {why}", seen.account.name_any()),
+            "`rolectl status` shows its state",
+        ))
+    })
 }
 
 impl Fleet {

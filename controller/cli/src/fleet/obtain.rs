@@ -16,9 +16,9 @@ use crate::failure::Failure;
 use crate::kept_session::{self, subject};
 use crate::mfa::Caller;
 use crate::once::Inventory;
-use crate::output::moment;
 use crate::session_cache::Key;
 use crate::stdio::eprintln;
+use crate::times::moment;
 
 impl FleetFlags {
     /// Opens the sessions of these accounts, or with `--assume-role` the session of the role.

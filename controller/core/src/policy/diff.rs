@@ -7,7 +7,7 @@ use super::document::{Caseless, PolicyDocument, Principals, Statement};
 use super::statement::ELEMENTS;
 
 /// The kind of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sign {
     /// The new document has it and the old one does not.
@@ -30,7 +30,7 @@ impl Sign {
 }
 
 /// One line of the difference between two documents.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct DiffLine {
     /// The kind of the change.
     pub sign: Sign,

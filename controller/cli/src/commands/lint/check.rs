@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ use crate::output::printable;
 use crate::schema::{self, Problem};
 
 /// A finding with its place.
-#[derive(Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Serialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Finding {
     /// The file, or `stdin`.
     pub(super) file: String,
@@ -38,7 +39,7 @@ pub(super) struct Finding {
 }
 
 /// By which rules a finding was made.
-#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Rule {
     /// The file or the document cannot be read.
@@ -54,12 +55,14 @@ pub(super) enum Rule {
 }
 
 /// What a check has found.
-pub(super) struct LintResult {
+#[derive(Serialize, JsonSchema)]
+pub struct LintResult {
     /// In the order of files and lines.
     pub(super) findings: Vec<Finding>,
     /// Number of objects and policy documents that were checked.
     pub(super) checked: usize,
     /// True if a file or a document could not be read.
+    #[serde(skip)]
     pub(super) is_unreadable: bool,
 }
 

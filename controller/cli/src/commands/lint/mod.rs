@@ -15,6 +15,8 @@ use rolectl_core::policy::lint::Severity;
 
 use crate::failure::Failure;
 use crate::files;
+#[cfg(test)]
+pub use check::LintResult;
 use report::Format;
 
 /// Check roles and policy documents without a cluster or AWS, by the rules of the API server and the controller

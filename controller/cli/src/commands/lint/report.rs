@@ -7,7 +7,7 @@ use rolectl_core::policy::lint::Severity;
 
 use super::check::{Finding, LintResult, Rule};
 use crate::failure::Failure;
-use crate::output::{self, counted, versioned};
+use crate::output::{self, counted};
 use crate::stdio::println;
 
 /// Form of the output.
@@ -44,9 +44,9 @@ pub(super) fn print(format: Format, result: &LintResult) -> Result<(), Failure> 
             println!("{}", summary(result));
             Ok(())
         }
-        Format::Json => output::machine(output::Format::Json, &machine(result)),
-        Format::Yaml => output::machine(output::Format::Yaml, &machine(result)),
-        Format::Sarif => output::machine(output::Format::Json, &sarif(result)),
+        Format::Json => output::machine(output::Format::Json, result),
+        Format::Yaml => output::machine(output::Format::Yaml, result),
+        Format::Sarif => output::machine_as_it_is(output::Format::Json, &sarif(result)),
     }
 }
 
@@ -86,11 +86,8 @@ fn summary(result: &LintResult) -> String {
     )
 }
 
-fn machine(result: &LintResult) -> Value {
-    versioned(
-        "LintResult",
-        json!({"checked": result.checked, "findings": result.findings}),
-    )
+impl output::Document for LintResult {
+    const KIND: &'static str = "LintResult";
 }
 
 fn annotation(finding: &Finding) -> String {

@@ -1,5 +1,6 @@
 //! One planned change of a role.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -7,8 +8,9 @@ use rolectl_core::policy::Document;
 use rolectl_core::role::{Change, DesiredRole, DocumentDiff, ObservedDocument, ObservedRole};
 
 /// One planned change, in the form of the JSON output.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PlannedChange")]
 pub(super) struct ChangeLine {
     /// Name of the AWS operation.
     operation: &'static str,

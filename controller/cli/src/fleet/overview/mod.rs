@@ -7,17 +7,16 @@ mod summary;
 mod text;
 
 use kube::ResourceExt as _;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
 use self::role_line::RoleLine;
 use self::summary::Summary;
 use super::read::Seen;
-use crate::failure::Failure;
-use crate::output;
+use crate::output::Document;
 
 /// The plan for one account, in the form of the JSON output.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct AccountLines {
     account: String,
@@ -29,28 +28,19 @@ struct AccountLines {
 }
 
 /// The plan for all accounts, in the form of the JSON output.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Plan")]
 pub struct Overview {
     accounts: Vec<AccountLines>,
     pub summary: Summary,
 }
 
-impl Overview {
-    /// Returns the plan as output for programs.
-    pub fn versioned(&self) -> Result<Value, Failure> {
-        let failed = |error: serde_json::Error| {
-            Failure::new(
-                format!("could not write the plan: {error}"),
-                "report this as a defect",
-            )
-        };
-        Ok(output::versioned(
-            "Plan",
-            serde_json::to_value(self).map_err(failed)?,
-        ))
-    }
+impl Document for Overview {
+    const KIND: &'static str = "Plan";
+}
 
+impl Overview {
     /// Returns the plan for accounts that were read.
     pub fn of(seen: &[Seen]) -> Self {
         let mut summary = Summary::default();

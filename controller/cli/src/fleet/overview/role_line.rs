@@ -1,6 +1,7 @@
 //! The plan for one role in one account.
 
 use kube::ResourceExt as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use rolectl_core::role::Change;
@@ -10,7 +11,7 @@ use super::change_line::ChangeLine;
 use crate::once::{NothingToRemove, Proposal};
 
 /// What the plan does with a role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Action {
     Create,
@@ -29,8 +30,9 @@ pub(super) enum Action {
 }
 
 /// The plan for one role in one account, in the form of the JSON output.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PlannedRole")]
 pub(super) struct RoleLine {
     pub namespace: String,
     pub name: String,

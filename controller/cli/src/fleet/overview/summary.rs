@@ -2,14 +2,16 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::role_line::{Action, RoleLine};
 use crate::output::counted;
 
 /// Number of roles by planned action, and of accounts that could not be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PlanSummary")]
 pub struct Summary {
     pub create: usize,
     pub change: usize,

@@ -1,14 +1,21 @@
 //! Prints tables for people, and JSON and YAML for programs.
 
+mod jsonpath;
+mod listing;
+#[cfg(test)]
+mod schema;
+mod table;
+
 use std::borrow::Cow;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
-use comfy_table::Table;
-use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use self::listing::{List, ListingFlags, Row};
+pub use self::table::{Cell, Colour, Layout, cut, lines, table};
 use crate::failure::Failure;
 use crate::stdio::{print, println};
 
@@ -24,37 +31,51 @@ pub enum Format {
     Yaml,
 }
 
-/// Prints a value as JSON or YAML.
-pub fn machine<T: Serialize>(format: Format, value: &T) -> Result<(), Failure> {
-    let broken = |e: String| {
-        Failure::new(
-            format!("could not write the output: {e}"),
-            "report this as a defect",
-        )
-    };
-    let text = match format {
-        Format::Yaml => serde_saphyr::to_string(value).map_err(|e| broken(e.to_string()))?,
-        Format::Json | Format::Table => {
-            serde_json::to_string_pretty(value).map_err(|e| broken(e.to_string()))?
-        }
-    };
-    println!("{}", text.trim_end());
-    Ok(())
-}
-
 /// The version of the output for programs. Fields are added within a version, and neither removed nor changed.
 pub const OUTPUT_VERSION: &str = "output.rolectl.dev/v1alpha1";
 
-/// Returns the output for programs: the fields of `value` with their version and kind.
-pub fn versioned(kind: &str, value: Value) -> Value {
+/// Output of a command for programs. `docs/reference/output.schema.json` describes each kind.
+pub trait Document: Serialize + JsonSchema {
+    /// The value of `kind`.
+    const KIND: &'static str;
+}
+
+/// Returns the JSON of a value.
+fn as_value<T: Serialize>(value: &T) -> Result<Value, Failure> {
+    serde_json::to_value(value).map_err(|e| not_written(&e))
+}
+
+fn not_written(error: &dyn std::error::Error) -> Failure {
+    Failure::new(
+        format!("could not write the output: {error}"),
+        "report this as a defect",
+    )
+}
+
+/// Returns the output for programs: the fields of a document with their version and kind.
+fn versioned<T: Document>(document: &T) -> Result<Value, Failure> {
     let mut all = Map::new();
     all.insert("apiVersion".to_owned(), OUTPUT_VERSION.into());
-    all.insert("kind".to_owned(), kind.into());
-    match value {
-        Value::Object(fields) => all.extend(fields),
-        value => drop(all.insert("items".to_owned(), value)),
+    all.insert("kind".to_owned(), T::KIND.into());
+    if let Value::Object(fields) = as_value(document)? {
+        all.extend(fields);
     }
-    Value::Object(all)
+    Ok(Value::Object(all))
+}
+
+/// Prints a document as JSON or YAML, with its version and kind.
+pub fn machine<T: Document>(format: Format, document: &T) -> Result<(), Failure> {
+    machine_as_it_is(format, &versioned(document)?)
+}
+
+/// Prints a value as JSON or YAML whose form another standard defines, such as a policy document or SARIF.
+pub fn machine_as_it_is<T: Serialize>(format: Format, value: &T) -> Result<(), Failure> {
+    let text = match format {
+        Format::Yaml => serde_saphyr::to_string(value).map_err(|e| not_written(&e))?,
+        Format::Json | Format::Table => serde_json::to_string_pretty(value).map_err(|e| not_written(&e))?,
+    };
+    println!("{}", text.trim_end());
+    Ok(())
 }
 
 /// Returns a text from a file or from AWS for one line of output: control characters, which could move the cursor or begin a command of
@@ -75,22 +96,6 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         }
     });
     escaped.collect::<String>().into()
-}
-
-/// Returns a table in the layout of kubectl.
-pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(header.to_vec());
-    table.add_rows(rows);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect::<Vec<_>>()
-        .join("\n")
 }
 
 /// Asks the user to confirm an operation. Returns true if the answer is `yes`, and fails without a terminal.
@@ -116,31 +121,6 @@ pub fn counted(count: usize, thing: &str) -> String {
     format!("{count} {thing}{plural}")
 }
 
-/// Returns a time and its distance from now: `2026-01-02 03:04:05 UTC (in 11h 59m)`.
-pub fn moment(at: Timestamp, now: Timestamp) -> String {
-    format!(
-        "{} ({})",
-        at.strftime("%Y-%m-%d %H:%M:%S UTC"),
-        from_now(at.duration_since(now))
-    )
-}
-
-/// Returns a distance in time as text: `in 11h 59m` or `5s ago`.
-pub fn from_now(distance: SignedDuration) -> String {
-    let seconds = distance.unsigned_abs().as_secs();
-    let (hours, minutes) = (seconds / 3600, seconds % 3600 / 60);
-    let text = match (hours, minutes) {
-        (0, 0) => format!("{seconds}s"),
-        (0, m) => format!("{m}m"),
-        (h, m) => format!("{h}h {m}m"),
-    };
-    if distance.is_negative() {
-        format!("{text} ago")
-    } else {
-        format!("in {text}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,17 +130,5 @@ mod tests {
         assert_eq!(printable("app é"), "app é");
         assert_eq!(printable("a\u{1b}[2K\n::stop"), "a\\u{1b}[2K\\u{a}::stop");
         assert_eq!(printable("\u{202e}a"), "\\u{202e}a");
-    }
-
-    #[test]
-    fn a_moment_is_shown_absolute_and_from_now() {
-        let now = Timestamp::UNIX_EPOCH;
-        for (seconds, text) in [
-            (43_199, "1970-01-01 11:59:59 UTC (in 11h 59m)"),
-            (90, "1970-01-01 00:01:30 UTC (in 1m)"),
-            (-5, "1969-12-31 23:59:55 UTC (5s ago)"),
-        ] {
-            assert_eq!(moment(Timestamp::from_second(seconds).unwrap(), now), text);
-        }
     }
 }

@@ -1,0 +1,86 @@
+//! An object that is named on the command line, as `role/app` or `role app`.
+
+use clap::Args;
+
+use crate::failure::Failure;
+
+/// An object that is named on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// An `IamRole` of the namespace in use.
+    Role(String),
+    /// An `AwsAccount`.
+    Account(String),
+    /// An `MfaSession`.
+    Session(String),
+}
+
+/// The argument that names one object.
+#[derive(Debug, Args)]
+pub struct ObjectArgs {
+    /// `role/NAME`, `account/NAME` or `session/NAME`, also as two words
+    #[arg(required = true, num_args = 1..=2, value_name = "OBJECT")]
+    words: Vec<String>,
+}
+
+impl ObjectArgs {
+    /// Returns the object that is named.
+    pub fn named(&self) -> Result<Named, Failure> {
+        let words: Vec<&str> = match self.words.as_slice() {
+            [one] => one.splitn(2, '/').collect(),
+            words => words.iter().map(String::as_str).collect(),
+        };
+        let named = match words.as_slice() {
+            [kind, name] if !name.is_empty() => named(&kind.to_ascii_lowercase(), name),
+            _ => None,
+        };
+        named.ok_or_else(|| {
+            Failure::new(
+                format!("{:?} names no object", self.words.join(" ")),
+                "write role/NAME, account/NAME or session/NAME",
+            )
+            .usage()
+        })
+    }
+}
+
+/// Returns the object of a kind, by the names that kubectl accepts for it: singular, plural, short, and with the group.
+fn named(kind: &str, name: &str) -> Option<Named> {
+    let kind = kind
+        .strip_suffix(rolectl_crds::GROUP)
+        .map_or(kind, |kind| kind.trim_end_matches('.'));
+    let name = name.to_owned();
+    match kind {
+        "role" | "roles" | "iamrole" | "iamroles" | "iamr" => Some(Named::Role(name)),
+        "account" | "accounts" | "awsaccount" | "awsaccounts" | "awsa" => Some(Named::Account(name)),
+        "session" | "sessions" | "mfasession" | "mfasessions" | "mfas" => Some(Named::Session(name)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_named_by_one_word_or_two_as_kubectl_takes_them() {
+        let named = |words: &[&str]| {
+            let words = words.iter().map(|word| (*word).to_owned()).collect();
+            ObjectArgs { words }.named().ok()
+        };
+        let app = || Some(Named::Role("app".to_owned()));
+        for (words, object) in [
+            (&["role/app"][..], app()),
+            (&["role", "app"], app()),
+            (&["iamroles.iam.rolectl.dev/app"], app()),
+            (&["IamRole", "app"], app()),
+            (&["account/prod"], Some(Named::Account("prod".to_owned()))),
+            (&["mfas", "main"], Some(Named::Session("main".to_owned()))),
+            (&["app"], None),
+            (&["role/"], None),
+            (&["pod", "app"], None),
+        ] {
+            assert_eq!(named(words), object, "{words:?}");
+        }
+    }
+}
