@@ -4,6 +4,7 @@
 
 mod agreement;
 mod bad_input;
+mod bootstrap;
 mod calls;
 mod consistency;
 mod coordination;

@@ -323,7 +323,7 @@ async fn an_account_that_was_bootstrapped_lets_rolectl_do_all_its_work_with_the_
     );
     let again = s.rolectl_as("operator", &apply, &admin).await?;
     ensure!(
-        String::from_utf8_lossy(&again.stderr).contains("is there already"),
+        again.status.success() && String::from_utf8_lossy(&again.stdout).contains("is as needed"),
         "it was made again"
     );
 

@@ -111,7 +111,7 @@ async fn run() -> ExitCode {
         Verb::Get(get) => get.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Describe(describe) => Box::pin(describe.run(&cluster)).await.map(|()| ExitCode::SUCCESS),
         Verb::Diff(diff) => Box::pin(diff.run(&cluster)).await,
-        Verb::Bootstrap(bootstrap) => bootstrap.run().await,
+        Verb::Bootstrap(bootstrap) => Box::pin(bootstrap.run(&cluster)).await,
         Verb::Import(import) => import.run(&cluster).await,
         Verb::Plan(plan) => plan.run(&cluster).await,
         Verb::Apply(apply) => apply.run(&cluster).await,

@@ -97,6 +97,19 @@ pub fn problems(object: &Value) -> Vec<Problem> {
     problems
 }
 
+/// Returns true if the schema of a kind takes this text in a field. A field below a list is that of its items.
+///
+/// For values that are given as flags and end up in an object: the patterns and limits are written once, in the CRDs.
+pub fn takes(kind: &str, field: &[&str], text: &str) -> bool {
+    let schema = KINDS.get(kind).and_then(|kind| {
+        field.iter().try_fold(&kind.schema, |schema, key| {
+            let schema = structural::of_field(schema, key)?;
+            Some(schema.get("items").unwrap_or(schema))
+        })
+    });
+    schema.is_some_and(|schema| structural::is_valid(schema, &text.into()))
+}
+
 /// Fields that are durations. Their type's own parser panics for very long ones.
 const DURATIONS: [&str; 2] = ["/spec/driftInterval", "/spec/expiryWarning"];
 

@@ -25,6 +25,13 @@ pub(super) fn problems(schema: &Value, object: &Value) -> Vec<Problem> {
     problems
 }
 
+/// Returns true if a value of a field has nothing wrong.
+pub(super) fn is_valid(schema: &Value, value: &Value) -> bool {
+    let mut problems = vec![];
+    check(schema, value, &Field::default(), &mut problems);
+    problems.is_empty()
+}
+
 /// Returns the schema of a field of an object.
 pub(super) fn of_field<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
     let named = schema.get("properties").and_then(|known| known.get(key));

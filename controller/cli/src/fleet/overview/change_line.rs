@@ -146,7 +146,7 @@ fn created(role: &DesiredRole) -> Value {
 }
 
 /// Returns what is created in full, or how a document changes.
-fn details(change: &Change) -> Vec<String> {
+pub fn details(change: &Change) -> Vec<String> {
     let listing = |document: &Document| {
         let lines = document.canonical().listing();
         lines.iter().map(ToString::to_string).collect::<Vec<_>>()

@@ -10,6 +10,7 @@ use kube::ResourceExt as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use self::change_line::details;
 use self::role_line::RoleLine;
 use self::summary::Summary;
 use super::read::Seen;
