@@ -159,40 +159,30 @@ async fn the_printed_account_has_nothing_that_lint_reports_once_it_is_filled_in(
     Ok(())
 }
 
-#[tokio::test]
-async fn a_role_that_exists_is_compared_and_changed_only_when_asked() -> Result<()> {
-    let s = Scenario::new(crate::world().await?, "bootstrap-update", 1).await?;
-    let account = s.targets.first().context("no target")?.1.clone();
-    let root = s.world.double.root(&account).await?;
+/// Runs `rolectl bootstrap --apply` for a role as the administrator of the target account. Returns all that it printed, without the
+/// numbers of this run.
+async fn applied(s: &Scenario<'_>, role: &str, more: &[&str], code: i32) -> Result<String> {
+    let account = &s.targets.first().context("no target")?.1;
+    let root = s.world.double.root(account).await?;
     let admin = [&key_env(&root)[..], &[NO_CLUSTER]].concat();
-    let line = async |more: &[&str], code: i32| {
-        let args = ["--main-account", &s.main, "--role-name", "keeper", "--apply"];
-        let (stdout, stderr) = ends(&s, &[&args, more].concat(), &admin, code).await?;
-        anyhow::Ok(
-            format!("{stdout}{stderr}")
-                .replace(&account, "<account>")
-                .replace(&s.main, "<main>"),
-        )
-    };
-    let told = line(&["--dry-run"], 0).await?;
-    ensure!(
-        told.contains("+ role keeper in account <account> will be created")
-            && told.contains("+ statement NotItself")
-            && told.contains("Nothing was changed (--dry-run)."),
-        "{told}"
-    );
-    ensure!(s.in_aws(0, "keeper").await?.is_none(), "a dry run made a role");
-    line(&["--yes"], 0).await?;
-    let as_needed = "Role keeper in account <account> is as needed.\n";
-    ensure!(line(&[], 0).await? == as_needed);
-    ensure!(line(&["--update", "--auto-approve"], 0).await? == as_needed);
+    let args = ["--main-account", &s.main, "--role-name", role, "--apply"];
+    let (stdout, stderr) = ends(s, &[&args, more].concat(), &admin, code).await?;
+    let all = format!("{stdout}{stderr}");
+    Ok(all.replace(account, "<account>").replace(&s.main, "<main>"))
+}
 
+#[tokio::test]
+async fn a_role_that_is_another_is_shown_and_not_changed_unasked() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "bootstrap-differs", 1).await?;
+    let account = s.targets.first().context("no target")?.1.clone();
     let iam = s.hands(0).await?;
-    let everybody = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
         "Principal": {"AWS": account}}]});
-    iam.update_assume_role_policy()
+    iam.create_role()
         .role_name("keeper")
-        .policy_document(everybody.to_string())
+        .assume_role_policy_document(trust.to_string())
+        .description("mine")
+        .max_session_duration(7200)
         .send()
         .await?;
     let all = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:*", "Resource": "*"}]});
@@ -209,41 +199,77 @@ async fn a_role_that_exists_is_compared_and_changed_only_when_asked() -> Result<
         .policy_arn("arn:aws:iam::aws:policy/ReadOnlyAccess")
         .send()
         .await?;
+    let seen = s.in_aws(0, "keeper").await?;
+    let told = applied(&s, "keeper", &[], 1).await?;
+    insta::assert_snapshot!("bootstrap_differs", told);
+    applied(&s, "keeper", &["--dry-run"], 1).await?;
+    let told = applied(&s, "keeper", &["--update", "--dry-run"], 0).await?;
+    insta::assert_snapshot!("bootstrap_update_dry_run", told);
+    // Without a terminal nobody can agree.
+    applied(&s, "keeper", &["--update"], 2).await?;
+    ensure!(
+        format!("{:?}", s.in_aws(0, "keeper").await?) == format!("{seen:?}"),
+        "it was changed"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_that_exists_is_updated_when_asked_and_keeps_what_somebody_added() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "bootstrap-update", 1).await?;
+    let told = applied(&s, "keeper", &["--dry-run"], 0).await?;
+    ensure!(
+        told.contains("+ role keeper in account <account> will be created")
+            && told.contains("+ statement NotItself")
+            && told.contains("Nothing was changed (--dry-run)."),
+        "{told}"
+    );
+    ensure!(s.in_aws(0, "keeper").await?.is_none(), "a dry run made a role");
+    applied(&s, "keeper", &["--yes"], 0).await?;
+    let as_needed = "Role keeper in account <account> is as needed.\n";
+    ensure!(applied(&s, "keeper", &[], 0).await? == as_needed);
+    ensure!(applied(&s, "keeper", &["--update", "--auto-approve"], 0).await? == as_needed);
+
+    let iam = s.hands(0).await?;
+    let few = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:ListRoles", "Resource": "*"}]});
+    for name in ["rolectl", "theirs"] {
+        iam.put_role_policy()
+            .role_name("keeper")
+            .policy_name(name)
+            .policy_document(few.to_string())
+            .send()
+            .await?;
+    }
+    iam.attach_role_policy()
+        .role_name("keeper")
+        .policy_arn("arn:aws:iam::aws:policy/ReadOnlyAccess")
+        .send()
+        .await?;
     iam.update_role()
         .role_name("keeper")
         .description("mine")
         .max_session_duration(7200)
         .send()
         .await?;
-    let seen = s.in_aws(0, "keeper").await?;
-    let told = line(&[], 1).await?;
-    insta::assert_snapshot!("bootstrap_differs", told);
-    line(&["--dry-run"], 1).await?;
-    insta::assert_snapshot!(
-        "bootstrap_update_dry_run",
-        line(&["--update", "--dry-run"], 0).await?
-    );
-    // Without a terminal nobody can agree.
-    line(&["--update"], 2).await?;
-    ensure!(
-        format!("{:?}", s.in_aws(0, "keeper").await?) == format!("{seen:?}"),
-        "it was changed"
-    );
-    let told = line(&["--update", "--yes"], 0).await?;
-    ensure!(
-        told.contains("Done: ~ trust policy")
-            && told.contains("Updated role keeper in account <account> with "),
-        "{told}"
-    );
+    let bounded = ["--boundary", "arn:aws:iam::aws:policy/PowerUserAccess"];
+    let told = applied(&s, "keeper", &[&bounded[..], &["--update", "--yes"]].concat(), 0).await?;
+    for words in [
+        "Done: ~ permissions boundary arn:aws:iam::aws:policy/PowerUserAccess\n",
+        "Done: ~ inline policy rolectl\n",
+        "Done: ~ description \"mine\" -> ",
+        "Updated role keeper in account <account> with 3 calls.\n",
+    ] {
+        ensure!(told.contains(words), "{words}: {told}");
+    }
     // What somebody else has put on the role stays, and is named.
-    let told = line(&[], 1).await?;
+    let told = applied(&s, "keeper", &bounded, 1).await?;
     ensure!(
         told.starts_with(
             "Role keeper in account <account> differs from what is needed:\n  ! inline policy theirs is additional, and stays\n  ! managed policy arn:aws:iam::aws:policy/ReadOnlyAccess is additional, and stays\nerror: "
         ),
         "{told}"
     );
-    let told = line(&["--update", "--yes"], 0).await?;
+    let told = applied(&s, "keeper", &[&bounded[..], &["--update", "--yes"]].concat(), 0).await?;
     ensure!(told.contains("There is nothing to update."), "{told}");
     iam.delete_role_policy()
         .role_name("keeper")
@@ -255,7 +281,7 @@ async fn a_role_that_exists_is_compared_and_changed_only_when_asked() -> Result<
         .policy_arn("arn:aws:iam::aws:policy/ReadOnlyAccess")
         .send()
         .await?;
-    ensure!(line(&[], 0).await? == as_needed);
+    ensure!(applied(&s, "keeper", &bounded, 0).await? == as_needed);
     Ok(())
 }
 

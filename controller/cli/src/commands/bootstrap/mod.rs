@@ -42,13 +42,13 @@ use crate::stdio::println;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl bootstrap --main-account 111111111111 > role.yaml
-  rolectl bootstrap --user-arn arn:aws:iam::111111111111:user/operator --role-path /apps/ -o terraform
+  rolectl bootstrap --user-arn arn:aws:iam::111111111111:user/op --role-path /apps/ -o terraform
   rolectl bootstrap --allow-namespace platform -o json
   AWS_PROFILE=admin-of-prod rolectl bootstrap --main-account 111111111111 --apply
   AWS_PROFILE=admin-of-prod rolectl bootstrap --main-account 111111111111 --apply --update --dry-run
 
-Exit codes: 0 printed, made, updated, or as needed already, 1 failed, the role differs, or you did not agree,
-2 wrong usage, or the main account is not known.")]
+Exit codes: 0 printed, made, updated, or as needed already, 1 failed, the role differs, or you did
+not agree, 2 wrong usage, or the main account is not known.")]
 pub struct Bootstrap {
     /// The operator's account, all users of which may assume the role under MFA
     #[arg(long, value_name = "ID", conflicts_with = "user_arn", value_parser = input::account_id)]
@@ -59,7 +59,7 @@ pub struct Bootstrap {
     /// MfaSession of the main account. Default: the only one in the cluster
     #[arg(long, value_name = "NAME", conflicts_with_all = ["main_account", "user_arn"])]
     session: Option<String>,
-    /// Profile with your own key, whose account is the main account where there is no MfaSession
+    /// Profile with your own key, for the main account without an MfaSession
     #[arg(long, value_name = "NAME", conflicts_with_all = ["main_account", "user_arn", "apply"])]
     profile: Option<String>,
     /// Name of the role
@@ -74,7 +74,7 @@ pub struct Bootstrap {
     /// ARN of a permissions boundary for the role itself
     #[arg(long, value_name = "ARN", value_parser = input::boundary)]
     boundary: Option<String>,
-    /// Namespace whose IamRoles may use the account, for the AwsAccount; may be repeated
+    /// Namespace that may use the account, for the AwsAccount; repeatable
     #[arg(long, value_name = "NAMESPACE", value_parser = input::namespace)]
     allow_namespace: Vec<String>,
     /// Partition: aws, aws-cn, aws-us-gov, aws-eusc, aws-iso, aws-iso-b, aws-iso-e, aws-iso-f
@@ -88,7 +88,9 @@ pub struct Bootstrap {
     /// Make it, in the account of your present AWS credentials
     #[arg(long)]
     apply: bool,
-    /// Change a role that exists already and differs. Nothing is removed but what the changed documents had
+    /// Change a role that exists already and differs
+    ///
+    /// Policies that somebody else has put on the role, and its permissions boundary, are named and stay.
     #[arg(long, requires = "apply")]
     update: bool,
     /// Show what --apply would do and change nothing
