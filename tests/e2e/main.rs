@@ -29,6 +29,7 @@ mod schema;
 mod secrecy;
 mod session;
 mod shown;
+mod trust;
 mod unlock;
 mod words;
 

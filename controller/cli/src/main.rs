@@ -25,6 +25,7 @@ mod session_cache;
 mod stdio;
 mod times;
 mod used_code;
+mod values;
 mod waiting;
 mod yaml;
 

@@ -34,6 +34,7 @@ use services::action_warning;
 use trust::trust;
 
 pub use finding::{Finding, MAX_FINDINGS, Place, Severity};
+pub use services::is_listed_service;
 
 /// Returns the findings about a document, for accounts of any partition. A value that is not a document has errors.
 pub fn lint_value(value: &Value, place: Place) -> Vec<Finding> {

@@ -81,6 +81,14 @@ pub(super) fn action_warning(action: &str) -> Option<String> {
     ))
 }
 
+/// Returns true if a service principal, such as `lambda.amazonaws.com`, is in the list. A service may be newer than the list.
+pub fn is_listed_service(principal: &str) -> bool {
+    let service = principal
+        .strip_suffix(".amazonaws.com")
+        .or_else(|| principal.strip_suffix(".amazonaws.com.cn"));
+    service.is_some_and(|service| PRINCIPALS.contains(&service) || PREFIXES.contains(service))
+}
+
 /// Returns a warning for a service principal that is probably a misspelling.
 pub(super) fn principal_warning(principal: &str) -> Option<String> {
     let service = principal.strip_suffix(".amazonaws.com")?;

@@ -1,5 +1,7 @@
 //! Implements `rolectl policy`.
 
+mod trust;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -14,7 +16,7 @@ use crate::files::{self, Found};
 use crate::output::{Document, Format, machine, machine_as_it_is};
 use crate::stdio::println;
 
-/// Compare and format policy documents
+/// Compare and format policy documents, and write trust policies
 ///
 /// Documents are JSON or YAML, plain or URL-encoded as AWS hands them out. They are compared by what they mean:
 /// order, a single value against a list of one, the case that IAM ignores, and other ways to write the same vanish.
@@ -29,6 +31,7 @@ enum Verb {
     Equal(Pair),
     Diff(Pair),
     Fmt(Fmt),
+    Trust(trust::Trust),
 }
 
 /// Tell whether two documents mean the same, with the difference
@@ -87,6 +90,7 @@ impl Policy {
         match self.verb {
             Verb::Equal(pair) | Verb::Diff(pair) => pair.run(),
             Verb::Fmt(fmt) => machine_as_it_is(fmt.output, &document(&fmt.file)?).map(|()| ExitCode::SUCCESS),
+            Verb::Trust(trust) => trust.run().map(|()| ExitCode::SUCCESS),
         }
     }
 }
