@@ -223,7 +223,8 @@ pub fn documents(paths: &[String]) -> Result<Vec<Document>, Failure> {
     Ok(all)
 }
 
-fn documents_in(file: &str, text: &str) -> Vec<Document> {
+/// Returns the documents in the text of a file.
+pub fn documents_in(file: &str, text: &str) -> Vec<Document> {
     let source = if file == "-" { "stdin" } else { file };
     let mut all = vec![];
     for yaml::Document { line, text, value } in yaml::documents(text, form(source)) {

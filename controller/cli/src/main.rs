@@ -35,8 +35,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use commands::{
-    apply, bootstrap, describe, diff, explain, forget, get, import, lint, lock, plan, policy, request, shell,
-    status, unlock, version, whoami,
+    apply, bootstrap, describe, diff, explain, forget, get, import, init, lint, lock, plan, policy, request,
+    shell, status, unlock, version, whoami,
 };
 
 /// Keep AWS IAM roles right in many accounts, on credentials that only your MFA code unlocks.
@@ -69,6 +69,7 @@ enum Verb {
     Forget(forget::Forget),
     Import(import::Import),
     Bootstrap(bootstrap::Bootstrap),
+    Init(init::Init),
     Lint(lint::Lint),
     Policy(policy::Policy),
     Explain(explain::Explain),
@@ -121,6 +122,7 @@ async fn run() -> ExitCode {
         Verb::Suspend(suspend) => suspend.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Resume(resume) => resume.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Forget(forget) => forget.run(&cluster).await.map(|()| ExitCode::SUCCESS),
+        Verb::Init(init) => init.run().map(|()| ExitCode::SUCCESS),
         Verb::Lint(lint) => lint.run(),
         Verb::Policy(policy) => policy.run(),
         Verb::Explain(explain) => explain.run().map(|()| ExitCode::SUCCESS),

@@ -8,6 +8,7 @@ pub mod explain;
 pub mod forget;
 pub mod get;
 pub mod import;
+pub mod init;
 pub mod lint;
 pub mod lock;
 pub mod plan;

@@ -67,3 +67,14 @@ impl Lint {
         })
     }
 }
+
+/// Returns the findings about documents as text, for tests of what other commands write.
+#[cfg(test)]
+pub fn messages(documents: Vec<files::Document>) -> Vec<String> {
+    let result = check::check(documents);
+    assert!(result.checked > 0, "there is nothing to check");
+    let findings = result.findings.iter();
+    findings
+        .map(|finding| format!("{}:{}: {}", finding.file, finding.line, finding.message))
+        .collect()
+}
