@@ -20,9 +20,11 @@ pub(super) enum Format {
     Json,
     /// For programs.
     Yaml,
-    /// [Annotations](https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands) of GitHub Actions.
+    // https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
+    /// Annotations of GitHub Actions.
     Github,
-    /// [SARIF 2.1.0](https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html), for code scanning.
+    // https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
+    /// SARIF 2.1.0, for code scanning.
     Sarif,
 }
 

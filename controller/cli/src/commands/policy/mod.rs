@@ -40,7 +40,8 @@ enum Verb {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl policy equal ours.json theirs.json
-  aws iam get-role --role-name app --query Role.AssumeRolePolicyDocument | rolectl policy equal trust.yaml -
+  aws iam get-role --role-name app --query Role.AssumeRolePolicyDocument |
+    rolectl policy equal trust.yaml -
 
 Exit codes: 0 equal, 1 different, 2 not a policy.")]
 struct Pair {

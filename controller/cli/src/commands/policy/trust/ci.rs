@@ -17,6 +17,8 @@ const GITHUB: &str = "token.actions.githubusercontent.com";
 /// The account needs an OIDC provider for token.actions.githubusercontent.com. A job with an environment has the environment in its
 /// token, and no branch or tag.
 #[derive(Debug, Args)]
+#[command(override_usage = "rolectl policy trust github [OPTIONS] <OWNER/REPO>
+         <--branch <BRANCH>|--environment <ENVIRONMENT>|--tag <TAG>|--pull-request|--any-ref>")]
 #[command(after_help = "Examples:
   rolectl policy trust github octo-org/octo-repo --branch main --account-id 222222222222
   rolectl policy trust github octo-org@123456/octo-repo@456789 --environment production
@@ -112,6 +114,8 @@ impl Github {
 ///
 /// The account needs an OIDC provider for the GitLab instance, with the audience that the job's `id_tokens` name.
 #[derive(Debug, Args)]
+#[command(override_usage = "rolectl policy trust gitlab [OPTIONS] <GROUP/PROJECT>
+         <--branch <BRANCH>|--tag <TAG>|--any-ref>")]
 #[command(after_help = "Examples:
   rolectl policy trust gitlab my-group/my-project --branch main --account-id 222222222222
   rolectl policy trust gitlab ops/infra/iam --host gitlab.example.com --tag 'v*' --allow-wildcard

@@ -15,6 +15,10 @@ use crate::values::namespace;
 ///
 /// The account needs an OIDC provider for the cluster. `aws eks describe-cluster --query cluster.identity.oidc.issuer` prints it.
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "rolectl policy trust irsa [OPTIONS] --oidc-provider <ISSUER>
+         --namespace <NAMESPACE> --service-account <NAME>"
+)]
 #[command(after_help = "Example:
   rolectl policy trust irsa --oidc-provider oidc.eks.eu-central-1.amazonaws.com/id/EXAMPLE \\
     --namespace apps --service-account web --account-id 222222222222
