@@ -6,6 +6,7 @@ mod agreement;
 mod bad_input;
 mod bootstrap;
 mod calls;
+mod completing;
 mod consistency;
 mod coordination;
 mod differential;

@@ -54,6 +54,17 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// Returns flags for reads of objects that are not the controller's.
+    pub fn of(kubeconfig: Option<PathBuf>, context: Option<String>, namespace: Option<String>) -> Self {
+        Self {
+            kubeconfig,
+            context,
+            namespace,
+            controller_namespace: String::new(),
+            request_timeout: request_timeout(),
+        }
+    }
+
     /// Refuses `-n` for commands that use no IamRole, because the user may mean the controller's namespace.
     pub fn refuse_namespace(&self) -> Result<(), Failure> {
         match &self.namespace {

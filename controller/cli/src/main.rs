@@ -4,6 +4,7 @@
 
 mod cluster;
 mod commands;
+mod completion;
 mod duration;
 mod failure;
 mod field;
@@ -32,16 +33,16 @@ mod yaml;
 use crate::stdio::eprintln;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use commands::{
-    apply, bootstrap, describe, diff, explain, forget, get, import, init, lint, lock, plan, policy, request,
-    shell, status, unlock, version, whoami,
+    apply, bootstrap, describe, diff, explain, forget, get, import, init, lint, lock, man, plan, policy,
+    request, shell, status, unlock, version, whoami,
 };
 
 /// Keep AWS IAM roles right in many accounts, on credentials that only your MFA code unlocks.
 #[derive(Debug, Parser)]
-#[command(name = "rolectl", version, propagate_version = true)]
+#[command(name = "rolectl", version, propagate_version = true, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage. The help of each verb says what they mean there, and which others it has."
 )]
@@ -76,7 +77,7 @@ enum Verb {
     Whoami(whoami::Whoami),
     Version(version::Version),
     Completions(shell::Completions),
-    Man(shell::Man),
+    Man(man::Man),
 }
 
 /// Prints help, or the error of the command line, and returns the exit code.
@@ -91,14 +92,60 @@ fn without_command(error: &clap::Error) -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// Verbs that use no cluster. Their help does not show its flags.
+const WITHOUT_CLUSTER: [&str; 7] = [
+    "bootstrap",
+    "init",
+    "lint",
+    "policy",
+    "explain",
+    "completions",
+    "man",
+];
+
+/// Returns the command line of this program.
+fn command() -> Command {
+    let command = Cli::command();
+    let flags: Vec<Arg> = command
+        .get_arguments()
+        .filter(|arg| arg.is_global_set())
+        .map(|arg| arg.clone().hide(true))
+        .collect();
+    let verbs: Vec<String> = command
+        .get_subcommands()
+        .map(|verb| verb.get_name().to_owned())
+        .collect();
+    // A changed verb becomes the last one, so that each is passed through to keep the order.
+    verbs.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(&name, |verb| {
+            if !WITHOUT_CLUSTER.contains(&name.as_str()) {
+                return verb;
+            }
+            // They stay valid after the verb. A flag of the verb's own, such as -n of `init`, is shown.
+            let own: Vec<_> = verb.get_arguments().map(|arg| arg.get_id().clone()).collect();
+            verb.args(flags.iter().filter(|flag| !own.contains(flag.get_id())))
+        })
+    })
+}
+
+fn main() -> ExitCode {
     rolectl_aws::process::forbid_core_dumps();
+    if completion::is_answered(command) {
+        return ExitCode::SUCCESS;
+    }
+    start()
+}
+
+#[tokio::main]
+async fn start() -> ExitCode {
     stdio::finish(run().await)
 }
 
 async fn run() -> ExitCode {
-    let Cli { cluster, verb } = match Cli::try_parse() {
+    let Cli { cluster, verb } = match command()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+    {
         Ok(cli) => cli,
         Err(error) => return without_command(&error),
     };
@@ -129,13 +176,107 @@ async fn run() -> ExitCode {
         Verb::Whoami(whoami) => whoami.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Version(version) => version.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Completions(completions) => {
-            completions.run(Cli::command());
+            completions.run(command());
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Man(man) => man.run(Cli::command()).map(|()| ExitCode::SUCCESS),
+        Verb::Man(man) => man.run(command()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("{failure}");
         ExitCode::from(failure.code())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Widest line of help.
+    const WIDTH: usize = 100;
+
+    /// Calls `visit` with a command and with all below it.
+    fn each(command: &mut Command, visit: &mut impl FnMut(&mut Command)) {
+        visit(command);
+        for below in command.get_subcommands_mut() {
+            each(below, visit);
+        }
+    }
+
+    #[test]
+    fn the_flags_of_all_verbs_contradict_nothing() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_100_columns_and_breaks_no_example() {
+        let mut command = command().term_width(WIDTH);
+        command.build();
+        let (mut seen, mut wide) = (0, vec![]);
+        each(&mut command, &mut |command| {
+            let examples = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let examples = examples
+                .lines()
+                .filter(|line| line.starts_with("  "))
+                .map(str::to_owned);
+            let helps = [command.render_help(), command.render_long_help()].map(|help| help.to_string());
+            for line in helps
+                .iter()
+                .flat_map(|help| help.lines())
+                .map(str::to_owned)
+                .chain(examples)
+            {
+                if line.chars().count() > WIDTH {
+                    wide.push(format!("{}: {line}", command.get_name()));
+                }
+            }
+            seen += 1;
+        });
+        assert!(seen > 30, "{seen}");
+        assert!(wide.is_empty(), "{}", wide.join("\n"));
+    }
+
+    #[test]
+    fn a_verb_without_a_cluster_takes_its_flags_and_does_not_show_them() {
+        let mut command = command();
+        command.build();
+        for name in WITHOUT_CLUSTER {
+            let verb = command.find_subcommand_mut(name).unwrap();
+            each(verb, &mut |verb| {
+                let help = verb.render_long_help().to_string();
+                assert!(
+                    !help.contains("--kubeconfig") && !help.contains("Cluster:"),
+                    "{help}"
+                );
+            });
+        }
+        let get = command.find_subcommand_mut("get").unwrap();
+        assert!(get.render_long_help().to_string().contains("--kubeconfig"));
+        for line in [
+            "rolectl --context x get roles",
+            "rolectl get roles --context x",
+            "rolectl --context x lint a",
+            "rolectl lint a --context x -n b",
+            "rolectl -n a policy fmt b --kubeconfig c",
+        ] {
+            let parsed = super::command().try_get_matches_from(line.split(' '));
+            assert!(
+                parsed.and_then(|matches| Cli::from_arg_matches(&matches)).is_ok(),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_order_of_verbs_is_that_of_the_program() {
+        let names = |command: &Command| -> Vec<String> {
+            command
+                .get_subcommands()
+                .map(|verb| verb.get_name().to_owned())
+                .collect()
+        };
+        assert_eq!(names(&command()), names(&Cli::command()));
+    }
 }

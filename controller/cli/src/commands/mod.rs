@@ -11,6 +11,7 @@ pub mod import;
 pub mod init;
 pub mod lint;
 pub mod lock;
+pub mod man;
 pub mod plan;
 pub mod policy;
 pub mod request;

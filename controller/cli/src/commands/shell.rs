@@ -1,17 +1,18 @@
-//! Implements `rolectl completions` and `rolectl man`.
-
-use std::path::PathBuf;
+//! Implements `rolectl completions`.
 
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::failure::Failure;
+use crate::completion;
 use crate::stdio::print;
 
 /// Print completions for a shell
+///
+/// With --dynamic the script asks rolectl while you type. It completes names of accounts, roles, sessions and namespaces from the
+/// cluster, too, and waits for it at most 2 seconds. Load such a script when the shell starts: it belongs to this version of rolectl.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  source <(rolectl completions bash)
+  source <(rolectl completions bash --dynamic)
   rolectl completions zsh > \"${fpath[1]}/_rolectl\"
   rolectl completions fish > ~/.config/fish/completions/rolectl.fish
 
@@ -20,34 +21,21 @@ pub struct Completions {
     /// The shell
     #[arg(value_enum)]
     shell: Shell,
+    /// Also complete states, reasons, and names from the cluster
+    #[arg(long)]
+    dynamic: bool,
 }
 
 impl Completions {
     pub fn run(&self, mut command: Command) {
+        if self.dynamic
+            && let Some(script) = completion::script(self.shell)
+        {
+            print!("{script}");
+            return;
+        }
         let mut script = vec![];
         clap_complete::generate(self.shell, &mut command, "rolectl", &mut script);
         print!("{}", String::from_utf8_lossy(&script));
-    }
-}
-
-/// Write the man pages into a folder
-#[derive(Debug, Args)]
-#[command(after_help = "Example:
-  rolectl man ~/.local/share/man/man1 && man rolectl-unlock
-
-Exit codes: 0 written, 1 the folder is not there or cannot be written, 2 wrong usage.")]
-pub struct Man {
-    /// The folder, which must be there
-    folder: PathBuf,
-}
-
-impl Man {
-    pub fn run(&self, command: Command) -> Result<(), Failure> {
-        clap_mangen::generate_to(command, &self.folder).map_err(|e| {
-            Failure::new(
-                format!("could not write man pages into {}: {e}", self.folder.display()),
-                "give a folder that is there and that you may write",
-            )
-        })
     }
 }
