@@ -61,6 +61,7 @@ impl Flags {
             context,
             namespace,
             controller_namespace: String::new(),
+            utc: false,
             request_timeout: request_timeout(),
         }
     }

@@ -2,6 +2,8 @@
 
 use rolectl_crds::Partition;
 
+use crate::schema::takes;
+
 /// Returns true if the text has a length of 1 to `longest` bytes, all of them letters, digits or one of `more`.
 pub fn has_only(text: &str, longest: usize, more: &str) -> bool {
     (1..=longest).contains(&text.len())
@@ -19,26 +21,28 @@ pub fn is_dns(text: &str, longest: usize, more: &str) -> bool {
 }
 
 /// Parses the name of a partition.
-pub fn partition(text: &str) -> Result<String, String> {
-    Partition::named(text)
-        .map(|partition| partition.name.to_owned())
-        .map_err(|error| error.to_string())
+pub fn partition(text: &str) -> Result<&'static Partition, String> {
+    Partition::named(text).map_err(|error| error.to_string())
+}
+
+/// Returns the text if the field of the CRD takes it.
+pub fn checked(kind: &str, field: &[&str], text: &str, what: &str) -> Result<String, String> {
+    if takes(kind, field, text) {
+        Ok(text.to_owned())
+    } else {
+        Err(what.to_owned())
+    }
 }
 
 /// Parses an account id.
 pub fn account_id(text: &str) -> Result<String, String> {
-    if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
-        Ok(text.to_owned())
-    } else {
-        Err("an account id has 12 digits".to_owned())
-    }
+    let field = ["spec", "accountId"];
+    checked("AwsAccount", &field, text, "an account id has 12 digits")
 }
 
 /// Parses the name of a Kubernetes namespace, a DNS label.
 pub fn namespace(text: &str) -> Result<String, String> {
-    if is_dns(text, 63, "-") {
-        Ok(text.to_owned())
-    } else {
-        Err("a namespace has 1 to 63 lower-case letters, digits and -".to_owned())
-    }
+    let field = ["spec", "allowedNamespaces", "names"];
+    let what = "a namespace has 1 to 63 lower-case letters, digits and -";
+    checked("AwsAccount", &field, text, what)
 }

@@ -14,12 +14,13 @@ use rolectl_core::role::{Change, ObservedDocument, ObservedRole};
 
 use super::documents::{DESCRIPTION, MAX_SESSION, POLICY, Wanted};
 use super::existing::{Difference, check_ownership, difference, document, in_safe_order, read};
-use super::input::{account_id, check_boundary};
+use super::input::check_boundary;
 use crate::failure::Failure;
 use crate::fleet::details;
 use crate::output::{agreed, counted, printable};
 use crate::paint::Paint;
 use crate::stdio::{eprintln, println};
+use crate::values::account_id;
 use crate::waiting::request_timeout;
 
 /// What the user asked for.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use rolectl_aws::operations::OPERATIONS;
@@ -9,6 +11,7 @@ use rolectl_core::arn::arn_account;
 use rolectl_crds::{ADOPTED_TAG, OWNER_TAG, PROFILE_TAG, Partition};
 
 use crate::failure::Failure;
+use crate::output::Document;
 
 /// Name of the role's inline policy.
 pub const POLICY: &str = "rolectl";
@@ -163,18 +166,55 @@ impl Wanted {
     }
 
     /// Returns everything as output for programs. `id` is the account id in the `AwsAccount`.
-    pub fn for_programs(&self, id: &str) -> Value {
-        json!({
-            "role": {
-                "name": self.role_name, "description": DESCRIPTION, "maxSessionDuration": MAX_SESSION,
-                "permissionsBoundary": self.boundary, "policyName": POLICY,
+    pub fn for_programs(&self, id: &str) -> Printed {
+        Printed {
+            role: PrintedRole {
+                name: self.role_name.clone(),
+                description: DESCRIPTION,
+                max_session_duration: MAX_SESSION,
+                permissions_boundary: self.boundary.clone(),
+                policy_name: POLICY,
             },
-            "trustPolicy": self.trust(),
-            "permissions": self.permissions(ANY_ACCOUNT),
-            "awsAccount": self.account(id),
-            "serviceControlPolicy": self.tag_policy(),
-        })
+            trust_policy: self.trust(),
+            permissions: self.permissions(ANY_ACCOUNT),
+            aws_account: self.account(id),
+            service_control_policy: self.tag_policy(),
+        }
     }
+}
+
+/// Everything that `bootstrap` prints, for programs.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Bootstrap")]
+pub struct Printed {
+    role: PrintedRole,
+    /// The trust policy of the role.
+    trust_policy: Value,
+    /// The inline policy of the role.
+    permissions: Value,
+    /// An `AwsAccount` with this role.
+    aws_account: Value,
+    /// A policy for the organization: no other role or user may set rolectl's tags.
+    service_control_policy: Value,
+}
+
+/// The role without its policies.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct PrintedRole {
+    name: String,
+    description: &'static str,
+    /// In seconds.
+    max_session_duration: i32,
+    /// ARN of the permissions boundary.
+    permissions_boundary: Option<String>,
+    /// Name of the inline policy.
+    policy_name: &'static str,
+}
+
+impl Document for Printed {
+    const KIND: &'static str = "Bootstrap";
 }
 
 /// Returns a value as YAML without the last line break.
@@ -220,7 +260,7 @@ mod tests {
                 wanted.cloudformation().unwrap(),
                 wanted.terraform(),
                 wanted.aws(),
-                wanted.for_programs("ACCOUNT_ID").to_string(),
+                serde_json::to_string(&wanted.for_programs("ACCOUNT_ID")).unwrap(),
             ] {
                 assert!(form.contains("NotItself") && form.contains(&own), "{form}");
             }

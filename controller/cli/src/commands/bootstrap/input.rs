@@ -8,27 +8,10 @@ use rolectl_crds::Partition;
 
 use crate::failure::Failure;
 use crate::schema::takes;
+use crate::values::{account_id, checked, partition};
 
 /// Longest ARN that IAM has.
 const LONGEST_ARN: usize = 2048;
-
-fn checked(kind: &str, field: &[&str], text: &str, what: &str) -> Result<String, String> {
-    if takes(kind, field, text) {
-        Ok(text.to_owned())
-    } else {
-        Err(what.to_owned())
-    }
-}
-
-/// Parses an account id.
-pub fn account_id(text: &str) -> Result<String, String> {
-    checked(
-        "AwsAccount",
-        &["spec", "accountId"],
-        text,
-        "an account id has 12 digits",
-    )
-}
 
 /// Parses the name of the role.
 pub fn role_name(text: &str) -> Result<String, String> {
@@ -62,21 +45,6 @@ pub fn external_id(text: &str) -> Result<String, String> {
         text,
         "an external id has 2 to 1224 letters, digits and characters of _+=,.@:/-",
     )
-}
-
-/// Parses the name of a namespace.
-pub fn namespace(text: &str) -> Result<String, String> {
-    checked(
-        "AwsAccount",
-        &["spec", "allowedNamespaces", "names"],
-        text,
-        "a namespace has lower case letters, digits and `-`",
-    )
-}
-
-/// Parses the name of a partition.
-pub fn partition(text: &str) -> Result<&'static Partition, String> {
-    Partition::named(text).map_err(|error| error.to_string())
 }
 
 /// Parses the ARN of an IAM user.

@@ -5,12 +5,12 @@ use kube::ResourceExt;
 use rolectl_core::arn::{arn_account, arn_partition};
 use rolectl_crds::{MfaSession, Partition};
 
-use super::input::account_id;
 use crate::cluster::{self, Flags};
 use crate::failure::Failure;
 use crate::mfa::{Caller, CodeFlags};
 use crate::output::printable;
 use crate::stdio::eprintln;
+use crate::values::account_id;
 
 /// What to do where the main account is not found.
 const GIVE: &str = "give it with --main-account ID or --user-arn ARN, or name an MfaSession with --session";

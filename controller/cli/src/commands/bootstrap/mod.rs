@@ -19,13 +19,16 @@ use clap::{Args, ValueEnum};
 use rolectl_core::arn::arn_partition;
 use rolectl_crds::Partition;
 
+#[cfg(test)]
+pub use self::documents::Printed;
 use self::documents::{Trusted, Wanted};
 use self::main_account::Found;
 use crate::cluster;
 use crate::failure::Failure;
 use crate::mfa::CodeFlags;
-use crate::output::{Format, machine, versioned};
+use crate::output::{Format, machine};
 use crate::stdio::println;
+use crate::values::{account_id, namespace, partition};
 
 /// What a new target account needs: the role that rolectl assumes there
 ///
@@ -51,7 +54,7 @@ Exit codes: 0 printed, made, updated, or as needed already, 1 failed, the role d
 not agree, 2 wrong usage, or the main account is not known.")]
 pub struct Bootstrap {
     /// The operator's account, all users of which may assume the role under MFA
-    #[arg(long, value_name = "ID", conflicts_with = "user_arn", value_parser = input::account_id)]
+    #[arg(long, value_name = "ID", conflicts_with = "user_arn", value_parser = account_id)]
     main_account: Option<String>,
     /// The one user who may assume the role under MFA
     #[arg(long, value_name = "ARN", value_parser = input::user_arn)]
@@ -75,12 +78,12 @@ pub struct Bootstrap {
     #[arg(long, value_name = "ARN", value_parser = input::boundary)]
     boundary: Option<String>,
     /// Namespace that may use the account, for the AwsAccount; repeatable
-    #[arg(long, value_name = "NAMESPACE", value_parser = input::namespace)]
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
     allow_namespace: Vec<String>,
     /// Partition: aws, aws-cn, aws-us-gov, aws-eusc, aws-iso, aws-iso-b, aws-iso-e, aws-iso-f
     ///
     /// Default: that of the ARNs and of the main account, else `aws`.
-    #[arg(long, value_name = "NAME", value_parser = input::partition)]
+    #[arg(long, value_name = "NAME", value_parser = partition)]
     partition: Option<&'static Partition>,
     /// Form of the output
     #[arg(long, short, value_enum, default_value_t, conflicts_with = "apply")]
@@ -211,7 +214,7 @@ fn print(wanted: &Wanted, form: Form) -> Result<(), Failure> {
             } else {
                 Format::Yaml
             };
-            return machine(format, &versioned("Bootstrap", wanted.for_programs(ACCOUNT_ID)));
+            return machine(format, &wanted.for_programs(ACCOUNT_ID));
         }
     }
     // `#` begins a comment in all three formats.

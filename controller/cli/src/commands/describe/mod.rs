@@ -25,7 +25,7 @@ use crate::stdio::println;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl describe role app -n platform
-  rolectl describe role app -n platform --diff      and what differs in AWS now, statement by statement
+  rolectl describe role app -n platform --diff      and what differs in AWS now, in full
   rolectl describe account prod
   rolectl describe session/default
 

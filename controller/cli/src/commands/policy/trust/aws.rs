@@ -59,7 +59,7 @@ impl Account {
             (None, Some(user)) => format!("user/{user}"),
             (None, None) => "root".to_owned(),
         };
-        let principal = format!("arn:{}:iam::{}:{who}", self.output.partition, self.id);
+        let principal = format!("arn:{}:iam::{}:{who}", self.output.partition.name, self.id);
         let mut policy = TrustPolicy::of("AWS", principal, &["sts:AssumeRole"]);
         if let Some(id) = &self.external_id {
             policy = policy.with("StringEquals", "sts:ExternalId", id);
@@ -153,9 +153,9 @@ impl Service {
     /// Checks the ARN of a source against the other flags.
     fn check_source(&self, arn: &str) -> Result<(), Failure> {
         refuse_wildcard("--source-arn", arn, self.allow_wildcard)?;
-        if arn_partition(arn) != self.output.partition {
+        if arn_partition(arn) != self.output.partition.name {
             return Err(Failure::new(
-                format!("{arn} is not in the partition {}", self.output.partition),
+                format!("{arn} is not in the partition {}", self.output.partition.name),
                 format!("give --partition {}", arn_partition(arn)),
             )
             .usage());
@@ -214,7 +214,7 @@ fn sign_in(partition: &str) -> Option<&'static str> {
 
 impl Saml {
     pub(super) fn policy(&self, account: &str) -> Result<Written, Failure> {
-        let partition = &self.output.partition;
+        let partition = self.output.partition.name;
         let audience = self.audience.as_deref().or_else(|| sign_in(partition));
         let audience = audience.ok_or_else(|| {
             Failure::new(

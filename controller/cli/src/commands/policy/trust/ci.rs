@@ -94,7 +94,7 @@ impl Github {
             "*".to_owned()
         };
         let mut written = Written::from(web_identity(
-            &self.output.partition,
+            self.output.partition.name,
             account,
             GITHUB,
             &self.audience,
@@ -174,7 +174,7 @@ impl Gitlab {
         };
         let of_host = format!("https://{}", self.host);
         Ok(web_identity(
-            &self.output.partition,
+            self.output.partition.name,
             account,
             &self.host,
             self.audience.as_deref().unwrap_or(&of_host),

@@ -53,7 +53,7 @@ impl Irsa {
         check_namespace(&self.namespace)?;
         refuse_wildcard("service account", &self.service_account, self.allow_wildcard)?;
         Ok(web_identity(
-            &self.output.partition,
+            self.output.partition.name,
             account,
             &self.oidc_provider,
             &self.audience,
@@ -106,11 +106,11 @@ impl PodIdentity {
             &["sts:AssumeRole", "sts:TagSession"],
         );
         if let Some(arn) = &self.cluster_arn {
-            if arn_partition(arn) != self.output.partition {
+            if arn_partition(arn) != self.output.partition.name {
                 return Err(Failure::new(
                     format!(
                         "the cluster {arn} is not in the partition {}",
-                        self.output.partition
+                        self.output.partition.name
                     ),
                     format!("give --partition {}", arn_partition(arn)),
                 )

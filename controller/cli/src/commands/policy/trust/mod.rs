@@ -14,9 +14,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use rolectl_core::policy::lint::{Place, Severity, read};
+use rolectl_crds::Partition;
 
 use crate::failure::Failure;
-use crate::output::{Format, machine, printable};
+use crate::output::{Format, machine_as_it_is, printable};
 use crate::stdio::eprintln;
 use crate::values::{account_id, partition};
 use document::TrustPolicy;
@@ -54,7 +55,7 @@ enum Kind {
 struct OutputFlags {
     /// Partition of the role
     #[arg(long, value_name = "NAME", default_value = "aws", value_parser = partition)]
-    partition: String,
+    partition: &'static Partition,
     /// Form of the output
     #[arg(long, short, value_enum, default_value_t)]
     output: Form,
@@ -113,12 +114,12 @@ impl Trust {
             eprintln!("Note: {}", printable(note));
         }
         match self.kind.flags().output {
-            Form::Json => machine(Format::Json, &written.policy),
+            Form::Json => machine_as_it_is(Format::Json, &written.policy),
             Form::Yaml => {
                 let block = Block {
                     assume_role_policy: &written.policy,
                 };
-                machine(Format::Yaml, &block)
+                machine_as_it_is(Format::Yaml, &block)
             }
         }
     }
@@ -166,7 +167,7 @@ impl Kind {
         let account = self.home().map(|home| home.account_id.as_deref());
         let (mut findings, mut notes) = (vec![], vec![]);
         let sample = self.policy(account.flatten().unwrap_or(SAMPLE_ACCOUNT))?;
-        let (_, found) = read(&sample.policy.value()?, Place::Trust, Some(&flags.partition));
+        let (_, found) = read(&sample.policy.value()?, Place::Trust, Some(flags.partition.name));
         for finding in found {
             if finding.severity == Severity::Error {
                 return Err(Failure::new(
