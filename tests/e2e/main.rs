@@ -11,6 +11,7 @@ mod consistency;
 mod coordination;
 mod differential;
 mod double;
+mod exec;
 mod gitops;
 mod guardrails;
 mod habits;

@@ -61,6 +61,11 @@ impl Failure {
         Self { code: 1, ..self }
     }
 
+    /// Sets another exit code.
+    pub fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
     /// Returns what happened, without the next step.
     pub fn what(&self) -> &str {
         &self.what

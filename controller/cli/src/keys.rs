@@ -14,11 +14,51 @@ use aws_types::os_shim_internal::{Env, Fs};
 use rolectl_aws::network::http_client;
 
 use crate::failure::Failure;
+use crate::output::printable;
+
+/// Maximum number of profiles that are followed by `source_profile`.
+const MAX_PROFILES: usize = 8;
+
+/// Refuses a profile whose `credential_process` is rolectl itself. The SDK would run it to find the key, and it would look for the key in
+/// the same profile, without end.
+async fn refuse_own_process(profile: Option<&str>) -> Result<(), Failure> {
+    if profile.is_none() && Env::real().get("AWS_ACCESS_KEY_ID").is_ok() {
+        return Ok(());
+    }
+    let selected = profile.map(|name| Cow::Owned(name.to_owned()));
+    // An error of these files is reported where the key is read.
+    let Ok(profiles) = profile::load(&Fs::real(), &Env::real(), &EnvConfigFiles::default(), selected).await
+    else {
+        return Ok(());
+    };
+    let mut name = profiles.selected_profile().to_owned();
+    for _ in 0..MAX_PROFILES {
+        let Some(section) = profiles.get_profile(&name) else {
+            break;
+        };
+        let process = section.get("credential_process");
+        if process.is_some_and(|command| command.contains("credential-process")) {
+            return Err(Failure::new(
+                format!(
+                    "profile {} gets its credentials from rolectl, which needs a long-term key to open a session",
+                    printable(&name)
+                ),
+                "name the profile that has the key of your IAM user with --profile, in credential_process, too",
+            ));
+        }
+        match section.get("source_profile") {
+            Some(source) if source != name => name = source.to_owned(),
+            _ => break,
+        }
+    }
+    Ok(())
+}
 
 /// Returns the long-term key of the named profile, or else of the environment, or else of the default profile.
 ///
 /// Ignores instance and container roles, because they give a session, which cannot request another with a code.
 pub async fn long_term_key(profile: Option<&str>) -> Result<Credentials, Failure> {
+    refuse_own_process(profile).await?;
     let config = ProviderConfig::without_region().with_http_client(http_client());
     let profiles = ProfileFileCredentialsProvider::builder().configure(&config);
     let found = match profile {

@@ -36,8 +36,8 @@ use std::process::ExitCode;
 use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use commands::{
-    apply, bootstrap, describe, diff, explain, forget, get, import, init, lint, lock, man, plan, policy,
-    request, shell, status, unlock, version, whoami,
+    apply, bootstrap, credential_process, describe, diff, exec, explain, forget, get, import, init, lint,
+    lock, man, plan, policy, request, shell, status, unlock, version, whoami,
 };
 
 /// Keep AWS IAM roles right in many accounts, on credentials that only your MFA code unlocks.
@@ -69,6 +69,8 @@ enum Verb {
     Resume(request::Resume),
     Forget(forget::Forget),
     Import(import::Import),
+    Exec(exec::Exec),
+    CredentialProcess(credential_process::CredentialProcess),
     Bootstrap(bootstrap::Bootstrap),
     Init(init::Init),
     Lint(lint::Lint),
@@ -161,6 +163,8 @@ async fn run() -> ExitCode {
         Verb::Describe(describe) => Box::pin(describe.run(&cluster)).await.map(|()| ExitCode::SUCCESS),
         Verb::Diff(diff) => Box::pin(diff.run(&cluster)).await,
         Verb::Bootstrap(bootstrap) => Box::pin(bootstrap.run(&cluster)).await,
+        Verb::Exec(exec) => Box::pin(exec.run(&cluster)).await,
+        Verb::CredentialProcess(process) => Box::pin(process.run(&cluster)).await,
         Verb::Import(import) => import.run(&cluster).await,
         Verb::Plan(plan) => plan.run(&cluster).await,
         Verb::Apply(apply) => apply.run(&cluster).await,

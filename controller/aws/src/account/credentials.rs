@@ -109,6 +109,13 @@ impl Account {
         Ok(iam)
     }
 
+    /// Returns credentials for this account and their end, for a program that makes calls of its own. Assumes the role in the same
+    /// way as [`Account::iam`], and proves the account.
+    pub async fn credentials(&self, session: &OpenSession) -> Result<(Credentials, Timestamp), AccountError> {
+        let session_name = session_name(&self.environment.namespace, &self.name);
+        self.assume(session, &session_name).await
+    }
+
     fn slot(&self, session_name: &str, now: Timestamp) -> Arc<Slot> {
         let mut all = self.assumed.lock();
         if let Some(slot) = all.get(session_name) {

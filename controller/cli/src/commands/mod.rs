@@ -2,8 +2,10 @@
 
 pub mod apply;
 pub mod bootstrap;
+pub mod credential_process;
 pub mod describe;
 pub mod diff;
+pub mod exec;
 pub mod explain;
 pub mod forget;
 pub mod get;

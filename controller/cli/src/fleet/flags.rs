@@ -51,6 +51,15 @@ impl FleetFlags {
         }
     }
 
+    /// Returns the flags of a command that uses one session and no role.
+    pub fn of_session(files: Vec<String>, mfa: mfa::CodeFlags) -> Self {
+        Self {
+            filenames: files,
+            mfa,
+            ..Self::default()
+        }
+    }
+
     /// Returns the files and folders that are given.
     pub fn files(&self) -> Vec<String> {
         self.paths.iter().chain(&self.filenames).cloned().collect()

@@ -1,9 +1,11 @@
 //! Collects the objects that a command works on, opens the sessions of their accounts and reads the accounts.
 //!
-//! `plan`, `apply`, `destroy`, `import`, `diff` and `describe --diff` share this module. [`FleetFlags`] collects a [`Fleet`]; the fleet
+//! `plan`, `apply`, `destroy`, `import`, `diff` and `describe --diff` share this module, and `exec` takes its sessions from it.
+//! [`FleetFlags`] collects a [`Fleet`]; the fleet
 //! reads accounts; an [`Overview`] shows what was read.
 
 mod collect;
+mod credentials;
 mod flags;
 mod from_cluster;
 mod from_files;
@@ -25,6 +27,7 @@ use rolectl_aws::account::AccountEnvironment;
 use rolectl_crds::AwsAccount;
 
 pub use self::collect::Purpose;
+pub use self::credentials::{CredentialFlags, Issued};
 pub use self::flags::FleetFlags;
 pub use self::overview::{Overview, details};
 pub use self::read::Seen;

@@ -100,13 +100,26 @@ impl FleetFlags {
         session: &MfaSession,
         skip_cache: bool,
     ) -> Result<SessionSecret, Failure> {
+        let (session_secret, cached) = self.kept_or_new(caller, session, skip_cache).await?;
+        if let Some(key) = cached {
+            fleet.sessions.mark_cached(session.name_any(), key);
+        }
+        Ok(session_secret)
+    }
+
+    /// Returns the cached session with its key, or else requests one with a code and caches it.
+    pub(super) async fn kept_or_new(
+        &self,
+        caller: &Caller,
+        session: &MfaSession,
+        skip_cache: bool,
+    ) -> Result<(SessionSecret, Option<Key>), Failure> {
         let key = Key {
             principal: caller.principal.clone(),
             subject: subject(session).to_owned(),
         };
         if !skip_cache && let Some(cached) = kept_session::read(&key, session) {
-            fleet.sessions.mark_cached(session.name_any(), key);
-            return Ok(cached);
+            return Ok((cached, Some(key)));
         }
         if !self.mfa.has_code() {
             let why = if skip_cache {
@@ -123,11 +136,11 @@ impl FleetFlags {
             moment(session_secret.expires_at, Timestamp::now())
         );
         kept_session::keep(&key, &session_secret);
-        Ok(session_secret)
+        Ok((session_secret, None))
     }
 
     /// Returns true if the flags ask for a new session, with a code or a duration.
-    const fn demands_new_session(&self) -> bool {
+    pub(super) const fn demands_new_session(&self) -> bool {
         self.mfa.has_code() || self.duration.is_some()
     }
 

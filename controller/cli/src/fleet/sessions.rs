@@ -46,6 +46,11 @@ impl FleetSessions {
         self.cached.insert(name, key);
     }
 
+    /// Returns the session of the `MfaSession` of this name.
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<OpenSession>> {
+        self.open.get(name)
+    }
+
     /// Returns the key of a cached session of this subject.
     pub(super) fn cached_key(&self, subject: &str) -> Option<&Key> {
         self.cached.values().find(|key| key.subject == subject)
@@ -73,7 +78,7 @@ impl FleetSessions {
 impl Fleet {
     /// Returns the session of an account.
     pub fn session(&self, account: &AwsAccount) -> Option<&Arc<OpenSession>> {
-        self.sessions.open.get(&account.spec.session_ref)
+        self.sessions.get(&account.spec.session_ref)
     }
 }
 

@@ -38,6 +38,11 @@ impl CodeFlags {
         }
     }
 
+    /// Returns the profile with the key, if one is named.
+    pub fn profile(&self) -> Option<&str> {
+        self.profile.as_deref()
+    }
+
     /// Returns true if the command line contains a code.
     pub const fn has_code(&self) -> bool {
         self.mfa.is_some()
