@@ -10,6 +10,7 @@ mod completing;
 mod consistency;
 mod coordination;
 mod differential;
+mod doctor;
 mod double;
 mod exec;
 mod gitops;

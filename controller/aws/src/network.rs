@@ -152,6 +152,14 @@ fn trust_store() -> Result<TrustStore, NetworkError> {
     }
 }
 
+/// The number of certificates in a file that can be trust anchors, for a report about the environment.
+///
+/// # Errors
+/// When the file cannot be read or is too large.
+pub fn usable_in(path: &str) -> std::io::Result<usize> {
+    Ok(usable_certificates(&read_bounded(path)?).len())
+}
+
 fn read_bounded(path: &str) -> std::io::Result<Vec<u8>> {
     let mut pem = Vec::new();
     std::fs::File::open(path)?

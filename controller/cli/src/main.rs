@@ -36,8 +36,8 @@ use std::process::ExitCode;
 use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use commands::{
-    apply, bootstrap, credential_process, describe, diff, exec, explain, forget, get, import, init, lint,
-    lock, man, plan, policy, request, shell, status, unlock, version, whoami,
+    apply, bootstrap, credential_process, describe, diff, doctor, exec, explain, forget, get, import, init,
+    lint, lock, man, plan, policy, request, shell, status, unlock, version, whoami,
 };
 
 /// Keep AWS IAM roles right in many accounts, on credentials that only your MFA code unlocks.
@@ -76,6 +76,7 @@ enum Verb {
     Lint(lint::Lint),
     Policy(policy::Policy),
     Explain(explain::Explain),
+    Doctor(doctor::Doctor),
     Whoami(whoami::Whoami),
     Version(version::Version),
     Completions(shell::Completions),
@@ -163,6 +164,7 @@ async fn run() -> ExitCode {
         Verb::Describe(describe) => Box::pin(describe.run(&cluster)).await.map(|()| ExitCode::SUCCESS),
         Verb::Diff(diff) => Box::pin(diff.run(&cluster)).await,
         Verb::Bootstrap(bootstrap) => Box::pin(bootstrap.run(&cluster)).await,
+        Verb::Doctor(doctor) => Box::pin(doctor.run(&cluster)).await,
         Verb::Exec(exec) => Box::pin(exec.run(&cluster)).await,
         Verb::CredentialProcess(process) => Box::pin(process.run(&cluster)).await,
         Verb::Import(import) => import.run(&cluster).await,

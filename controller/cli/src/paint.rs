@@ -24,6 +24,11 @@ impl Paint {
         Self(true)
     }
 
+    /// Returns true if the output shows colours.
+    pub const fn is_on(self) -> bool {
+        self.0
+    }
+
     /// Wraps a text in an ANSI code.
     fn with(self, code: &str, text: &str) -> String {
         if self.0 {

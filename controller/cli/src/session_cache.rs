@@ -119,6 +119,12 @@ impl Cache {
         Ok(folder)
     }
 
+    /// Checks owner, mode and type of the folders. Returns the path of the folder of the sessions, or an error for the folder that is not used.
+    pub fn check_folder(&self) -> Result<PathBuf, Unusable> {
+        self.folder(Purpose::Read)?;
+        Ok(self.path(""))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.0.join("rolectl/sessions").join(name)
     }

@@ -23,7 +23,8 @@ use crate::stdio::println;
     [profile prod]
     credential_process = rolectl credential-process --account prod --profile main
 
-Exit codes: 0 printed, 1 there are no credentials, or no session is kept and there is no terminal to ask for a code, 2 wrong usage.")]
+Exit codes: 0 printed, 1 there are no credentials, or no session is kept and there is no terminal to
+ask for a code, 2 wrong usage.")]
 pub struct CredentialProcess {
     #[command(flatten)]
     credentials: CredentialFlags,

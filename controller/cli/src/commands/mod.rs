@@ -5,6 +5,7 @@ pub mod bootstrap;
 pub mod credential_process;
 pub mod describe;
 pub mod diff;
+pub mod doctor;
 pub mod exec;
 pub mod explain;
 pub mod forget;

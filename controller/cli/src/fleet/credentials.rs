@@ -23,7 +23,7 @@ use crate::{cluster, files, mfa};
 /// Flags that say which credentials a program gets.
 #[derive(Debug, Args)]
 pub struct CredentialFlags {
-    /// Credentials of the role that rolectl assumes in this AwsAccount. Default: those of the session itself
+    /// Credentials of the role in this AwsAccount. Default: the session's own
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
     /// Name of the MfaSession
@@ -34,7 +34,7 @@ pub struct CredentialFlags {
         conflicts_with = "account"
     )]
     session: String,
-    /// Files and folders with AwsAccounts and MfaSessions; what they do not have comes from the cluster
+    /// Files and folders with AwsAccounts and MfaSessions, before the cluster
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     filenames: Vec<String>,
     #[command(flatten)]

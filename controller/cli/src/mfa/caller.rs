@@ -31,6 +31,16 @@ impl Caller {
     pub async fn find(flags: &CodeFlags, session: Option<&MfaSession>) -> Result<Self, Failure> {
         let key = long_term_key(flags.profile.as_deref()).await?;
         let base = aws_config_of(flags.profile.as_deref()).await;
+        Self::of_key(key, base, flags, session).await
+    }
+
+    /// Asks AWS for the principal of a key, with this configuration.
+    pub async fn of_key(
+        key: Credentials,
+        base: SdkConfig,
+        flags: &CodeFlags,
+        session: Option<&MfaSession>,
+    ) -> Result<Self, Failure> {
         let principal = principal(&base, &key, session).await?;
         Ok(Self {
             base,
