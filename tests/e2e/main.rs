@@ -12,6 +12,7 @@ mod coordination;
 mod differential;
 mod doctor;
 mod double;
+mod events;
 mod exec;
 mod gitops;
 mod guardrails;

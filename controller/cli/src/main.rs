@@ -36,8 +36,8 @@ use std::process::ExitCode;
 use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use commands::{
-    apply, bootstrap, credential_process, describe, diff, doctor, exec, explain, forget, get, import, init,
-    lint, lock, man, plan, policy, request, shell, status, unlock, version, whoami,
+    apply, bootstrap, credential_process, describe, diff, doctor, events, exec, explain, forget, get, import,
+    init, lint, lock, man, plan, policy, request, shell, status, unlock, version, whoami,
 };
 
 /// Keep AWS IAM roles right in many accounts, on credentials that only your MFA code unlocks.
@@ -61,6 +61,7 @@ enum Verb {
     Get(get::Get),
     Describe(describe::Describe),
     Diff(diff::Diff),
+    Events(events::Events),
     Plan(plan::Plan),
     Apply(apply::Apply),
     Destroy(apply::Destroy),
@@ -164,6 +165,7 @@ async fn run() -> ExitCode {
         Verb::Describe(describe) => Box::pin(describe.run(&cluster)).await.map(|()| ExitCode::SUCCESS),
         Verb::Diff(diff) => Box::pin(diff.run(&cluster)).await,
         Verb::Bootstrap(bootstrap) => Box::pin(bootstrap.run(&cluster)).await,
+        Verb::Events(events) => events.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Doctor(doctor) => Box::pin(doctor.run(&cluster)).await,
         Verb::Exec(exec) => Box::pin(exec.run(&cluster)).await,
         Verb::CredentialProcess(process) => Box::pin(process.run(&cluster)).await,

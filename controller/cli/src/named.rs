@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::failure::Failure;
+use crate::values::is_dns;
 
 /// An object that is named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,23 @@ pub enum Named {
     Account(String),
     /// An `MfaSession`.
     Session(String),
+}
+
+impl Named {
+    /// Returns the kind as the API has it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Role(_) => "IamRole",
+            Self::Account(_) => "AwsAccount",
+            Self::Session(_) => "MfaSession",
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Role(name) | Self::Account(name) | Self::Session(name) => name,
+        }
+    }
 }
 
 /// The argument that names one object.
@@ -31,7 +49,8 @@ impl ObjectArgs {
             words => words.iter().map(String::as_str).collect(),
         };
         let named = match words.as_slice() {
-            [kind, name] if !name.is_empty() => named(&kind.to_ascii_lowercase(), name),
+            // A name with other characters could change the request that it becomes a part of.
+            [kind, name] if is_dns(name, 253, "-.") => named(&kind.to_ascii_lowercase(), name),
             _ => None,
         };
         named.ok_or_else(|| {
@@ -78,6 +97,8 @@ mod tests {
             (&["mfas", "main"], Some(Named::Session("main".to_owned()))),
             (&["app"], None),
             (&["role/"], None),
+            (&["role/a,b=c"], None),
+            (&["role/a/b"], None),
             (&["pod", "app"], None),
         ] {
             assert_eq!(named(words), object, "{words:?}");

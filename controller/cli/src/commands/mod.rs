@@ -6,6 +6,7 @@ pub mod credential_process;
 pub mod describe;
 pub mod diff;
 pub mod doctor;
+pub mod events;
 pub mod exec;
 pub mod explain;
 pub mod forget;

@@ -15,8 +15,8 @@ use super::network::variable;
 use crate::kept_session::subject;
 use crate::keys::long_term_key;
 use crate::mfa::{Caller, CodeFlags};
-use crate::output::moment;
 use crate::session_cache::{Cache, Key, Unusable};
+use crate::times::moment;
 use crate::waiting::aws_config_of;
 
 const KEY: &str = "key";

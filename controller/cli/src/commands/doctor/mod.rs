@@ -13,12 +13,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use self::check::{Check, has_failure, lines, summary};
 use crate::cluster::Flags;
 use crate::failure::Failure;
-use crate::output::{Format, machine, versioned};
+use crate::output::{Document, Format, machine};
 use crate::paint::Paint;
 use crate::stdio::{print, println};
 use crate::waiting::request_timeout;
@@ -44,6 +45,17 @@ pub struct Doctor {
     output: Format,
 }
 
+/// The results of all checks.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Doctor")]
+pub struct Report {
+    checks: Vec<Check>,
+}
+
+impl Document for Report {
+    const KIND: &'static str = "Doctor";
+}
+
 impl Doctor {
     pub async fn run(self, flags: &Flags) -> Result<ExitCode, Failure> {
         let ((mut checks, caller), found) = tokio::join!(
@@ -60,7 +72,7 @@ impl Doctor {
             print!("{}", lines(&all, paint, paint.is_on()));
             println!("\n{}", summary(&all));
         } else {
-            machine(self.output, &versioned("Doctor", json!({"checks": all})))?;
+            machine(self.output, &Report { checks: all.clone() })?;
         }
         Ok(ExitCode::from(u8::from(has_failure(&all))))
     }

@@ -12,7 +12,8 @@ use super::check::Check;
 use crate::cluster::{self, Flags};
 use crate::failure::Failure;
 use crate::liveness;
-use crate::output::{counted, moment};
+use crate::output::counted;
+use crate::times::moment;
 
 pub const CONTROLLER: &str = "controller";
 pub const SESSION: &str = "session";
