@@ -20,7 +20,7 @@ pub use without_otlp::Traces;
 /// Sends logs to standard error, and spans to the collector at `traces_endpoint` if there is one.
 ///
 /// The AWS SDK and the HTTP stack stay at `warn` unless the filter names them: at `trace` they log requests,
-/// and no request of ours belongs in a log. kube's client quotes bodies that it cannot parse even in warnings.
+/// and no request of ours belongs in a log. The spans of kube's runtime would name each object twice. kube's client quotes bodies that it cannot parse even in warnings.
 ///
 /// # Errors
 /// When the filter or the endpoint cannot be read, or this build cannot send spans.
@@ -30,7 +30,7 @@ pub fn init(
     traces_endpoint: Option<&str>,
     instance: &str,
 ) -> Result<Traces, Box<dyn std::error::Error>> {
-    let quiet = "aws_smithy_runtime=warn,aws_smithy_runtime_api=warn,aws_sdk_iam=warn,aws_sdk_sts=warn,aws_config=warn,aws_runtime=warn,aws_smithy_http_client=warn,hyper=warn,hyper_util=warn,h2=warn,rustls=warn,tower=warn,kube_client=error";
+    let quiet = "aws_smithy_runtime=warn,aws_smithy_runtime_api=warn,aws_sdk_iam=warn,aws_sdk_sts=warn,aws_config=warn,aws_runtime=warn,aws_smithy_http_client=warn,hyper=warn,hyper_util=warn,h2=warn,rustls=warn,tower=warn,kube_runtime=warn,kube_client=error";
     let filter = EnvFilter::try_new(format!("{quiet},{filter}"))?;
     // Without a hint the filter would have every library's finest events made, to throw them away.
     let no_span = filter_fn(|meta| meta.target() != spans::TARGET).with_max_level_hint(LevelFilter::TRACE);

@@ -58,6 +58,7 @@ pub struct AwsAccountSpec {
     #[schemars(length(equal = 12), regex(pattern = r"^\d{12}$"))]
     pub account_id: String,
     /// The AWS partition: `aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`, `aws-iso`, `aws-iso-b`, `aws-iso-e` or `aws-iso-f`. Immutable.
+    /// Default: `aws`.
     #[serde(default = "default_partition")]
     #[schemars(length(max = 32), regex(pattern = PARTITION_PATTERN))]
     pub partition: String,
@@ -67,7 +68,7 @@ pub struct AwsAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = REGION_PATTERN))]
     pub region: Option<String>,
-    /// Name of the `MfaSession` whose credentials the controller uses for this account.
+    /// Name of the `MfaSession` whose credentials the controller uses for this account. Default: `default`.
     #[serde(default = "default_session")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_NAME))]
     pub session_ref: String,
@@ -90,21 +91,22 @@ pub struct AwsAccountSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "policy_patterns")]
     pub ignore_policies: Vec<String>,
-    /// The interval between two checks of all roles in the account for drift, such as `5m` or `1h30m`.
+    /// The interval between two checks of all roles in the account for drift, such as `5m` or `1h30m`, from `10s` to `24h`. Default: 5
+    /// minutes.
     #[serde(default = "default_drift_interval")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')")
         .message("driftInterval is between 10s and 24h"))]
     #[schemars(schema_with = "duration")]
     pub drift_interval: Duration,
-    /// The largest number of AWS calls per second in this account.
+    /// The largest number of AWS calls per second in this account. Default: 10.
     #[serde(default = "default_requests_per_second")]
     #[schemars(range(min = 1, max = 1000))]
     pub requests_per_second: u32,
-    /// The largest number of AWS calls in one burst after a pause.
+    /// The largest number of AWS calls in one burst after a pause. Default: 20.
     #[serde(default = "default_burst")]
     #[schemars(range(min = 1, max = 1000))]
     pub burst: u32,
-    /// If true, the controller makes no call in this account.
+    /// If true, the controller makes no call in this account. Default: false.
     #[serde(default)]
     pub suspend: bool,
 }
@@ -185,17 +187,17 @@ pub struct AssumeRole {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 1224), regex(pattern = r"^[\w+=,.@:/-]+$"))]
     pub external_id: Option<String>,
-    /// Duration of one assumed session in seconds. AWS limits role chaining to one hour.
+    /// Duration of one assumed session in seconds, from 900 (15 minutes). AWS limits role chaining to one hour. Default: 3600.
     #[serde(default = "default_assume_duration")]
     #[schemars(range(min = 900, max = 3600))]
     pub duration_seconds: i32,
     /// If true, the operator's user name is set as `SourceIdentity`, which `CloudTrail` records. The role's trust policy must allow
-    /// `sts:SetSourceIdentity`.
+    /// `sts:SetSourceIdentity`. Default: false.
     #[serde(default)]
     pub source_identity: bool,
     /// If true, the changes of each `IamRole` use a session of their own with the name `rolectl-<namespace>-<name>`, so that
     /// `CloudTrail` names the object of every write. This needs one `AssumeRole` call for each role that changes. If false, all calls
-    /// use one session with the name `rolectl-<controller's namespace>-<account>`.
+    /// use one session with the name `rolectl-<controller's namespace>-<account>`. Default: false.
     #[serde(default)]
     pub session_per_role: bool,
 }
@@ -213,7 +215,8 @@ const fn default_assume_duration() -> i32 {
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AllowedNamespaces {
-    /// How the namespaces are selected.
+    /// How the namespaces are selected: `None` allows no namespace, `All` every namespace, `Names` those in `names`, and `Selector` those
+    /// whose labels `selector` matches. Default: `None`.
     #[serde(default)]
     pub from: NamespacesFrom,
     /// Names of namespaces, with `from: Names`.
@@ -275,7 +278,8 @@ pub struct Guardrails {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10000))]
     pub max_roles: Option<u32>,
-    /// The widest value of `adoption` that is allowed in this account. With `Never`, no existing role is taken over. Default: `Never`.
+    /// The widest value of `adoption` that is allowed in this account. With `Never`, no existing role is taken over; with `IfUnowned`,
+    /// roles without an owner tag; with `Always`, roles of any owner. Default: `Never`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "adoptions")]
     pub adoption: Option<Adoption>,

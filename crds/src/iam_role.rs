@@ -47,20 +47,21 @@ pub struct IamRoleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = schema::IAM_NAME))]
     pub role_name: Option<String>,
-    /// IAM path of the role. Immutable.
+    /// IAM path of the role. Immutable. Default: `/`.
     #[serde(default = "default_path")]
     #[schemars(length(min = 1, max = 512), regex(pattern = schema::IAM_PATH))]
     pub path: String,
     /// The accounts in which the role exists.
     pub accounts: AccountSelection,
-    /// `Absent` deletes the role in every account in which it carries the owner tag of this object.
+    /// `Present` creates the role and keeps it as declared. `Absent` deletes the role in every account in which it carries the owner tag
+    /// of this object. Default: `Present`.
     #[serde(default)]
     pub ensure: Ensure,
-    /// Description of the role, up to 1000 characters.
+    /// Description of the role, up to 1000 characters. Default: empty.
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub description: String,
-    /// The longest duration of a session of the role, in seconds.
+    /// The longest duration of a session of the role, in seconds, from 3600 (1 hour) to 43200 (12 hours). Default: 3600.
     #[serde(default = "default_max_session_duration")]
     #[schemars(range(min = 3600, max = 43200))]
     pub max_session_duration: i32,
@@ -87,10 +88,13 @@ pub struct IamRoleSpec {
     /// The instance profile that contains the role, for EC2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_profile: Option<InstanceProfile>,
-    /// Which lists are exclusive: rolectl removes what an exclusive list does not contain.
+    /// Which lists are exclusive: rolectl removes what an exclusive list does not contain. Default: all, but for the boundary, and without
+    /// policies that only deny.
     #[serde(default)]
     pub exclusive: Exclusive,
-    /// What to do if a role of this name already exists and does not carry the owner tag of this object.
+    /// What to do if a role of this name already exists and does not carry the owner tag of this object. `Never` does not change the
+    /// role. `IfUnowned` takes the role over if it carries no owner tag. `Always` takes the role over, even from another owner.
+    /// Default: `Never`.
     #[serde(default)]
     pub adoption: Adoption,
     /// What happens to the role in AWS when this object is deleted, or when `accounts` no longer selects an account. Default: `Delete`
@@ -98,10 +102,10 @@ pub struct IamRoleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "deletion_policies")]
     pub deletion_policy: Option<DeletionPolicy>,
-    /// `Correct` corrects drift, `Report` only shows it. `Report` never writes, not even when this object is deleted.
+    /// `Correct` corrects drift, `Report` only shows it. `Report` never writes, not even when this object is deleted. Default: `Correct`.
     #[serde(default)]
     pub drift: DriftPolicy,
-    /// If true, rolectl reads and writes nothing for this role. A deletion waits, too.
+    /// If true, rolectl reads and writes nothing for this role. A deletion waits, too. Default: false.
     #[serde(default)]
     pub suspend: bool,
 }
@@ -156,20 +160,21 @@ pub struct InstanceProfile {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Exclusive {
-    /// If true, managed policies that are not listed are detached.
+    /// If true, managed policies that are not listed are detached. Default: true.
     #[serde(default = "yes")]
     pub managed_policies: bool,
-    /// If true, inline policies that are not listed are deleted.
+    /// If true, inline policies that are not listed are deleted. Default: true.
     #[serde(default = "yes")]
     pub inline_policies: bool,
-    /// If true, tags that are not listed are removed. Reserved `aws:` tags and the account's `ignoreTags` stay.
+    /// If true, tags that are not listed are removed. Reserved `aws:` tags and the account's `ignoreTags` stay. Default: true.
     #[serde(default = "yes")]
     pub tags: bool,
     /// What to do with policies that are not listed and only deny: inline policies with only Deny statements, and the AWS managed
-    /// policies `AWSDenyAll` and `AWSCompromisedKeyQuarantine*`. Incident response adds them to a role, so they stay by default.
+    /// policies `AWSDenyAll` and `AWSCompromisedKeyQuarantine*`. `Keep` leaves them on the role, because incident response adds them.
+    /// `Remove` treats them as other policies. Default: `Keep`.
     #[serde(default)]
     pub denies: Denies,
-    /// If true, a permissions boundary is removed if `permissionsBoundary` is absent. By default it stays, because it restricts the role.
+    /// If true, a permissions boundary is removed if `permissionsBoundary` is absent. Default: false, because a boundary restricts the role.
     #[serde(default)]
     pub boundary: bool,
 }

@@ -67,11 +67,11 @@ pub struct MfaSessionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 9, max = 256), regex(pattern = r"^[\w+=/:,.@-]+$"))]
     pub mfa_serial: Option<String>,
-    /// Duration of the session in seconds, from 900 (15 minutes) to 129600 (36 hours).
+    /// Duration of the session in seconds, from 900 (15 minutes) to 129600 (36 hours). Default: 43200 (12 hours).
     #[serde(default = "default_duration_seconds")]
     #[schemars(range(min = 900, max = 129_600))]
     pub duration_seconds: i32,
-    /// How long before its end the session has the phase `Expiring`.
+    /// How long before its end the session has the phase `Expiring`, such as `30m` or `1h`, at most `36h`. Default: 30 minutes.
     #[serde(default = "default_expiry_warning")]
     #[x_kube(validation = Rule::new("duration(self) <= duration('36h')").message("expiryWarning is at most 36h"))]
     #[schemars(schema_with = "duration")]

@@ -266,3 +266,137 @@ async fn a_frozen_server_is_named_after_two_seconds_and_given_up_at_the_timeout(
     );
     Ok(())
 }
+
+/// Commands as users of other tools type them, with the exit code and a part of the output.
+const BY_HABIT: [(&str, i32, &str); 64] = [
+    // kubectl
+    ("get roles -n sixty", 0, "sixty/app"),
+    ("get role app -n sixty", 0, "InSync"),
+    ("get role/app -n sixty", 0, "InSync"),
+    ("get iamroles -n sixty", 0, "sixty/app"),
+    ("get iamroles.iam.rolectl.dev -n sixty", 0, "sixty/app"),
+    ("get iamr -A", 0, "sixty/app"),
+    ("get roles --all-namespaces", 0, "sixty/app"),
+    ("-n sixty get roles", 0, "sixty/app"),
+    ("get roles -n=sixty -oyaml", 0, "kind: RoleList"),
+    ("get roles -n sixty -o json", 0, "\"kind\": \"RoleList\""),
+    ("get roles -n sixty -o wide", 0, "arn:aws:iam::"),
+    ("get roles -n sixty -o name", 0, "iamrole.iam.rolectl.dev/app"),
+    ("get roles -n sixty --no-headers", 0, "sixty/app"),
+    ("get roles -n sixty -l team=data", 0, "sixty/app"),
+    (
+        "get roles -n sixty --selector team!=data",
+        0,
+        "There is no such IamRole",
+    ),
+    ("get roles -n sixty --sort-by=.name", 0, "sixty/app"),
+    ("get roles -n sixty -o jsonpath={.items[0].name}", 0, "app"),
+    ("get awsaccounts", 0, "sixty-0"),
+    ("get accounts sixty-0", 0, "InSync"),
+    ("get mfasessions", 0, "Unlocked"),
+    ("get pods", 2, "write roles, accounts, sessions or orphans"),
+    ("get role no-such -n sixty", 1, "there is no IamRole no-such"),
+    ("describe role app -n sixty", 0, "Name in AWS  app"),
+    ("describe role/app -n sixty", 0, "in sync in 1 account"),
+    ("describe awsaccount sixty-0", 0, "Account      sixty-0"),
+    ("describe mfasession/sixty", 0, "Phase        Unlocked"),
+    ("diff role/app -n sixty", 0, "1 unchanged"),
+    ("events role/app -n sixty", 0, "REASON"),
+    ("delete role/app -n sixty", 2, "next: kubectl delete iamrole NAME"),
+    ("edit role/app", 2, "next: kubectl edit iamrole NAME"),
+    ("create role app", 2, "next: rolectl init"),
+    (
+        "logs",
+        2,
+        "next: kubectl logs -n rolectl-system deployment/rolectl-controller",
+    ),
+    ("wait role/app", 2, "rolectl reconcile role/NAME --wait"),
+    ("config use-context prod", 2, "give --context NAME"),
+    ("version --client", 0, "Client"),
+    ("--help", 0, "Usage: rolectl"),
+    ("help get", 0, "rolectl get roles"),
+    ("explain", 0, "InSync"),
+    ("completion bash", 2, "completions"),
+    // Terraform
+    ("plan roles", 0, "0 to create, 0 to change"),
+    ("plan -detailed-exitcode roles", 0, "1 unchanged"),
+    ("plan --target app", 2, "unexpected argument"),
+    (
+        "apply --dry-run --take-over --cluster-name test roles",
+        0,
+        "1 unchanged",
+    ),
+    (
+        "apply -auto-approve --take-over --cluster-name test roles",
+        0,
+        "0 to create, 0 to change",
+    ),
+    ("validate", 2, "next: rolectl lint PATH"),
+    ("fmt", 2, "next: rolectl policy fmt FILE"),
+    ("init -h", 0, "rolectl init"),
+    ("state list", 2, "there is no state file"),
+    ("refresh", 2, "next: rolectl reconcile role/NAME --wait"),
+    ("show", 2, "next: rolectl describe role/NAME"),
+    ("output", 2, "next: rolectl describe role/NAME"),
+    ("workspace list", 2, "kubectl config use-context NAME"),
+    ("lint roles", 0, "0 errors"),
+    // Flux
+    ("check", 2, "rolectl doctor"),
+    ("get all", 2, "write roles, accounts, sessions or orphans"),
+    ("reconcile role app -n sixty", 0, "reconciliation requested"),
+    ("suspend role app -n sixty", 0, "is suspended"),
+    ("resume role app -n sixty", 0, "is resumed"),
+    // aws-vault
+    ("login prod", 2, "next: rolectl unlock --mfa CODE"),
+    ("list", 2, "next: rolectl get roles, or rolectl get sessions"),
+    ("exec --session sixty -- env", 0, "AWS_CREDENTIAL_EXPIRATION="),
+    ("export prod", 2, "rolectl credential-process"),
+    ("clear", 2, "next: rolectl lock"),
+    ("whoami", 0, "user/operator"),
+];
+
+#[tokio::test]
+async fn what_is_typed_by_habit_is_done_or_answered_with_what_to_type() -> Result<()> {
+    let s = Scenario::new(crate::world().await?, "sixty", 1).await?;
+    let mut role = s.role("app", json!({}));
+    role["metadata"]["labels"] = json!({"team": "data"});
+    s.apply(&role).await?;
+    let folder = s.dir.join("roles");
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("app.yaml"), role.to_string())?;
+    s.start_controller()?;
+    s.unlock().await?;
+    s.role_is("app", "True", "InSync").await?;
+    s.account_is(0, "InSync").await?;
+    let folder = folder.display().to_string();
+    let mut wrong = vec![];
+    for (line, code, part) in BY_HABIT {
+        let args: Vec<&str> = line
+            .split(' ')
+            .map(|arg| {
+                if arg == "roles" && !line.starts_with("get") && !line.starts_with("-n") {
+                    &folder
+                } else {
+                    arg
+                }
+            })
+            .collect();
+        // The owner of the files is that of the cluster's object.
+        let output = s
+            .rolectl_as("admin", &args, &[("ROLECTL_CLUSTER_NAME", "test")])
+            .await?;
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        if !line.starts_with("exec") {
+            s.assert_no_secret("output", &text)?;
+        }
+        if output.status.code() != Some(code) || !text.contains(part) {
+            let start: String = text.chars().take(600).collect();
+            wrong.push(format!(
+                "rolectl {line}: {:?}, without {part:?}: {start}",
+                output.status.code()
+            ));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    Ok(())
+}

@@ -132,9 +132,12 @@ async fn get_takes_the_flags_of_kubectl() -> Result<()> {
         ensure!(told.contains(says), "{args:?}: {told}");
     }
     for (args, says) in [
-        (&["get", "account", "absent"][..], "there is no AwsAccount absent"),
-        (&["get", "session", "absent"], "there is no MfaSession absent"),
-        (&["describe", "account/absent"], "rolectl get accounts"),
+        (
+            &["get", "account", "no-such"][..],
+            "there is no AwsAccount no-such",
+        ),
+        (&["get", "session", "no-such"], "there is no MfaSession no-such"),
+        (&["describe", "account/no-such"], "rolectl get accounts"),
     ] {
         let (_, told) = ends(&s, "operator", args, 1).await?;
         ensure!(told.contains(says), "{args:?}: {told}");

@@ -20,6 +20,7 @@ mod habits;
 mod hostile;
 mod leaving;
 mod listing;
+mod logs;
 mod main_job;
 mod metrics;
 mod network;

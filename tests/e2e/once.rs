@@ -594,7 +594,7 @@ async fn interrupted(s: &Scenario<'_>, files: &str, times: usize) -> Result<()> 
     let output = running.wait_with_output().await?;
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(
-        output.status.code() == Some(130) && told.contains("Interrupted: run it again to go on."),
+        output.status.code() == Some(130) && told.contains("Interrupted: run the command again to continue."),
         "{:?}: {told}",
         output.status
     );

@@ -332,7 +332,8 @@ async fn the_reference_holds_the_help_of_every_verb() -> Result<()> {
         let commands = help.iter().skip_while(|line| **line != "Commands:").skip(1);
         let commands = commands.take_while(|line| !line.is_empty());
         let commands: Vec<String> = commands
-            .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
+            .filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')))
+            .filter_map(|line| line.split_whitespace().next())
             .filter(|command| *command != "help")
             .map(|command| format!("{verb} {command}").trim().to_owned())
             .collect();

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use rolectl_tests::tools::root;
 
 /// Words of the project's earlier private language, each with what to write instead.
-const AVOID: [(&str, &str); 19] = [
+const AVOID: [(&str, &str); 20] = [
     ("goes on", "continues"),
     ("is told", "is reported"),
     ("by hand", "manually"),
@@ -23,6 +23,7 @@ const AVOID: [(&str, &str); 19] = [
     ("mends", "corrects"),
     ("buys", "opens"),
     ("bought", "opened"),
+    ("buy", "open"),
     ("claimant", "candidate"),
 ];
 

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use rolectl_crds::{AwsAccount, IamRole, MfaSession, Reason};
 
 use crate::cluster;
+use crate::named::kind;
 use crate::values::is_dns;
 
 /// The environment variable by which the scripts ask for values.
@@ -46,8 +47,8 @@ impl Values {
     fn of(verb: &str, argument: &str) -> Option<Self> {
         Some(match (verb, argument) {
             ("policy" | "bootstrap" | "lint" | "init" | "irsa" | "pod-identity", _) => return None,
-            (_, "accounts") | ("get" | "forget", "account") => Self::Accounts,
-            ("unlock" | "lock", "session") => Self::Sessions,
+            (_, "accounts") | ("get" | "forget" | "exec" | "credential-process", "account") => Self::Accounts,
+            ("unlock" | "lock" | "exec" | "credential-process", "session") => Self::Sessions,
             ("get", "name") | ("forget", "roles") => Self::Roles,
             ("reconcile" | "suspend" | "resume" | "describe" | "diff" | "events", "words") => Self::Objects,
             (_, "namespace" | "controller_namespace") | ("import", "into") => Self::Namespaces,
@@ -78,7 +79,10 @@ impl Values {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return vec![] };
         let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
-        let flags = flags(words.skip_while(|word| word != "--").skip(1));
+        let words: Vec<String> = words.skip_while(|word| word != "--").skip(1).collect();
+        // After a kind, its name alone: `describe role app`.
+        let kind = words.iter().rev().nth(1).and_then(|word| kind(word));
+        let flags = flags(words.into_iter());
         let names = runtime.block_on(async {
             let client = flags.client().await.ok()?;
             let roles = || match &flags.namespace {
@@ -93,6 +97,12 @@ impl Values {
                 Self::Namespaces => names(&Api::<Namespace>::all(client.clone())).await,
                 Self::Objects => {
                     let (roles, accounts) = (roles(), accounts());
+                    match kind {
+                        Some("IamRole") => return Some(names(&roles).await),
+                        Some("AwsAccount") => return Some(names(&accounts).await),
+                        Some(_) => return Some(names(&Api::<MfaSession>::all(client.clone())).await),
+                        None => {}
+                    }
                     let (roles, accounts) = tokio::join!(names(&roles), names(&accounts));
                     let roles = roles.into_iter().map(|name| format!("role/{name}"));
                     let accounts = accounts.into_iter().map(|name| format!("account/{name}"));
@@ -218,7 +228,11 @@ mod tests {
             "get name",
             "get account",
             "get state",
-            "describe name",
+            "describe words",
+            "diff words",
+            "events words",
+            "exec account",
+            "credential-process session",
             "explain reason",
             "unlock session",
             "lock session",

@@ -88,7 +88,7 @@ pub async fn long_term_key(profile: Option<&str>) -> Result<Credentials, Failure
     if credentials.session_token().is_some() {
         return Err(Failure::new(
             format!(
-                "the AWS key {} is itself a session, and a session cannot buy another",
+                "the AWS key {} is itself a session, and a session cannot open another",
                 credentials.access_key_id()
             ),
             "use the long-term key of your IAM user (AKIA...): unset AWS_SESSION_TOKEN, or name its profile with --profile",

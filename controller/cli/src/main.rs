@@ -10,6 +10,7 @@ mod failure;
 mod field;
 mod files;
 mod fleet;
+mod habits;
 mod hints;
 mod kept_session;
 mod keys;
@@ -33,6 +34,7 @@ mod yaml;
 use crate::stdio::eprintln;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use commands::{
@@ -88,6 +90,12 @@ enum Verb {
 fn without_command(error: &clap::Error) -> ExitCode {
     // An error means that nobody reads the output.
     let _ = error.print();
+    let verb = error.get(ContextKind::InvalidSubcommand);
+    if let Some(ContextValue::String(verb)) = verb
+        && let Some(instead) = habits::instead(verb)
+    {
+        eprintln!("  next: {instead}");
+    }
     let detailed = std::env::args_os().any(|arg| arg == "--detailed-exitcode");
     match error.exit_code() {
         // A typing error must not have the exit code of pending changes.
@@ -97,15 +105,7 @@ fn without_command(error: &clap::Error) -> ExitCode {
 }
 
 /// Verbs that use no cluster. Their help does not show its flags.
-const WITHOUT_CLUSTER: [&str; 7] = [
-    "bootstrap",
-    "init",
-    "lint",
-    "policy",
-    "explain",
-    "completions",
-    "man",
-];
+const WITHOUT_CLUSTER: [&str; 6] = ["init", "lint", "policy", "explain", "completions", "man"];
 
 /// Returns the command line of this program.
 fn command() -> Command {
@@ -146,8 +146,9 @@ async fn start() -> ExitCode {
 }
 
 async fn run() -> ExitCode {
+    let args = habits::with_two_dashes(std::env::args_os(), &command());
     let Cli { cluster, verb } = match command()
-        .try_get_matches()
+        .try_get_matches_from(args)
         .and_then(|matches| Cli::from_arg_matches(&matches))
     {
         Ok(cli) => cli,

@@ -77,6 +77,11 @@ fn named(kind: &str, name: &str) -> Option<Named> {
     }
 }
 
+/// Returns the kind that a word names.
+pub fn kind(word: &str) -> Option<&'static str> {
+    named(&word.to_ascii_lowercase(), "").map(|named| named.kind())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -54,6 +54,12 @@ pub fn terminal_size() -> Option<(usize, usize)> {
     (size.ws_col > 0 && size.ws_row > 0).then(|| (size.ws_col.into(), size.ws_row.into()))
 }
 
+/// Returns the columns of the terminal that stderr is. `None` if it is no terminal.
+pub fn stderr_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
+    (size.ws_col > 0).then(|| size.ws_col.into())
+}
+
 /// Returns true if nothing can be written to stdout any more.
 pub fn is_closed() -> bool {
     ERROR.get().is_some()

@@ -487,7 +487,7 @@ fn queue<T: Send + 'static>(
 fn retry<K: kube::Resource<DynamicType = ()>>(object: &K, error: &Error, context: &Context) -> Action {
     let wait = pauses::backoff(context.api_failed(object), API_RETRY);
     let (kind, name) = (waiting::static_kind(&K::kind(&())), object.meta().name.as_deref());
-    tracing::warn!(kind, name, error = %error_chain(error), ?wait, "reconcile failed, trying again");
+    tracing::warn!(kind, name, error = %error_chain(error), wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "reconcile failed, trying again");
     Action::requeue(wait)
 }
 

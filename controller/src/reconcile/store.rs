@@ -247,11 +247,18 @@ where
         let work = async {
             let mut pauses = DefaultBackoff::default();
             let mut first_watches: &[u32] = &[];
+            let mut last_error = String::new();
             loop {
                 let Err(error) = list_and_watch(&api, first_watches, patience, &readiness, &events).await;
                 first_watches = &WATCHES_AFTER_FAILURE;
-                tracing::warn!(kind, error = %error_chain(&error), "watch failed, trying again");
-                readiness.fails(kind, &error_chain(&error));
+                let text = error_chain(&error);
+                if text == last_error {
+                    tracing::debug!(kind, error = text, "watch failed as before, trying again");
+                } else {
+                    tracing::warn!(kind, error = text, "watch failed, trying again");
+                }
+                readiness.fails(kind, &text);
+                last_error = text;
                 let _ = events.send(Err(error)).await;
                 tokio::time::sleep(pauses.next().unwrap_or(PATIENCE)).await;
             }

@@ -51,7 +51,7 @@ pub async fn carry_out(
     let removed = before.and_then(|before| removed(&before, &applied.done));
     if let Some(removed) = removed {
         tracing::warn!(
-            role = %key, account = live.spec.account_id, name, removed,
+            role = %key, account = %live.name, name, removed,
             "removed from the role in AWS"
         );
     }

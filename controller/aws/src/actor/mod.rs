@@ -38,6 +38,7 @@ pub mod report;
 pub mod role_state;
 mod sweeping;
 mod visit;
+mod visit_log;
 
 use account_state::Sweeps;
 pub use actors::Actors;
@@ -48,6 +49,7 @@ use report::RoleReport;
 use role_state::{RoleState, Slot};
 use sweeping::Swept;
 use visit::{Visit, Visited, is_out_of_patience};
+use visit_log::log_visit;
 
 /// How many roles of an account are worked on at a time. Each takes some ten kilobytes meanwhile.
 const VISITS_AT_ONCE: usize = 32;
@@ -397,6 +399,14 @@ impl Actor {
         }
         if !visited.done.is_empty() {
             self.recheck_namesakes(key);
+        }
+        let mut last_failure = self
+            .roles
+            .get_mut(key)
+            .and_then(|slot| slot.logged_failure.take());
+        log_visit(key, &self.handle.name, &visited, &mut last_failure);
+        if let Some(slot) = self.roles.get_mut(key) {
+            slot.logged_failure = last_failure;
         }
         let outcome = visited.outcome.clone();
         self.report(key, visited.report(revision, generation));

@@ -128,6 +128,8 @@ pub struct Slot {
     pub due: Option<Instant>,
     /// The actor no longer looks after it, and a visit is still under way: one role has one visit at a time.
     pub is_released: bool,
+    /// The failure that was logged last, so that it is logged once.
+    pub logged_failure: Option<Box<str>>,
 }
 
 impl Slot {
@@ -140,6 +142,7 @@ impl Slot {
             unfinished: 0,
             due: None,
             is_released: false,
+            logged_failure: None,
         }
     }
 

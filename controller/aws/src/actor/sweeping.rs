@@ -162,11 +162,11 @@ impl Actor {
         }
         let (managed, unmanaged) = live.snapshot.lock().counts();
         tracing::info!(
-            account = self.handle.name,
+            account = %self.handle.name,
             managed,
             unmanaged,
             drifted,
-            ?took,
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "swept"
         );
         self.context.reporter.account(&self.handle.name);
@@ -220,7 +220,16 @@ impl Actor {
             ),
             _ => format!("account {id}: {error}"),
         };
-        tracing::warn!(account = self.handle.name, %reason, message, "sweep failed");
+        let account = &self.handle.name;
+        let is_known = {
+            let report = self.handle.report.lock();
+            (report.reason, report.message.as_str()) == (reason, message.as_str())
+        };
+        if is_known {
+            tracing::debug!(%account, %reason, message, "sweep failed, as before");
+        } else {
+            tracing::warn!(%account, %reason, message, "sweep failed");
+        }
         // A passing failure takes nothing from what an earlier sweep has shown.
         let concerns_roles = !reason.is_reconciling() || !self.live.snapshot.lock().is_complete();
         let why = concerns_roles.then(|| (reason, message.clone()));

@@ -49,6 +49,8 @@ pub(super) struct Visited {
     pub(super) finding: Finding,
     pub(super) done: Vec<String>,
     pub(super) warnings: Vec<String>,
+    /// A change that AWS refused, with its message.
+    pub(super) failed: Option<(Reason, String)>,
     /// A sweep is to follow: something is not certain, or a quota is to be read again.
     pub(super) wants_sweep: bool,
     /// AWS refused this session, with this message.
@@ -62,6 +64,7 @@ impl Visited {
             finding,
             done: vec![],
             warnings: vec![],
+            failed: None,
             wants_sweep: false,
             refused_session: None,
         }
@@ -278,11 +281,7 @@ impl Visit {
             Ok(applied) => applied,
             Err(error) => return self.account_failed(session, &error),
         };
-        let account = &self.account.spec.account_id;
         let done: Vec<String> = applied.done.iter().map(ToString::to_string).collect();
-        for line in &done {
-            tracing::info!(role = %self.key, account, change = line, "applied");
-        }
         let mut visited = match applied.failed {
             // Nothing done and nothing failed is a role that was replaced meanwhile.
             None if done.is_empty() => {
@@ -314,12 +313,13 @@ impl Visit {
             "account {account}: {failure} (at: {change}){}",
             hint(change, failure)
         );
-        tracing::warn!(role = %self.key, account, %reason, message, "not applied");
+        let failed = Some((reason, message.clone()));
         // What AWS did is not certain: a sweep shows it.
         let name = name_in_aws(&self.role);
         wants_sweep |= matches!(self.live.snapshot.lock().lookup(name), Lookup::Unknown);
         if failure.class == Class::NotMade {
             return Visited {
+                failed,
                 wants_sweep,
                 ..Visited::interrupted(message)
             };
@@ -332,6 +332,7 @@ impl Visit {
             left: Some(left(&self.role, role)),
         });
         Visited {
+            failed,
             wants_sweep,
             ..Visited::state(outcome, RoleInAccount::new(reason, message))
         }

@@ -191,7 +191,7 @@ async fn carry_out_all(fleet: &Fleet, seen: Vec<Seen>, paint: Paint) -> Ended {
     if done == count {
         Ended::Done
     } else if interrupted.is_cancelled() {
-        println!("Interrupted: run it again to go on.");
+        println!("Interrupted: run the command again to continue.");
         Ended::Interrupted
     } else {
         Ended::Failed

@@ -15,9 +15,13 @@ use super::progress::Progress;
 use super::sessions::is_refused;
 use crate::failure::Failure;
 use crate::once::Proposal;
+use crate::output::counted;
 
 /// Maximum number of accounts that are read at the same time.
 const ACCOUNTS_AT_ONCE: usize = 16;
+
+/// The progress names the rate of accounts with a lower limit, in requests per second. It is the default of `requestsPerSecond`.
+const SLOW: u32 = 10;
 
 /// An account that was read, with the proposed changes of its roles.
 pub struct Seen {
@@ -62,7 +66,7 @@ impl Fleet {
     /// Reads every targeted account and plans its roles. Returns the accounts by name.
     pub async fn look(&self, goal: Goal) -> Vec<Seen> {
         let accounts = self.targeted();
-        let progress = Progress::new("Reading", accounts.len());
+        let progress = Progress::new("reading accounts", accounts.len());
         let reads: Vec<_> = accounts
             .into_iter()
             .map(|account| self.read(goal, account, &progress))
@@ -89,6 +93,12 @@ impl Fleet {
                 proposals: vec![],
             };
         };
+        let rate = account.spec.requests_per_second;
+        let is_slow = rate < SLOW;
+        progress.begin(
+            &account.name_any(),
+            is_slow.then(|| format!("at most {} per second", counted(rate as usize, "request"))),
+        );
         let looked = self
             .inventory
             .look(&account, session, self.environment.clone(), false)

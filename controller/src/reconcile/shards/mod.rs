@@ -172,6 +172,7 @@ impl Shards {
     ) {
         let mut observed = ObservedLeases::new(Instant::now());
         let mut before = self.held();
+        let mut last_error = None;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -179,15 +180,23 @@ impl Shards {
                 () = stop.cancelled() => break,
                 _ = tick.tick() => {}
             }
-            if let Err(error) = self.tick(&*api, &mut observed, shutdown.is_cancelled()).await {
-                tracing::warn!(%error, "Leases cannot be read or written, and what is held runs out: check the API server and the Role rolectl-leases");
+            let done = self.tick(&*api, &mut observed, shutdown.is_cancelled()).await;
+            let error = done.err();
+            if let Some(error) = error.as_ref().filter(|error| last_error.as_ref() != Some(*error)) {
+                tracing::warn!(
+                    error,
+                    "Leases cannot be read or written, and the leadership of accounts expires: check the API server and the Role rolectl-leases"
+                );
             }
+            last_error = error;
             let now = self.held();
             if now != before {
-                let mine: Vec<usize> = (0..now.len())
+                let mine: Vec<String> = (0..now.len())
                     .filter(|n| now.get(*n).is_some_and(Option::is_some))
+                    .map(|n| n.to_string())
                     .collect();
-                tracing::info!(shards = ?mine, of = now.len(), replica = self.me, "shards held");
+                let shards = mine.join(",");
+                tracing::info!(%shards, of = now.len(), replica = %self.me, "this replica serves its shards");
                 before = now;
                 changed();
             }

@@ -267,7 +267,7 @@ mod tests {
             (&["--external-id", "x"], "an external id has 2 to 1224"),
             (
                 &["--allow-namespace", "Team"],
-                "a namespace has lower case letters",
+                "a namespace has 1 to 63 lower-case letters",
             ),
             (&["--partition", "aws-mars"], "unknown AWS partition"),
             (&["--update"], "--apply"),

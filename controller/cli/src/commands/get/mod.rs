@@ -37,9 +37,9 @@ use crate::stdio::{eprintln, is_closed};
 
 Exit codes: 0 listed, 1 failed, or there is no object of that name, 2 wrong usage.")]
 pub struct Get {
-    /// What to list
-    #[arg(value_enum)]
-    what: What,
+    /// roles, accounts, sessions or orphans, or one object as role/NAME
+    #[arg(value_parser = target)]
+    what: Target,
     /// Only the object of this name
     name: Option<String>,
     /// Roles of all namespaces, also if the context of the kubeconfig names one
@@ -59,6 +59,28 @@ pub struct Get {
     /// Look again every 2 seconds and print what has changed, until Ctrl-C
     #[arg(long, short)]
     watch: bool,
+}
+
+/// What to list, and the name in `role/app`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Target {
+    what: What,
+    name: Option<String>,
+}
+
+/// Parses what to list, by the names that kubectl accepts.
+fn target(text: &str) -> Result<Target, String> {
+    let (what, name) = match text.split_once('/') {
+        Some((what, name)) if !name.is_empty() => (what, Some(name.to_owned())),
+        _ => (text, None),
+    };
+    let what = what
+        .strip_suffix(rolectl_crds::GROUP)
+        .map_or(what, |what| what.trim_end_matches('.'));
+    match What::from_str(what, true) {
+        Ok(what) => Ok(Target { what, name }),
+        Err(_) => Err("write roles, accounts, sessions or orphans; kubectl lists other kinds".to_owned()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -81,9 +103,18 @@ enum What {
 const PAUSE: Duration = Duration::from_secs(2);
 
 impl Get {
-    pub async fn run(self, flags: &cluster::Flags) -> Result<(), Failure> {
+    pub async fn run(mut self, flags: &cluster::Flags) -> Result<(), Failure> {
+        match (&self.name, &self.what.name) {
+            (Some(name), Some(other)) => {
+                return Err(
+                    Failure::new(format!("{other} and {name} are two names"), "give one of them").usage(),
+                );
+            }
+            (None, Some(name)) => self.name = Some(name.clone()),
+            (_, None) => {}
+        }
         let client = flags.client().await?;
-        match self.what {
+        match self.what.what {
             What::Roles => self.show(async || self.roles(&client, flags).await).await,
             What::Accounts => self.show(async || self.accounts(&client).await).await,
             What::Sessions => self.show(async || self.sessions(&client).await).await,
@@ -128,7 +159,7 @@ impl Get {
 
     /// Returns the sentence for an empty list.
     const fn nothing(&self) -> &'static str {
-        match self.what {
+        match self.what.what {
             What::Roles => "There is no such IamRole.",
             What::Accounts => "There is no such AwsAccount.",
             What::Sessions => "There is no such MfaSession.",
