@@ -34,6 +34,8 @@ lint:
 generate:
     cargo crds
     cargo reference
+    INSTA_UPDATE=always cargo test -p rolectl the_schema
+    INSTA_UPDATE=always cargo test --test e2e the_reference_holds
 
 # What a fleet costs, against a bare loop: just bench --roles 1000 --cases create,sweep
 bench *args:

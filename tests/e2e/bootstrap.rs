@@ -90,7 +90,7 @@ async fn the_main_account_is_that_of_the_session_or_else_of_the_key_and_stdout_s
 async fn terraform_fmt_has_nothing_to_change() -> Result<()> {
     let s = Scenario::new(crate::world().await?, "terraform-fmt", 0).await?;
     for more in [
-        &["--role-path", "/${a}/%{b}/", "--external-id", "x:1"][..],
+        &["--role-path", "/apps/eu/", "--external-id", "x:1"][..],
         &[
             "--partition",
             "aws-cn",
@@ -199,10 +199,26 @@ async fn a_role_that_is_another_is_shown_and_not_changed_unasked() -> Result<()>
         .policy_arn("arn:aws:iam::aws:policy/ReadOnlyAccess")
         .send()
         .await?;
-    let seen = s.in_aws(0, "keeper").await?;
     let told = applied(&s, "keeper", &[], 1).await?;
     insta::assert_snapshot!("bootstrap_differs", told);
     applied(&s, "keeper", &["--dry-run"], 1).await?;
+    // The main account would get what the other policies allow.
+    let told = applied(&s, "keeper", &["--update", "--yes"], 1).await?;
+    ensure!(
+        told.contains("has other policies: with the new trust policy"),
+        "{told}"
+    );
+    iam.delete_role_policy()
+        .role_name("keeper")
+        .policy_name("theirs")
+        .send()
+        .await?;
+    iam.detach_role_policy()
+        .role_name("keeper")
+        .policy_arn("arn:aws:iam::aws:policy/ReadOnlyAccess")
+        .send()
+        .await?;
+    let seen = s.in_aws(0, "keeper").await?;
     let told = applied(&s, "keeper", &["--update", "--dry-run"], 0).await?;
     insta::assert_snapshot!("bootstrap_update_dry_run", told);
     // Without a terminal nobody can agree.

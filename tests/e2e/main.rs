@@ -5,6 +5,7 @@
 mod agreement;
 mod bad_input;
 mod bootstrap;
+mod build;
 mod calls;
 mod completing;
 mod consistency;

@@ -10,6 +10,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_iam::config::SharedHttpClient;
 use rolectl_aws::api::{Aws as _, Iam};
 use rolectl_aws::sdk::SdkAws;
 use serde::Deserialize;
@@ -118,9 +119,13 @@ impl Double {
     }
 
     fn config(&self, credentials: Credentials) -> SdkConfig {
+        self.config_with(credentials, rolectl_aws::network::http_client())
+    }
+
+    fn config_with(&self, credentials: Credentials, http: SharedHttpClient) -> SdkConfig {
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
-            .http_client(rolectl_aws::network::http_client())
+            .http_client(http)
             .endpoint_url(&self.endpoint)
             .region(Region::from_static("us-east-1"))
             .retry_config(RetryConfig::disabled())
@@ -131,6 +136,11 @@ impl Double {
     /// IAM on given credentials.
     pub fn iam(&self, credentials: Credentials) -> aws_sdk_iam::Client {
         aws_sdk_iam::Client::new(&self.config(credentials))
+    }
+
+    /// IAM on given credentials and connections, for callers with many accounts. Connections end with the runtime that made them.
+    pub fn iam_with(&self, credentials: Credentials, http: SharedHttpClient) -> aws_sdk_iam::Client {
+        aws_sdk_iam::Client::new(&self.config_with(credentials, http))
     }
 
     /// IAM on given credentials, as the engine calls it.

@@ -9,6 +9,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aws_credential_types::Credentials;
+use aws_sdk_iam::config::SharedHttpClient;
+use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Event;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
@@ -220,7 +222,16 @@ pub fn totp(seed: &str) -> Result<Totp> {
 
 /// Makes the role that rolectl assumes in a target account: it trusts the main account under MFA.
 pub async fn enroll_target(double: &Double, main: &str, account: &str) -> Result<()> {
-    let iam = double.iam(double.root(account).await?);
+    enroll(double, main, account, rolectl_aws::network::http_client()).await
+}
+
+/// Accounts that are made at the same time.
+const ENROLLED_AT_ONCE: usize = 16;
+/// Most `AwsAccount`s that kubectl applies.
+const APPLIED_BY_KUBECTL: usize = 100;
+
+async fn enroll(double: &Double, main: &str, account: &str, http: SharedHttpClient) -> Result<()> {
+    let iam = double.iam_with(double.root(account).await?, http);
     let trust = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Action": "sts:AssumeRole",
         "Principal": {"AWS": format!("arn:aws:iam::{main}:root")},
@@ -350,8 +361,18 @@ impl<'a> Scenario<'a> {
             "spec": {"accountId": scenario.main},
         }));
         for n in 0..targets {
-            let (target, id) = (format!("{name}-{n}"), account_id());
-            enroll_target(&world.double, &scenario.main, &id).await?;
+            scenario.targets.push((format!("{name}-{n}"), account_id()));
+        }
+        let http = rolectl_aws::network::http_client();
+        let enrolled: Vec<_> = scenario
+            .targets
+            .iter()
+            .map(|(_, id)| enroll(&world.double, &scenario.main, id, http.clone()))
+            .collect();
+        let enrolled = futures::stream::iter(enrolled).buffer_unordered(ENROLLED_AT_ONCE);
+        enrolled.try_collect::<()>().await?;
+        let mut accounts = vec![];
+        for (target, id) in &scenario.targets {
             let mut account = json!({
                 "apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "AwsAccount",
                 "metadata": {"name": target, "labels": {"scenario": name}},
@@ -364,10 +385,22 @@ impl<'a> Scenario<'a> {
                 },
             });
             tweak(&mut account);
-            objects.push(account);
-            scenario.targets.push((target, id));
+            accounts.push(account);
+        }
+        if accounts.len() <= APPLIED_BY_KUBECTL {
+            objects.append(&mut accounts);
         }
         scenario.apply_all(&objects).await?;
+        // kubectl limits its requests per second.
+        let api: Api<AwsAccount> = Api::all(scenario.client.clone());
+        let params = PatchParams::apply("tests").force();
+        let applied = accounts.iter().map(async |account| {
+            let name = account["metadata"]["name"].as_str().unwrap_or_default();
+            api.patch(name, &params, &Patch::Apply(account)).await.map(drop)
+        });
+        let applied: Vec<_> = applied.collect();
+        let applied = futures::stream::iter(applied).buffer_unordered(ENROLLED_AT_ONCE);
+        applied.try_collect::<()>().await?;
         Ok(scenario)
     }
 

@@ -19,7 +19,7 @@ use rolectl_kube::objects::{Listing, Unreadable, read};
 
 use crate::failure::Failure;
 use crate::mfa;
-use crate::stdio::eprintln;
+use crate::stdio::tell_once;
 use crate::waiting::{TellOfCluster, request_timeout};
 
 /// Flags of all commands.
@@ -96,13 +96,13 @@ impl Flags {
     /// Returns the URL of the API server, for messages.
     pub async fn url(&self) -> Option<String> {
         let config = self.config().await.ok()?;
-        Some(config.cluster_url.to_string().trim_end_matches('/').to_owned())
+        Some(shown(&config.cluster_url))
     }
 
     /// Returns a client with short timeouts and no retry, because a person waits.
     pub async fn client(&self) -> Result<Client, Failure> {
         let config = self.config().await?;
-        let told = TellOfCluster(config.cluster_url.to_string().trim_end_matches('/').to_owned());
+        let told = TellOfCluster(shown(&config.cluster_url));
         let builder = ClientBuilder::try_from(config).map_err(|e| match e {
             kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
                 no_config("proxy-url of the kubeconfig must begin with http:// or https://")
@@ -141,6 +141,14 @@ impl Flags {
     }
 }
 
+/// Returns a URL for messages, without the user and the password that it may have.
+fn shown(url: &http::Uri) -> String {
+    let host = url.host().unwrap_or_default();
+    let port = url.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    let path = url.path().trim_end_matches('/');
+    format!("{}://{host}{port}{path}", url.scheme_str().unwrap_or("https"))
+}
+
 /// Returns the failure to connect to a cluster.
 fn no_config(why: &str) -> Failure {
     Failure::new(
@@ -177,7 +185,8 @@ pub fn failed(what: &str, error: &kube::Error) -> Failure {
         kube::Error::Api(status) if status.code == 404 => Failure::new(
             format!("could not {what}: {}", status.message),
             "install the CRDs (`kubectl apply -k deploy/crd`) or correct the name",
-        ),
+        )
+        .not_found(),
         kube::Error::Api(status) if status.code == 401 => Failure::new(
             format!("could not {what}: the cluster does not know you"),
             "log in to the cluster, then try again",
@@ -244,11 +253,11 @@ where
 /// Warns of objects that the command leaves out because they cannot be read.
 pub fn warn(kind: &str, unreadable: &[Unreadable]) {
     for object in unreadable {
-        eprintln!(
+        tell_once(&format!(
             "Warning: {kind} {} cannot be read and is left out: {}. Correct the object, or use a version of rolectl that fits the CRDs",
             object.full_name(),
             object.problem
-        );
+        ));
     }
 }
 
@@ -281,7 +290,9 @@ pub async fn visible_roles(
     };
     let found = roles_and_unreadable(client, &selection).await;
     let found = found.map_err(|_| refused)?;
-    eprintln!("You may not list the IamRoles of all namespaces. These are those of namespace {namespace}.");
+    tell_once(&format!(
+        "You may not list the IamRoles of all namespaces. These are those of namespace {namespace}."
+    ));
     Ok(found)
 }
 

@@ -49,8 +49,9 @@ impl Values {
             ("policy" | "bootstrap" | "lint" | "init" | "irsa" | "pod-identity", _) => return None,
             (_, "accounts") | ("get" | "forget" | "exec" | "credential-process", "account") => Self::Accounts,
             ("unlock" | "lock" | "exec" | "credential-process", "session") => Self::Sessions,
-            ("get", "name") | ("forget", "roles") => Self::Roles,
-            ("reconcile" | "suspend" | "resume" | "describe" | "diff" | "events", "words") => Self::Objects,
+            ("forget", "roles") => Self::Roles,
+            ("get", "name")
+            | ("reconcile" | "suspend" | "resume" | "describe" | "diff" | "events", "words") => Self::Objects,
             (_, "namespace" | "controller_namespace") | ("import", "into") => Self::Namespaces,
             ("get", "state") => Self::States,
             ("explain", "reason") => Self::Reasons,

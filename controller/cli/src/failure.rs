@@ -4,14 +4,24 @@ use std::fmt;
 
 use rolectl_crds::PartitionError;
 
+use crate::output::printable;
+
 /// The error of a command, with the next step for the user.
 #[derive(Debug)]
 pub struct Failure {
     what: String,
     next: String,
     code: u8,
-    no_cluster: bool,
-    forbidden: bool,
+    cause: Cause,
+}
+
+/// Causes by which commands decide how to continue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Other,
+    NoCluster,
+    Forbidden,
+    NotFound,
 }
 
 impl Failure {
@@ -20,35 +30,52 @@ impl Failure {
             what: what.into(),
             next: next.into(),
             code: 1,
-            no_cluster: false,
-            forbidden: false,
+            cause: Cause::Other,
         }
     }
 
     /// Marks the failure as one to reach a cluster.
     pub fn without_cluster(self) -> Self {
         Self {
-            no_cluster: true,
+            cause: Cause::NoCluster,
             ..self
         }
     }
 
     /// Returns true if the command could not reach a cluster.
     pub const fn has_no_cluster(&self) -> bool {
-        self.no_cluster
+        matches!(self.cause, Cause::NoCluster)
     }
 
     /// Marks the failure as a request that the cluster refused for lack of rights.
     pub fn forbidden(self) -> Self {
         Self {
-            forbidden: true,
+            cause: Cause::Forbidden,
             ..self
         }
     }
 
+    /// Marks the failure as a request for something that the cluster does not have.
+    pub fn not_found(self) -> Self {
+        Self {
+            cause: Cause::NotFound,
+            ..self
+        }
+    }
+
+    /// Returns true if the cluster does not have what was asked for.
+    pub const fn is_not_found(&self) -> bool {
+        matches!(self.cause, Cause::NotFound)
+    }
+
     /// Returns true if the user lacks rights in the cluster.
     pub const fn is_forbidden(&self) -> bool {
-        self.forbidden
+        matches!(self.cause, Cause::Forbidden)
+    }
+
+    /// Sets an exit code, for commands in which 1 has another meaning.
+    pub fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
     }
 
     /// Sets the exit code of wrong usage and of unreadable input, 2.
@@ -59,11 +86,6 @@ impl Failure {
     /// Sets the general exit code, 1, for commands in which 2 has another meaning.
     pub fn plain(self) -> Self {
         Self { code: 1, ..self }
-    }
-
-    /// Sets another exit code.
-    pub fn with_code(self, code: u8) -> Self {
-        Self { code, ..self }
     }
 
     /// Returns what happened, without the next step.
@@ -83,7 +105,9 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}\n  next: {}", self.what, self.next)
+        // Parts of it come from the cluster, from AWS or from files.
+        let lines = |text: &str| text.lines().map(printable).collect::<Vec<_>>().join("\n");
+        write!(f, "error: {}\n  next: {}", lines(&self.what), lines(&self.next))
     }
 }
 

@@ -22,7 +22,9 @@ const MAX_PROFILES: usize = 8;
 /// Refuses a profile whose `credential_process` is rolectl itself. The SDK would run it to find the key, and it would look for the key in
 /// the same profile, without end.
 async fn refuse_own_process(profile: Option<&str>) -> Result<(), Failure> {
-    if profile.is_none() && Env::real().get("AWS_ACCESS_KEY_ID").is_ok() {
+    // The SDK takes a blank variable for none.
+    let is_set = |name: &str| Env::real().get(name).is_ok_and(|value| !value.trim().is_empty());
+    if profile.is_none() && is_set("AWS_ACCESS_KEY_ID") && is_set("AWS_SECRET_ACCESS_KEY") {
         return Ok(());
     }
     let selected = profile.map(|name| Cow::Owned(name.to_owned()));
@@ -37,7 +39,7 @@ async fn refuse_own_process(profile: Option<&str>) -> Result<(), Failure> {
             break;
         };
         let process = section.get("credential_process");
-        if process.is_some_and(|command| command.contains("credential-process")) {
+        if process.is_some_and(is_own_process) {
             return Err(Failure::new(
                 format!(
                     "profile {} gets its credentials from rolectl, which needs a long-term key to open a session",
@@ -52,6 +54,11 @@ async fn refuse_own_process(profile: Option<&str>) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Returns true for a command line that runs `rolectl credential-process`, also as a plugin of kubectl. Other tools have verbs of that name.
+fn is_own_process(command: &str) -> bool {
+    command.contains("rolectl") && command.contains("credential-process")
 }
 
 /// Returns the long-term key of the named profile, or else of the environment, or else of the default profile.
@@ -105,4 +112,22 @@ pub async fn profile_serial(profile: Option<&str>) -> Option<String> {
         .await
         .ok()?;
     profiles.get("mfa_serial").map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_credential_process_is_refused() {
+        for (command, is_own) in [
+            ("rolectl credential-process --account prod", true),
+            ("/opt/bin/rolectl --context x credential-process", true),
+            ("kubectl rolectl credential-process", true),
+            ("granted credential-process --profile x", false),
+            ("op item get aws", false),
+        ] {
+            assert_eq!(is_own_process(command), is_own, "{command}");
+        }
+    }
 }

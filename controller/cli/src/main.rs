@@ -1,7 +1,8 @@
-//! `rolectl`, the operator's tool. `commands/` has one file for each command.
+//! `rolectl`, the operator's tool. `commands/` has one file or folder for each command.
 // A command prints its result.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod ancestors;
 mod cluster;
 mod commands;
 mod completion;

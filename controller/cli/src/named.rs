@@ -36,7 +36,7 @@ impl Named {
 /// The argument that names one object.
 #[derive(Debug, Args)]
 pub struct ObjectArgs {
-    /// `role/NAME`, `account/NAME` or `session/NAME`, also as two words
+    /// role/NAME, account/NAME or session/NAME, of the kinds that the verb is about; also as two words
     #[arg(required = true, num_args = 1..=2, value_name = "OBJECT")]
     words: Vec<String>,
 }

@@ -1,7 +1,6 @@
 //! Colours for output on a terminal.
 
 use anstream::{AutoStream, ColorChoice};
-use rolectl_crds::Reason;
 
 /// Adds colours to a text if the output shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,15 +51,6 @@ impl Paint {
 
     pub fn yellow(self, text: &str) -> String {
         self.with("33", text)
-    }
-
-    /// Colours a text by the state of a role.
-    pub fn by_state(self, state: Reason, text: &str) -> String {
-        match state {
-            Reason::InSync | Reason::Suspended => self.green(text),
-            state if state.is_reconciling() => self.yellow(text),
-            _ => self.red(text),
-        }
     }
 
     /// Colours a line of a plan by its first sign: `+` adds, `-` removes, `~` changes, `!` reports an error.

@@ -1,15 +1,20 @@
 //! Writes to stdout and stderr. A reader that has gone or a full disk is no panic: a command that is writing to AWS comes to its end, and
 //! the exit code says that its output is not complete.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
+use parking_lot::Mutex;
+
 use crate::failure::Failure;
 
 /// The first error of stdout. Nothing is written after it.
 static ERROR: OnceLock<io::Error> = OnceLock::new();
+/// Most different lines that are printed once.
+const MAX_LINES: usize = 1000;
 /// Exit code of a program whose reader has gone, as a shell gives it for SIGPIPE.
 const BROKEN_PIPE: u8 = 141;
 
@@ -58,6 +63,15 @@ pub fn terminal_size() -> Option<(usize, usize)> {
 pub fn stderr_width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
     (size.ws_col > 0).then(|| size.ws_col.into())
+}
+
+/// Prints a line to stderr, unless the command has printed it before: with `--watch` it reads the same again and again.
+pub fn tell_once(text: &str) {
+    static PRINTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut printed = PRINTED.lock();
+    if printed.len() < MAX_LINES && printed.insert(text.to_owned()) {
+        eprintln!("{text}");
+    }
 }
 
 /// Returns true if nothing can be written to stdout any more.

@@ -46,3 +46,26 @@ pub fn namespace(text: &str) -> Result<String, String> {
     let what = "a namespace has 1 to 63 lower-case letters, digits and -";
     checked("AwsAccount", &field, text, what)
 }
+
+/// Parses the external id.
+pub fn external_id(text: &str) -> Result<String, String> {
+    checked(
+        "AwsAccount",
+        &["spec", "assumeRole", "externalId"],
+        text,
+        "an external id has 2 to 1224 letters, digits and characters of _+=,.@:/-",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_id_has_twelve_digits() {
+        assert!(account_id("012345678901").is_ok());
+        for wrong in ["", "12345678901", "1234567890123", "12345678901x", "١١١١١١١١١١١١"] {
+            assert!(account_id(wrong).unwrap_err().contains("12 digits"), "{wrong}");
+        }
+    }
+}

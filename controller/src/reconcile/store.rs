@@ -252,7 +252,9 @@ where
                 let Err(error) = list_and_watch(&api, first_watches, patience, &readiness, &events).await;
                 first_watches = &WATCHES_AFTER_FAILURE;
                 let text = error_chain(&error);
-                if text == last_error {
+                // A watch that has worked in between fails for another time.
+                let is_failing = readiness.failing().iter().any(|(failing, _)| *failing == kind);
+                if is_failing && text == last_error {
                     tracing::debug!(kind, error = text, "watch failed as before, trying again");
                 } else {
                     tracing::warn!(kind, error = text, "watch failed, trying again");

@@ -400,13 +400,8 @@ impl Actor {
         if !visited.done.is_empty() {
             self.recheck_namesakes(key);
         }
-        let mut last_failure = self
-            .roles
-            .get_mut(key)
-            .and_then(|slot| slot.logged_failure.take());
-        log_visit(key, &self.handle.name, &visited, &mut last_failure);
         if let Some(slot) = self.roles.get_mut(key) {
-            slot.logged_failure = last_failure;
+            log_visit(key, &self.handle.name, &visited, &mut slot.logged_failure);
         }
         let outcome = visited.outcome.clone();
         self.report(key, visited.report(revision, generation));

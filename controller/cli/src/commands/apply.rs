@@ -77,7 +77,7 @@ struct Settings {
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "client", value_parser = ["none", "client", "server"])]
     dry_run: Option<String>,
     /// Do not ask
-    #[arg(long, short = 'y', alias = "auto-approve")]
+    #[arg(long, short = 'y', visible_alias = "auto-approve")]
     yes: bool,
 }
 

@@ -7,10 +7,10 @@ use clap::Args;
 use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 
-use crate::cluster;
 use crate::failure::Failure;
 use crate::fleet::{CredentialFlags, Issued};
 use crate::stdio::println;
+use crate::{ancestors, cluster};
 
 /// Print AWS credentials for the `credential_process` of an AWS profile
 ///
@@ -18,10 +18,10 @@ use crate::stdio::println;
 /// before these end. It is for programs: without --force it refuses to print a secret on a terminal.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  rolectl credential-process --account prod --profile main
+  rolectl --context prod-cluster credential-process --account prod --profile main
   In ~/.aws/config, where main is the profile with your key:
     [profile prod]
-    credential_process = rolectl credential-process --account prod --profile main
+    credential_process = rolectl --context prod-cluster credential-process --account prod
 
 Exit codes: 0 printed, 1 there are no credentials, or no session is kept and there is no terminal to
 ask for a code, 2 wrong usage.")]
@@ -67,6 +67,12 @@ impl CredentialProcess {
                 "name the command as credential_process in ~/.aws/config, use `rolectl exec`, or add --force",
             )
             .usage());
+        }
+        if ancestors::has_itself() {
+            return Err(Failure::new(
+                "rolectl has started itself: the profile with the key of your IAM user leads back to credential-process",
+                "name the profile that has the key with --profile",
+            ));
         }
         // AWS tools show the message of a failed process, and 1 is what they expect.
         let issued = Box::pin(self.credentials.issue(flags)).await;

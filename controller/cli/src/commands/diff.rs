@@ -29,7 +29,7 @@ Exit codes, as those of kubectl diff: 0 nothing differs, 1 something differs, 2 
 pub struct Diff {
     #[command(flatten)]
     object: ObjectArgs,
-    /// Name of the cluster in owner tags. Default: what the controller says
+    /// Name of the cluster in owner tags. Default: the name that the controller reports
     #[arg(long, env = "ROLECTL_CLUSTER_NAME", hide_env_values = true)]
     cluster_name: Option<String>,
     /// Form of the output
@@ -42,7 +42,7 @@ pub struct Diff {
 impl Diff {
     pub async fn run(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
         // 1 means that something differs.
-        self.differs(flags).await.map_err(Failure::usage)
+        self.differs(flags).await.map_err(|failure| failure.with_code(2))
     }
 
     async fn differs(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {

@@ -19,19 +19,20 @@ use crate::stdio::{eprintln, is_closed, println};
 use crate::times::age;
 
 /// Time between two reads with --watch.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(2);
 /// Maximum number of events in one answer of the API server.
-const PAGE: u32 = 500;
+const PAGE: u32 = 50;
 /// Maximum number of events that are shown. Kubernetes deletes them after an hour.
-const MAX_EVENTS: usize = 5000;
+const MAX_EVENTS: usize = 1000;
 /// The namespace of the events about objects without a namespace.
 const DEFAULT_NAMESPACE: &str = "default";
 const HEADER: [&str; 5] = ["AGE", "TYPE", "REASON", "COUNT", "MESSAGE"];
 
 /// Show the Kubernetes events about an object, oldest first
 ///
-/// The controller writes one for each change in AWS, each refusal and each change of a session. Kubernetes keeps events for an hour
-/// unless the API server is configured otherwise.
+/// The controller writes one for each change in AWS, each refusal and each change of a session. Others who may write events can write
+/// some about the object, too: the log of the controller and CloudTrail are the record. Kubernetes keeps events for an hour unless the
+/// API server is configured otherwise.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl events role/app -n platform
@@ -42,7 +43,7 @@ Exit codes: 0 shown, also if there are no events, 1 failed, 2 wrong usage.")]
 pub struct Events {
     #[command(flatten)]
     object: ObjectArgs,
-    /// Show new events until interrupted
+    /// Look again every 2 seconds and print new events, until Ctrl-C
     #[arg(long, short)]
     watch: bool,
     /// Form of the output
@@ -137,7 +138,10 @@ impl Source {
         };
         Self {
             api: Api::namespaced(client.clone(), namespace),
-            selector: format!("involvedObject.kind={kind},involvedObject.name={name}"),
+            selector: format!(
+                "involvedObject.apiVersion={}/v1alpha1,involvedObject.kind={kind},involvedObject.name={name}",
+                rolectl_crds::GROUP
+            ),
             shown: format!("{kind} {full}"),
         }
     }
@@ -210,6 +214,7 @@ impl Events {
     /// Shows the events, and each that is new or repeats.
     async fn watch(&self, source: &Source, mut lines: Vec<(String, String, Line)>) -> Result<(), Failure> {
         let mut seen: HashMap<String, String> = HashMap::new();
+        let mut failed = String::new();
         if lines.is_empty() {
             eprintln!("{}", none(&source.shown));
         }
@@ -229,11 +234,24 @@ impl Events {
                 }
                 seen.insert(name, version);
             }
-            if is_closed() {
-                return Ok(());
-            }
-            tokio::time::sleep(PAUSE).await;
-            lines = source.read().await?;
+            lines = loop {
+                if is_closed() {
+                    return Ok(());
+                }
+                tokio::time::sleep(PAUSE).await;
+                match source.read().await {
+                    Ok(lines) => {
+                        failed.clear();
+                        break lines;
+                    }
+                    // A failure after the first read can be temporary.
+                    Err(failure) if failure.what() == failed => {}
+                    Err(failure) => {
+                        failure.what().clone_into(&mut failed);
+                        eprintln!("{failure}");
+                    }
+                }
+            };
         }
     }
 }

@@ -19,7 +19,8 @@ const NOT_FOUND: u8 = 127;
 const NOT_RUN: u8 = 126;
 
 /// Variables by which an AWS tool would use other credentials, or take these for others.
-const REMOVED: [&str; 14] = [
+const REMOVED: [&str; 15] = [
+    "AWS_ACCOUNT_ID",
     "AWS_ACCESS_KEY",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
@@ -43,7 +44,7 @@ const REMOVED: [&str; 14] = [
 ///
 /// The command gets `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` and `AWS_CREDENTIAL_EXPIRATION`, and `AWS_REGION`
 /// and `AWS_DEFAULT_REGION` if they are not set. `AWS_PROFILE` and other variables that name other credentials are removed. It replaces
-/// rolectl, so signals and the exit code are its own. It cannot renew the credentials, and no core dump is written of it.
+/// rolectl, so signals and the exit code are its own. It cannot renew the credentials. Its limit for core dumps is 0.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl exec --account prod -- aws iam list-roles

@@ -42,7 +42,7 @@ pub struct Explained {
 const NOT_SEEN: Explained = Explained {
     reason: "NotSeen",
     meaning: "No controller has written a status yet.",
-    cure: "Wait some seconds. If it stays, check that the controller runs and looks after this namespace and this session: `rolectl status` warns if none is running, `kubectl logs -n rolectl-system deployment/rolectl-controller` says more.",
+    cure: "Wait some seconds. If it stays, check that the controller runs and serves this namespace and this session: `rolectl status` warns if none is running, `kubectl logs -n rolectl-system deployment/rolectl-controller` says more.",
     stalled: false,
     reconciling: false,
 };

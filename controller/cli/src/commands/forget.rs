@@ -32,7 +32,7 @@ pub struct Forget {
     #[arg(long)]
     account: String,
     /// Do not ask
-    #[arg(long, short = 'y')]
+    #[arg(long, short = 'y', visible_alias = "auto-approve")]
     yes: bool,
 }
 

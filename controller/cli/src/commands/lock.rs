@@ -51,7 +51,7 @@ pub struct Lock {
     #[arg(long, requires = "revoke")]
     profile: Option<String>,
     /// Do not ask before --revoke
-    #[arg(long, short = 'y', requires = "revoke")]
+    #[arg(long, short = 'y', visible_alias = "auto-approve", requires = "revoke")]
     yes: bool,
 }
 

@@ -53,7 +53,7 @@ pub struct Suspend {
     object: ObjectArgs,
 }
 
-/// Have the controller look after a suspended role or account again
+/// Have the controller reconcile a suspended role or account again
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   rolectl resume account/prod

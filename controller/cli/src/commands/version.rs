@@ -11,12 +11,12 @@ use serde::Serialize;
 use crate::cluster;
 use crate::failure::Failure;
 use crate::liveness::{self, Liveness};
-use crate::output::{Document, Format, machine};
+use crate::output::{Document, Format, machine, printable};
 use crate::stdio::println;
 
 /// Show the version of this tool and of the controller
 ///
-/// The controller writes its version into the status of the MfaSessions that it looks after. If no controller is running, the last
+/// The controller writes its version into the status of the MfaSessions that it serves. If no controller is running, the last
 /// line says so.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -79,10 +79,14 @@ impl Version {
         }
         println!("Client      {}", versions.client);
         for (version, sessions) in &versions.controllers {
-            println!("Controller  {version} (of session {})", sessions.join(", "));
+            println!(
+                "Controller  {} (of session {})",
+                printable(version),
+                printable(&sessions.join(", "))
+            );
         }
         if let Some(why) = &versions.problem {
-            println!("Controller  not known: {why}");
+            println!("Controller  unknown: {why}");
         }
         if let Some(warning) = versions.controller.and_then(|c| c.warning(Timestamp::now())) {
             println!("Controller  {warning}");

@@ -22,7 +22,7 @@ pub struct FleetFlags {
     /// Only these AwsAccounts
     #[arg(long = "account", value_name = "NAME")]
     pub accounts: Vec<String>,
-    /// Name of the cluster in owner tags. Default: what the controller says; `files` without a cluster, and where roles are written
+    /// Name of the cluster in owner tags. Default: the name that the controller reports; `files` without a cluster, and where roles are written
     #[arg(long, env = "ROLECTL_CLUSTER_NAME", hide_env_values = true)]
     pub(super) cluster_name: Option<String>,
     /// Open the session of this role with the code, and manage its account only

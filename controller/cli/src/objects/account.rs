@@ -97,4 +97,8 @@ impl Row for AccountRow {
     fn resource(&self) -> String {
         format!("awsaccount.iam.rolectl.dev/{}", self.name)
     }
+
+    fn identity(&self) -> (&str, &str) {
+        ("", &self.name)
+    }
 }

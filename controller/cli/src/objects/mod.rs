@@ -63,14 +63,7 @@ fn coloured_state(state: Option<Reason>) -> Cell {
     let Some(state) = state else {
         return "-".into();
     };
-    let colour = if state == Reason::InSync || state == Reason::Suspended {
-        Colour::Green
-    } else if state.is_reconciling() {
-        Colour::Yellow
-    } else {
-        Colour::Red
-    };
-    Cell::coloured(state.as_str(), colour)
+    Cell::coloured(state.as_str(), Colour::of(state))
 }
 
 /// Returns a text, or a dash for none.

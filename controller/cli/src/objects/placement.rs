@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use rolectl_crds::{IamRole, Reason};
 
-use super::{NOT_SEEN_MESSAGE, coloured_state, or_dash};
+use super::{NOT_SEEN_MESSAGE, coloured_state, or_dash, ready};
 use crate::output::{Cell, Document, List, Row};
 
 /// State of a role that has the cluster's owner tag and no `IamRole`. It appears in no status, because there is no object.
@@ -46,10 +46,10 @@ pub fn rows(role: &IamRole) -> Vec<RoleRow> {
         return vec![RoleRow { message, ..row() }];
     };
     if status.accounts.is_empty() {
-        let ready = status.conditions.first();
+        let ready = ready(&status.conditions);
         return vec![RoleRow {
-            state: ready.and_then(|ready| Reason::named(&ready.reason)),
-            message: ready.map(|ready| ready.message.clone()),
+            state: Reason::named(&ready.reason),
+            message: Some(ready.message),
             ..row()
         }];
     }
@@ -96,5 +96,9 @@ impl Row for RoleRow {
 
     fn resource(&self) -> String {
         format!("iamrole.iam.rolectl.dev/{}", self.name)
+    }
+
+    fn identity(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
     }
 }

@@ -93,4 +93,8 @@ impl Row for SessionRow {
     fn resource(&self) -> String {
         format!("mfasession.iam.rolectl.dev/{}", self.name)
     }
+
+    fn identity(&self) -> (&str, &str) {
+        ("", &self.name)
+    }
 }

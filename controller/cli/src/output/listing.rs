@@ -1,7 +1,8 @@
 //! Flags and output of the commands that list rows, as `kubectl get` has them.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal as _;
 
 use clap::Args;
 use schemars::JsonSchema;
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use super::jsonpath::Template;
 use super::table::{Cell, Layout, lines};
-use super::{Document, Format, as_value, machine};
+use super::{Document, Format, as_value, machine, printable};
 use crate::failure::Failure;
 use crate::stdio::{print, println};
 
@@ -63,6 +64,8 @@ pub trait Row: Serialize + JsonSchema {
     fn wide_cells(&self) -> Vec<Cell>;
     /// Returns the resource as `-o name` shows it: `iamrole.iam.rolectl.dev/app`.
     fn resource(&self) -> String;
+    /// Returns namespace and name. Rows with the same ones are of one resource.
+    fn identity(&self) -> (&str, &str);
 }
 
 /// A list as programs read it.
@@ -137,13 +140,11 @@ impl ListingFlags {
                 Ok(())
             }
             Form::Name => {
-                let mut last = String::new();
+                let mut shown = BTreeSet::new();
                 for row in &rows {
                     // A role in several accounts is one resource.
-                    let name = row.resource();
-                    if name != last {
-                        println!("{name}");
-                        last = name;
+                    if shown.insert(row.identity()) {
+                        println!("{}", row.resource());
                     }
                 }
                 Ok(())
@@ -153,7 +154,15 @@ impl ListingFlags {
                 let text = template.fill(&super::versioned(&List { items: rows })?);
                 let text =
                     text.map_err(|why| Failure::new(why, "correct the template of -o jsonpath").usage())?;
-                print!("{text}");
+                if std::io::stdout().is_terminal() {
+                    let lines: Vec<_> = text
+                        .split('\n')
+                        .map(|line| line.split('\t').map(printable).collect::<Vec<_>>().join("\t"))
+                        .collect();
+                    print!("{}", lines.join("\n"));
+                } else {
+                    print!("{text}");
+                }
                 Ok(())
             }
         }

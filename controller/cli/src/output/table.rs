@@ -1,5 +1,6 @@
 //! Lays out tables as kubectl does, cuts them to the terminal and colours cells.
 
+use rolectl_crds::Reason;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::printable;
@@ -20,6 +21,17 @@ pub enum Colour {
     Red,
 }
 
+impl Colour {
+    /// Returns the colour of the state of a role.
+    pub const fn of(state: Reason) -> Self {
+        match state {
+            Reason::InSync | Reason::Suspended => Self::Green,
+            state if state.is_reconciling() => Self::Yellow,
+            _ => Self::Red,
+        }
+    }
+}
+
 /// A cell of a table. Characters that could move the cursor are escaped.
 #[derive(Clone, Debug, Default)]
 pub struct Cell {
@@ -33,6 +45,13 @@ impl Cell {
             text: printable(text).into_owned(),
             colour,
         }
+    }
+}
+
+impl Cell {
+    /// Returns the text outside a table.
+    pub fn shown(&self, paint: Paint) -> String {
+        coloured(self.colour, self.text.clone(), paint)
     }
 }
 
@@ -95,16 +114,20 @@ fn line(row: &[Cell], widths: &[usize], room: Option<usize>, paint: Paint) -> St
         if !text.is_empty() {
             line.push_str(&" ".repeat(blanks));
             blanks = 0;
-            line.push_str(&match cell.colour {
-                Colour::Plain => text,
-                Colour::Green => paint.green(&text),
-                Colour::Yellow => paint.yellow(&text),
-                Colour::Red => paint.red(&text),
-            });
+            line.push_str(&coloured(cell.colour, text, paint));
         }
         blanks += width.saturating_sub(used) + GAP;
     }
     line
+}
+
+fn coloured(colour: Colour, text: String, paint: Paint) -> String {
+    match colour {
+        Colour::Plain => text,
+        Colour::Green => paint.green(&text),
+        Colour::Yellow => paint.yellow(&text),
+        Colour::Red => paint.red(&text),
+    }
 }
 
 /// Cuts a text to a width, with an ellipsis where something is missing.

@@ -13,7 +13,9 @@ use rolectl_core::arn::{arn_account, arn_partition};
 use rolectl_core::role::{Change, ObservedDocument, ObservedRole};
 
 use super::documents::{DESCRIPTION, MAX_SESSION, POLICY, Wanted};
-use super::existing::{Difference, check_ownership, difference, document, in_safe_order, read};
+use super::existing::{
+    Difference, check_ownership, check_takeover, difference, document, in_safe_order, read,
+};
 use super::input::check_boundary;
 use crate::failure::Failure;
 use crate::fleet::details;
@@ -68,7 +70,7 @@ async fn target(wanted: &Wanted) -> Result<Target, Failure> {
         .region(aws_config::Region::from_static(wanted.partition.region))
         .timeout_config(
             TimeoutConfig::builder()
-                .operation_attempt_timeout(request_timeout())
+                .operation_timeout(request_timeout())
                 .build(),
         )
         .load()
@@ -148,8 +150,9 @@ async fn create(wanted: &Wanted, target: &Target, options: Options) -> Result<Ex
         return Ok(dry_run());
     }
     let question = format!(
-        "Make role {name} in account {account} as {}?",
-        printable(&target.me)
+        "Make role {name} in account {account} as {}, for {} to assume?",
+        printable(&target.me),
+        wanted.trusted
     );
     if let Some(code) = refusal(&question, options)? {
         return Ok(code);
@@ -169,7 +172,9 @@ async fn create(wanted: &Wanted, target: &Target, options: Options) -> Result<Ex
         Ok(_) => println!("Made role {name} in account {account}."),
         Err(failure) if failure.class == Class::Exists => {
             return Err(Failure::new(
-                format!("role {name} was made in account {account} by somebody else meanwhile"),
+                format!(
+                    "role {name} exists in account {account} now, made by somebody else or by an earlier attempt of this run"
+                ),
                 "run it again, to compare that role with what is needed",
             ));
         }
@@ -180,7 +185,7 @@ async fn create(wanted: &Wanted, target: &Target, options: Options) -> Result<Ex
         // Deletes the incomplete role, because rolectl would find it without permissions.
         if let Err(why) = Iam::delete_role(&target.iam, name).await {
             eprintln!(
-                "warning: role {name} exists without permissions, delete it manually: {}",
+                "Warning: role {name} exists, perhaps without permissions, and could not be deleted. Compare it with --apply: {}",
                 printable(&why.to_string())
             );
         }
@@ -228,12 +233,14 @@ async fn compare(
         println!("There is nothing to update.");
         return Ok(ExitCode::SUCCESS);
     }
+    check_takeover(&difference, there, account)?;
     if options.dry_run {
         return Ok(dry_run());
     }
     let question = format!(
-        "Update role {name} in account {account} as {}?",
-        printable(&target.me)
+        "Update role {name} in account {account} as {}, for {} to assume?",
+        printable(&target.me),
+        wanted.trusted
     );
     if let Some(code) = refusal(&question, options)? {
         return Ok(code);
@@ -288,7 +295,7 @@ async fn update(target: &Target, name: &str, changes: Vec<Change>) -> Result<(),
                 "correct what the message names, and run it again to make the rest",
             )
         })?;
-        println!("Done: {}", told(&change));
+        println!("Done: {}", made_line(&change));
     }
     println!(
         "Updated role {name} in account {} with {}.",
@@ -299,7 +306,7 @@ async fn update(target: &Target, name: &str, changes: Vec<Change>) -> Result<(),
 }
 
 /// Returns a change that was made, as people read it.
-fn told(change: &Change) -> String {
+fn made_line(change: &Change) -> String {
     match change {
         Change::DeleteInlinePolicy(policy) => {
             format!("- inline policy {policy}, until the trust policy is replaced")

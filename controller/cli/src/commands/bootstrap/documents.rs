@@ -1,6 +1,6 @@
 //! The documents of the role: its trust policy, its permissions, the service control policy, and the `AwsAccount`.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -31,6 +31,15 @@ pub enum Trusted {
     Account(String),
     /// One user, by ARN.
     User(String),
+}
+
+impl fmt::Display for Trusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(id) => write!(f, "all users of account {id}"),
+            Self::User(arn) => write!(f, "user {arn}"),
+        }
+    }
 }
 
 impl Trusted {

@@ -120,6 +120,14 @@ pub fn check_ownership(wanted: &Wanted, there: &ObservedRole, account: &str) -> 
             format!("give --role-name {name}, or another name"),
         ));
     }
+    if !there.inline_policies.contains_key(POLICY) && there.description != DESCRIPTION {
+        return Err(Failure::new(
+            format!(
+                "role {name} in account {account} is not one that bootstrap has made: it has neither the inline policy {POLICY} nor the description {DESCRIPTION:?}"
+            ),
+            choose,
+        ));
+    }
     if there.path != "/" {
         return Err(Failure::new(
             format!(
@@ -132,15 +140,27 @@ pub fn check_ownership(wanted: &Wanted, there: &ObservedRole, account: &str) -> 
     Ok(())
 }
 
+/// Returns an error if a new trust policy would give the main account more than bootstrap's own permissions.
+pub fn check_takeover(difference: &Difference, there: &ObservedRole, account: &str) -> Result<(), Failure> {
+    let is_more =
+        !there.managed_policies.is_empty() || there.inline_policies.keys().any(|name| name != POLICY);
+    if difference.replaces_trust() && is_more {
+        return Err(Failure::new(
+            format!(
+                "role {} in account {account} has other policies: with the new trust policy the main account would get what they allow. Nothing was changed",
+                printable(&there.name)
+            ),
+            "remove these policies manually, or choose another --role-name",
+        ));
+    }
+    Ok(())
+}
+
 /// Returns how the role differs from the wanted one in this account.
 pub fn difference(wanted: &Wanted, account: &str, there: &ObservedRole) -> Result<Difference, Failure> {
     let mut changes = vec![];
-    if let Some(boundary) = &wanted.boundary
-        && !there
-            .permissions_boundary
-            .as_ref()
-            .is_some_and(|arn| is_same_policy(arn, boundary))
-    {
+    // A boundary that somebody else has put may be narrower, so that it is never replaced.
+    if let (Some(boundary), None) = (&wanted.boundary, &there.permissions_boundary) {
         changes.push(Change::PutBoundary(boundary.clone()));
     }
     let trust = document(&wanted.trust())?;
@@ -159,8 +179,12 @@ pub fn difference(wanted: &Wanted, account: &str, there: &ObservedRole) -> Resul
             .iter()
             .map(|arn| format!("managed policy {arn}")),
     );
-    if let (None, Some(arn)) = (&wanted.boundary, &there.permissions_boundary) {
-        additional.push(format!("permissions boundary {arn}"));
+    if let Some(arn) = &there.permissions_boundary {
+        match &wanted.boundary {
+            Some(boundary) if is_same_policy(arn, boundary) => {}
+            Some(boundary) => additional.push(format!("permissions boundary {arn}, in place of {boundary},")),
+            None => additional.push(format!("permissions boundary {arn}")),
+        }
     }
     Ok(Difference { changes, additional })
 }
@@ -292,6 +316,56 @@ mod tests {
             let other = made(&wanted, "333333333333");
             assert!(!difference(&wanted, ACCOUNT, &other).unwrap().is_none());
         }
+    }
+
+    #[test]
+    fn a_role_that_bootstrap_did_not_make_is_not_taken() {
+        let wanted = wanted(&[]);
+        let mut there = made(&wanted, ACCOUNT);
+        there.description = "for break glass".into();
+        check_ownership(&wanted, &there, ACCOUNT).unwrap();
+        there.inline_policies.clear();
+        let refused = check_ownership(&wanted, &there, ACCOUNT).unwrap_err().to_string();
+        assert!(
+            refused.contains("is not one that bootstrap has made"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn the_main_account_gets_no_other_policies_by_a_new_trust_policy() {
+        let wanted = wanted(&[]);
+        let mut there = made(&wanted, ACCOUNT);
+        there
+            .managed_policies
+            .insert("arn:aws:iam::aws:policy/AdministratorAccess".into());
+        // Without a new trust policy it is only named.
+        let same_trust = difference(&wanted, ACCOUNT, &there).unwrap();
+        check_takeover(&same_trust, &there, ACCOUNT).unwrap();
+        there.trust =
+            ObservedDocument::read(&wanted.trust().to_string().replace("111111111111", "444444444444"));
+        let other_trust = difference(&wanted, ACCOUNT, &there).unwrap();
+        let refused = check_takeover(&other_trust, &there, ACCOUNT)
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("has other policies"), "{refused}");
+        there.managed_policies.clear();
+        check_takeover(&other_trust, &there, ACCOUNT).unwrap();
+    }
+
+    #[test]
+    fn a_boundary_of_somebody_else_is_named_and_never_replaced() {
+        let wanted = wanted(&["--boundary", "arn:aws:iam::aws:policy/PowerUserAccess"]);
+        let mut there = made(&wanted, ACCOUNT);
+        there.permissions_boundary = Some("arn:aws:iam::222222222222:policy/limit".into());
+        let (changes, additional) = shown(&wanted, &there);
+        assert!(changes.is_empty(), "{changes:?}");
+        assert_eq!(
+            additional,
+            [
+                "permissions boundary arn:aws:iam::222222222222:policy/limit, in place of arn:aws:iam::aws:policy/PowerUserAccess,"
+            ]
+        );
     }
 
     #[test]

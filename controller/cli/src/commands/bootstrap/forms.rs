@@ -78,7 +78,7 @@ mod tests {
     fn terraform_is_native_hcl_in_the_layout_of_terraform_fmt() {
         let wanted = wanted(&[
             "--role-path",
-            "/${a}/%{b}/",
+            "/apps/eu/",
             "--external-id",
             "x:1",
             "--boundary",

@@ -82,13 +82,13 @@ async fn of_cluster(flags: &Flags, name: Option<&str>) -> Result<Option<MfaSessi
     }
     match cluster::sessions(&client).await {
         Ok(sessions) => only(sessions),
-        Err(failure) if is_required => Err(failure),
-        Err(failure) => {
-            if !failure.has_no_cluster() {
-                eprintln!("Warning: {}", printable(failure.what()));
-            }
-            Ok(None)
-        }
+        // rolectl is not installed in this cluster.
+        Err(failure) if failure.is_not_found() && !is_required => Ok(None),
+        // Another main account than yesterday's would be trusted if a cluster that does not answer counted as none.
+        Err(failure) => Err(Failure::new(
+            failure.what(),
+            format!("{}; or {GIVE}", failure.next()),
+        )),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::failure::Failure;
 use crate::mfa::CodeFlags;
 use crate::output::{Format, machine};
 use crate::stdio::println;
-use crate::values::{account_id, namespace, partition};
+use crate::values::{account_id, external_id, namespace, partition};
 
 /// What a new target account needs: the role that rolectl assumes there
 ///
@@ -72,7 +72,7 @@ pub struct Bootstrap {
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = input::role_path)]
     role_path: String,
     /// External id that assuming the role needs, as in spec.assumeRole.externalId
-    #[arg(long, value_name = "ID", value_parser = input::external_id)]
+    #[arg(long, value_name = "ID", value_parser = external_id)]
     external_id: Option<String>,
     /// ARN of a permissions boundary for the role itself
     #[arg(long, value_name = "ARN", value_parser = input::boundary)]
@@ -102,7 +102,7 @@ pub struct Bootstrap {
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "client", value_parser = ["none", "client", "server"], requires = "apply")]
     dry_run: Option<String>,
     /// Do not ask before --apply
-    #[arg(long, short = 'y', alias = "auto-approve", requires = "apply")]
+    #[arg(long, short = 'y', visible_alias = "auto-approve", requires = "apply")]
     yes: bool,
 }
 
@@ -129,6 +129,13 @@ impl Bootstrap {
         // Fails before any request, if the flags contradict each other.
         let of_flags = self.partition_of_flags()?;
         let found = self.main_account(flags).await?;
+        if self.apply && self.yes && self.session.is_none() && found.is_some() {
+            return Err(Failure::new(
+                "--yes needs the main account on the command line: the role will trust it",
+                "give --main-account, --user-arn or --session, or leave --yes out",
+            )
+            .usage());
+        }
         let options = apply::Options {
             update: self.update,
             dry_run: self.dry_run.as_deref().is_some_and(|how| how != "none"),

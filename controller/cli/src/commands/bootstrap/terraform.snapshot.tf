@@ -70,15 +70,15 @@ resource "aws_iam_role_policy" "rolectl" {
           "iam:TagInstanceProfile"
         ]
         Resource = [
-          "arn:aws:iam::*:role/$${a}/%%{b}/*",
-          "arn:aws:iam::*:instance-profile/$${a}/%%{b}/*"
+          "arn:aws:iam::*:role/apps/eu/*",
+          "arn:aws:iam::*:instance-profile/apps/eu/*"
         ]
       },
       {
         Sid      = "Pass"
         Effect   = "Allow"
         Action   = "iam:PassRole"
-        Resource = "arn:aws:iam::*:role/$${a}/%%{b}/*"
+        Resource = "arn:aws:iam::*:role/apps/eu/*"
         Condition = {
           StringEquals = {
             "iam:PassedToService" = "ec2.amazonaws.com"

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use rolectl_core::names::full_name;
 use rolectl_core::selection::targets;
 use rolectl_crds::{AwsAccount, IamRole, NamespacesFrom, Reason};
 
-use super::{as_written, conditions, field, full_name};
-use crate::output::printable;
+use super::{as_written, conditions, field};
+use crate::output::{Cell, Colour, printable};
 use crate::paint::Paint;
 use crate::stdio::println;
 use crate::times::moment;
@@ -108,7 +109,7 @@ fn print_roles(account: &AwsAccount, roles: &[IamRole], paint: Paint) {
         println!(
             "  {} {} {}",
             printable(&full_name(role)),
-            paint.by_state(entry.state, entry.state.as_str()),
+            Cell::coloured(entry.state.as_str(), Colour::of(entry.state)).shown(paint),
             printable(message)
         );
     }

@@ -6,7 +6,7 @@ mod session;
 
 use clap::Args;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
 
 use rolectl_aws::actor::report::Goal;
 use rolectl_crds::{AwsAccount, IamRole};
@@ -38,7 +38,7 @@ pub struct Describe {
     /// On the session that `rolectl unlock` stored, if you may read it; else on one that your code opens.
     #[arg(long, conflicts_with = "output")]
     diff: bool,
-    /// Name of the cluster in owner tags, for --diff. Default: what the controller says
+    /// Name of the cluster in owner tags, for --diff. Default: the name that the controller reports
     #[arg(long, env = "ROLECTL_CLUSTER_NAME", hide_env_values = true)]
     cluster_name: Option<String>,
     /// Form of the output
@@ -138,7 +138,7 @@ pub async fn read_role(client: &Client, name: &str) -> Result<IamRole, Failure> 
 /// Prints a field of an object. A field without a value has a dash.
 fn field(name: &str, value: &str) {
     let value = if value.is_empty() { "-" } else { value };
-    println!("{name:13}{}", printable(value));
+    println!("{:13}{}", printable(name), printable(value));
 }
 
 /// Prints the conditions of an object.
@@ -157,9 +157,4 @@ fn conditions(conditions: Option<&[Condition]>) {
 fn as_written<T: serde::Serialize>(value: &T) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// Returns the name of an object in its namespace.
-fn full_name(role: &IamRole) -> String {
-    format!("{}/{}", role.namespace().unwrap_or_default(), role.name_any())
 }

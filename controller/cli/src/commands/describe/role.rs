@@ -1,10 +1,11 @@
 //! Prints a role.
 
 use kube::ResourceExt as _;
+use rolectl_core::names::full_name;
 use rolectl_crds::{AccountStatus, IamRole, Reason};
 
-use super::{as_written, conditions, field, full_name};
-use crate::output::printable;
+use super::{as_written, conditions, field};
+use crate::output::{Cell, Colour, counted, printable};
 use crate::paint::Paint;
 use crate::stdio::println;
 
@@ -42,9 +43,9 @@ pub fn print(role: &IamRole, paint: Paint) {
     let more = status.iter().flat_map(|status| &status.more_accounts);
     for group in more {
         println!(
-            "\n{} more accounts: {}",
-            group.count,
-            paint.by_state(group.state, group.state.as_str())
+            "\n{}: {}",
+            counted(usize::try_from(group.count).unwrap_or(usize::MAX), "more account"),
+            Cell::coloured(group.state.as_str(), Colour::of(group.state)).shown(paint)
         );
     }
 }
@@ -53,7 +54,10 @@ pub fn print(role: &IamRole, paint: Paint) {
 fn print_entry(entry: &AccountStatus, paint: Paint) {
     let id = entry.account_id.as_deref().unwrap_or("?");
     let head = format!("{} ({id}): {}", entry.name, entry.state);
-    println!("\n{}", paint.by_state(entry.state, &printable(&head)));
+    println!(
+        "\n{}",
+        Cell::coloured(&head, Colour::of(entry.state)).shown(paint)
+    );
     if let Some(arn) = &entry.arn {
         println!("  {}", printable(arn));
     }

@@ -23,7 +23,7 @@ pub fn print(session: &MfaSession, accounts: &[AwsAccount], paint: Paint) {
         (None, Some(role)) => format!("users who may assume {role} with MFA"),
         (None, None) => "any user of the account".to_owned(),
     };
-    field("Unlocked by", &who);
+    field("May unlock", &who);
     field(
         "MFA device",
         spec.mfa_serial.as_deref().unwrap_or("the only one of the user"),
@@ -31,13 +31,7 @@ pub fn print(session: &MfaSession, accounts: &[AwsAccount], paint: Paint) {
     let length = SignedDuration::from_secs(spec.duration_seconds.into());
     field("Duration", &remaining(length));
     field("Secret", &session.secret_name());
-    // The phase is of a set of words that rolectl defines.
-    let phase = if row.is_unlocked() {
-        paint.green(row.phase.as_str())
-    } else {
-        paint.red(row.phase.as_str())
-    };
-    crate::stdio::println!("{:13}{phase}", "Phase");
+    crate::stdio::println!("{:13}{}", "Phase", row.coloured_phase().shown(paint));
     let now = Timestamp::now();
     let status = session.status.clone().unwrap_or_default();
     if let Some(ends) = row.expires_at {

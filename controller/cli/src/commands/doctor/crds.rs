@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::check::Check;
 use crate::cluster::failed;
+use crate::output::counted;
 
 pub const NAME: &str = "crds";
 const INSTALL: &str =
@@ -113,7 +114,7 @@ fn some(of: &BTreeSet<String>, other: &BTreeSet<String>) -> Option<String> {
     let first = only.next()?;
     Some(match only.count() {
         0 => first.clone(),
-        more => format!("{first} (and {more} more fields)"),
+        more => format!("{first} (and {})", counted(more, "more field")),
     })
 }
 
@@ -166,7 +167,7 @@ mod tests {
         };
         assert_eq!(message(ours.clone()), None);
         let older = message(of(&json!({"list": {"items": {}}}))).unwrap();
-        assert!(older.ends_with("it has no spec.a (and 1 more fields)"), "{older}");
+        assert!(older.ends_with("it has no spec.a (and 1 more field)"), "{older}");
         let mut newer = ours.clone();
         newer["properties"]["spec"]["properties"]["z"] = json!({});
         assert!(message(newer).unwrap().ends_with("rolectl has no spec.z"));

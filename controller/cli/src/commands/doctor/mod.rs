@@ -27,8 +27,8 @@ use crate::waiting::request_timeout;
 /// Check this machine, AWS, the cluster and the controller, and show what to do
 ///
 /// Checks the clock, the network's variables, the AWS key and its MFA device, kept sessions, the cluster with its CRDs, your rights, the
-/// controller, the MfaSessions and the AwsAccounts. Nothing is changed and no code is used. Each check takes as long as
-/// --request-timeout at most, and one that fails does not stop the others.
+/// controller, the MfaSessions and the AwsAccounts. Nothing is changed and no code is used. A request that takes longer than
+/// --request-timeout fails its check, and a check that fails does not stop the others.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl doctor

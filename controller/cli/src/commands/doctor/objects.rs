@@ -8,7 +8,7 @@ use kube::{Client, ResourceExt as _};
 use rolectl_crds::{AwsAccount, ConditionType, MfaSession, Phase, Reason};
 
 use super::bounded;
-use super::check::Check;
+use super::check::{Check, Outcome};
 use crate::cluster::{self, Flags};
 use crate::failure::Failure;
 use crate::liveness;
@@ -123,13 +123,18 @@ fn of_sessions(sessions: &[MfaSession], now: Timestamp) -> Vec<Check> {
         return vec![Check::warning(
             SESSION,
             "the cluster has no MfaSession",
-            "apply one (see deploy/samples)",
+            "`rolectl init` writes one to apply",
         )];
     }
-    bounded_lines(
-        SESSION,
-        sessions.iter().map(|session| of_session(session, now)).collect(),
-    )
+    let checks = sessions.iter().map(|session| of_session(session, now));
+    let (good, problems): (Vec<Check>, Vec<Check>) = checks.partition(|check| check.result == Outcome::Ok);
+    let mut checks = bounded_lines(SESSION, problems);
+    let unnamed = good.len().saturating_sub(MAX_LINES);
+    checks.extend(good.into_iter().take(MAX_LINES));
+    if unnamed > 0 {
+        checks.push(Check::ok(SESSION, format!("{unnamed} more are unlocked")));
+    }
+    checks
 }
 
 fn of_session(session: &MfaSession, now: Timestamp) -> Check {
@@ -139,7 +144,7 @@ fn of_session(session: &MfaSession, now: Timestamp) -> Check {
         return Check::warning(
             SESSION,
             format!("{name}: no controller has reported yet"),
-            "check that the controller runs and looks after this session",
+            "check that the controller runs and serves this session",
         );
     };
     let end = status
@@ -184,7 +189,7 @@ fn problem_of_account(account: &AwsAccount) -> Option<Check> {
         return Some(Check::warning(
             ACCOUNT,
             format!("{name}: no controller has reported yet"),
-            "check that the controller runs and looks after its session",
+            "check that the controller runs and serves its session",
         ));
     };
     let reason = Reason::named(&ready.reason);

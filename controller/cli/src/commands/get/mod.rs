@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use kube::{Client, ResourceExt};
+use kube::{Api, Client, ResourceExt};
+
+use rolectl_crds::AwsAccount;
 
 use self::orphans::outliving;
 use self::state::{StateFilter, selects, state};
@@ -15,7 +17,7 @@ use crate::cluster::{self, Selection};
 use crate::failure::Failure;
 use crate::objects::{AccountRow, NOT_SEEN, RoleRow, SessionRow, rows};
 use crate::output::{Document, List, ListingFlags, Row};
-use crate::stdio::{eprintln, is_closed};
+use crate::stdio::{eprintln, is_closed, tell_once};
 
 /// List roles, one line for each account, or accounts, sessions or orphans
 ///
@@ -24,7 +26,7 @@ use crate::stdio::{eprintln, is_closed};
 /// (`NamespaceNotAllowed`), as of each account's last sweep. They stay in AWS and keep the access that they give until somebody
 /// deletes them.
 ///
-/// Roles and orphans are those of all namespaces, unless -n or the context of the kubeconfig names one.
+/// Roles and orphans are those of all namespaces, unless -n names one, or the context of the kubeconfig one other than `default`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl get roles --state '!InSync'
@@ -35,7 +37,7 @@ use crate::stdio::{eprintln, is_closed};
   rolectl get roles -o json | jq '.items[] | select(.state != \"InSync\")'
   rolectl get sessions -o jsonpath='{.items[*].phase}'
 
-Exit codes: 0 listed, 1 failed, or there is no object of that name, 2 wrong usage.")]
+Exit codes: 0 listed, 1 failed, or there is no role, account or session of that name, 2 wrong usage.")]
 pub struct Get {
     /// roles, accounts, sessions or orphans, or one object as role/NAME
     #[arg(value_parser = target)]
@@ -145,7 +147,10 @@ impl Get {
                 }
                 tokio::time::sleep(PAUSE).await;
                 match read().await {
-                    Ok(rows) => break rows,
+                    Ok(rows) => {
+                        failed.clear();
+                        break rows;
+                    }
                     // A failure after the first read can be temporary.
                     Err(failure) if failure.what() == failed => {}
                     Err(failure) => {
@@ -175,7 +180,20 @@ impl Get {
         }
     }
 
+    /// Fails if there is no `AwsAccount` of the name in `--account`. A user who may not read accounts may still name one.
+    async fn check_account(&self, client: &Client) -> Result<(), Failure> {
+        let Some(name) = &self.account else {
+            return Ok(());
+        };
+        match cluster::get(&Api::<AwsAccount>::all(client.clone()), name).await {
+            Ok(None) => Err(missing("AwsAccount", name, "accounts")),
+            Err(failure) if !failure.is_forbidden() => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
     async fn roles(&self, client: &Client, flags: &cluster::Flags) -> Result<Vec<RoleRow>, Failure> {
+        self.check_account(client).await?;
         let selection = self.selection(flags, client);
         let namespace = selection.namespace.clone();
         let (mut roles, unreadable) = cluster::visible_roles(client, selection).await?;
@@ -249,6 +267,7 @@ impl Get {
             )
             .usage());
         }
+        self.check_account(client).await?;
         let namespace = flags.listed_namespace(client, self.all_namespaces);
         let mut accounts = cluster::accounts(client).await?;
         accounts.retain(|a| self.account.as_ref().is_none_or(|name| a.name_any() == *name));
@@ -267,7 +286,7 @@ impl Get {
             in_namespace && self.name.as_ref().is_none_or(|name| row.name == *name) && self.selects(row)
         });
         for note in notes {
-            eprintln!("{note}");
+            tell_once(&note);
         }
         Ok(rows)
     }

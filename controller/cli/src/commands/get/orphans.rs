@@ -6,6 +6,7 @@ use rolectl_crds::{AwsAccount, IamRole, Reason};
 
 use crate::objects::{ORPHANED, RoleRow, rows};
 use crate::output::counted;
+use crate::values::is_dns;
 
 /// Returns the roles of the account that outlive their object or their permission, as the statuses of the account and of the
 /// `IamRole`s name them. Also returns a note for each kind of role of which the status counts more than it names.
@@ -15,7 +16,7 @@ pub(super) fn outliving(account: &AwsAccount, roles: &[IamRole]) -> (Vec<RoleRow
     let mut missing = vec![];
     if status.roles.is_none() {
         missing.push(format!(
-            "AwsAccount {name}: not swept yet, so its roles are not known. `rolectl status` shows why."
+            "AwsAccount {name}: not swept yet, so its roles are unknown. `rolectl status` shows why."
         ));
     }
     let counts = status.roles.unwrap_or_default();
@@ -23,6 +24,10 @@ pub(super) fn outliving(account: &AwsAccount, roles: &[IamRole]) -> (Vec<RoleRow
         // `cluster/namespace/name`
         let (_, object) = owner.split_once('/')?;
         let (namespace, role) = object.split_once('/')?;
+        // The owner tag is written in AWS. Scripts pass these names on.
+        if !is_dns(namespace, 63, "-") || !is_dns(role, 253, "-.") {
+            return None;
+        }
         Some(RoleRow {
             namespace: namespace.to_owned(),
             name: role.to_owned(),
@@ -102,7 +107,7 @@ mod tests {
         let (_, missing) = found(&without, &unswept);
         assert_eq!(
             missing,
-            ["AwsAccount prod: not swept yet, so its roles are not known. `rolectl status` shows why."]
+            ["AwsAccount prod: not swept yet, so its roles are unknown. `rolectl status` shows why."]
         );
         let nothing_missing = (String::from("a app b"), vec![]);
         assert_eq!(found(&role, &account(2, 1)), nothing_missing);

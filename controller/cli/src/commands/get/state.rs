@@ -26,7 +26,7 @@ pub fn state(text: &str) -> Result<StateFilter, String> {
     };
     match name {
         Some(name) => Ok(StateFilter { name, is_left_out }),
-        None => Err("there is no such state; `rolectl explain` shows all".to_owned()),
+        None => Err("there is no such state; `rolectl explain` shows those of roles and accounts; sessions are Locked, Unlocked, Expiring or Expired".to_owned()),
     }
 }
 

@@ -64,7 +64,7 @@ const TARGET_ACCOUNT: &str = "222222222222";
 
 impl Init {
     pub fn run(&self) -> Result<(), Failure> {
-        // The parser of the flag has not seen one that stands before the verb, where `-n` is a flag of all verbs.
+        // The parser of the flag has not seen one in front of the verb, where `-n` is a flag of all verbs.
         namespace(&self.namespace).map_err(|error| {
             Failure::new(format!("--namespace {}: {error}", self.namespace), "correct it").usage()
         })?;
@@ -130,6 +130,10 @@ impl Init {
 
     fn write(&self, path: &Path, text: &str) -> std::io::Result<()> {
         let mut file = if self.force {
+            // A link in a repository of others could lead anywhere.
+            if path.is_symlink() {
+                return Err(std::io::Error::other("it is a link"));
+            }
             File::create(path)?
         } else {
             File::create_new(path)?

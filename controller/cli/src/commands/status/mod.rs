@@ -26,7 +26,7 @@ use crate::times::time_of_day;
 /// them in full. The last line warns if no controller is running, by its Leases and by the times of its sweeps. Without a controller
 /// the conditions stay as they are.
 ///
-/// Roles are those of all namespaces, unless -n or the context of the kubeconfig names one.
+/// Roles are those of all namespaces, unless -n names one, or the context of the kubeconfig one other than `default`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl status

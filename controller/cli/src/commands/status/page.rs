@@ -7,9 +7,9 @@ use rolectl_crds::Reason;
 
 use super::Overview;
 use crate::objects::{AccountRow, RoleLine, SessionRow, coloured_reason};
-use crate::output::{Cell, Layout, Row as _, cut, lines};
+use crate::output::{Cell, Layout, Row as _, cut, lines, printable};
 
-/// What stands for a message that the line above has, too.
+/// Shown in place of a message that the line above has, too.
 const SAME: &str = "as above";
 
 impl Overview {
@@ -27,7 +27,7 @@ impl Overview {
             page.push(format!("{name:10}{counts}"));
         }
         for refused in &self.not_shown {
-            page.push(format!("Not shown: {refused}"));
+            page.push(format!("Not shown: {}", printable(refused)));
         }
         page.extend(self.session_lines(layout));
         page.extend(self.account_lines(layout));
@@ -42,19 +42,14 @@ impl Overview {
 
     fn session_lines(&self, layout: Layout) -> Vec<String> {
         let rows = self.sessions.iter().map(SessionRow::cells);
-        section(
-            &["SESSION", "PHASE", "EXPIRES", "UNLOCKED BY"],
-            rows.collect(),
-            layout,
-        )
+        section(&header("SESSION", SessionRow::COLUMNS), rows.collect(), layout)
     }
 
     fn account_lines(&self, layout: Layout) -> Vec<String> {
         let mut accounts: Vec<_> = self.accounts.iter().collect();
         accounts.sort_by_key(|account| rank(&account.ready));
         let rows = accounts.into_iter().map(AccountRow::cells);
-        let header = ["ACCOUNT", "ID", "STATE", "ROLES", "DRIFTED", "SWEPT", "MESSAGE"];
-        section(&header, rows.collect(), layout)
+        section(&header("ACCOUNT", AccountRow::COLUMNS), rows.collect(), layout)
     }
 
     fn role_lines(&self, layout: Layout) -> Vec<String> {
@@ -91,6 +86,13 @@ impl Overview {
     }
 }
 
+/// Returns the columns of a list with its kind in place of `NAME`.
+fn header(kind: &'static str, columns: &[&'static str]) -> Vec<&'static str> {
+    std::iter::once(kind)
+        .chain(columns.iter().skip(1).copied())
+        .collect()
+}
+
 /// Returns a table with an empty line in front, or nothing for a table without rows.
 fn section(header: &[&str], rows: Vec<Vec<Cell>>, layout: Layout) -> Vec<String> {
     if rows.is_empty() {
@@ -122,7 +124,7 @@ fn counts<'a>(states: impl Iterator<Item = &'a str>) -> String {
     let total: usize = counts.iter().map(|(_, count)| count).sum();
     let shown = counts.iter().map(|(state, count)| {
         let state = if *state == in_sync { "in sync" } else { state };
-        format!("{count} {state}")
+        format!("{count} {}", printable(state))
     });
     let shown: Vec<String> = shown.collect();
     if shown.is_empty() {

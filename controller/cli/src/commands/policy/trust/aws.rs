@@ -5,13 +5,11 @@ use clap::Args;
 use rolectl_core::arn::{arn_account, arn_partition};
 use rolectl_core::policy::lint::is_listed_service;
 
-use super::check::{
-    audience, external_id, iam_name, org_id, refuse_wildcard, saml_provider, service, source_arn,
-};
+use super::check::{audience, iam_name, org_id, refuse_wildcard, saml_provider, service, source_arn};
 use super::document::TrustPolicy;
 use super::{HomeFlags, OutputFlags, Written};
 use crate::failure::Failure;
-use crate::values::account_id;
+use crate::values::{account_id, external_id};
 
 /// Trust a role or a user of an account, or the whole account under a condition
 ///

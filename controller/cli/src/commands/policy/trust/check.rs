@@ -19,15 +19,6 @@ pub(super) fn iam_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// Parses an external id: <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>.
-pub(super) fn external_id(text: &str) -> Result<String, String> {
-    if text.len() >= 2 && has_only(text, 1224, "_+=,.@:/-") {
-        Ok(text.to_owned())
-    } else {
-        Err("an external id has 2 to 1224 letters, digits and characters of _+=,.@:/-".to_owned())
-    }
-}
-
 /// Parses the id of an organization: <https://docs.aws.amazon.com/organizations/latest/APIReference/API_Organization.html>.
 pub(super) fn org_id(text: &str) -> Result<String, String> {
     let valid = text.strip_prefix("o-").is_some_and(|id| {

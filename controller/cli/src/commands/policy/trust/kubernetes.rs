@@ -138,7 +138,7 @@ impl PodIdentity {
     }
 }
 
-/// Checks a namespace. The parser of this flag has not seen one that stands before the verb, where `-n` is a flag of all verbs.
+/// Checks a namespace. The parser of this flag has not seen one in front of the verb, where `-n` is a flag of all verbs.
 fn check_namespace(text: &str) -> Result<(), Failure> {
     match namespace(text) {
         Ok(_) => Ok(()),
