@@ -93,7 +93,16 @@ impl Tools {
                 &text(&target().join("aws-double")),
             ],
         )?;
-        let mut args = vec!["build", "--workspace", "--bins", "--locked"];
+        // The whole workspace is selected for its features, and of its programs those that are run.
+        let mut args = vec![
+            "build",
+            "--workspace",
+            "--bin",
+            "rolectl",
+            "--bin",
+            "rolectl-controller",
+            "--locked",
+        ];
         args.extend((build == Build::Release).then_some("--release"));
         cargo("rolectl", "some minutes the first time", &args)?;
         let bin = target().join(if build == Build::Release {

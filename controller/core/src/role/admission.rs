@@ -791,7 +791,8 @@ mod tests {
             let Ok(role) = serde_json::from_value::<IamRole>(role) else { return Ok(()); };
             // The schema of the CRD refuses other names before the object gets here.
             let is_in_names = |c: char| c.is_ascii_alphanumeric() || "+=,.@-_".contains(c);
-            let profile = role.spec.instance_profile.as_ref().and_then(|profile| profile.name.as_deref());
+            let profile = role.spec.instance_profile.as_ref();
+            let profile = profile.map(|profile| profile.name.as_deref().unwrap_or_else(|| crate::names::name_in_aws(&role)));
             if profile.is_some_and(|name| name.is_empty() || !name.chars().all(is_in_names)) {
                 return Ok(());
             }
