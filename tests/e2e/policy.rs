@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use rolectl_core::policy::Document;
 use rolectl_core::policy::MAX_BYTES;
+use rolectl_core::policy::inclusion::inclusion;
 use rolectl_core::policy::lint::{Place, Severity, lint_value};
 use rolectl_core::role::managed_policy::catalogue;
 use rolectl_tests::scenario::Scenario;
@@ -39,6 +40,9 @@ async fn every_aws_managed_policy_parses_stays_itself_and_lints_without_an_error
         .page_size(1000)
         .send();
     let (mut seen, mut large, mut warned) = (0, 0, vec![]);
+    let everything = Document::parse(
+        r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#,
+    )?;
     let mut listed: Vec<&str> = catalogue().collect();
     listed.sort_unstable();
     while let Some(page) = pages.next().await {
@@ -61,6 +65,10 @@ async fn every_aws_managed_policy_parses_stays_itself_and_lints_without_an_error
                 document.canonical().diff(again.canonical()).is_empty(),
                 "{arn} differs from itself"
             );
+            let by_all = inclusion(everything.canonical(), document.canonical(), None);
+            // A variable of the newer version is text in the older one.
+            let is_comparable = document.canonical().version == "2012-10-17" || !text.contains("%24%7B");
+            ensure!(by_all.is_shown() || !is_comparable, "{arn}: {by_all:?}");
             let value = serde_json::from_str(document.as_str())?;
             // No author's policy may be as large as the largest of AWS's.
             let too_large = document.as_str().len() > MAX_BYTES;
@@ -88,6 +96,45 @@ async fn every_aws_managed_policy_parses_stays_itself_and_lints_without_an_error
         warned.is_empty(),
         "keys that AWS uses and we do not know: {warned:?}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn policy_includes_shows_that_a_document_allows_no_more_or_names_what_may_be_more() -> Result<()> {
+    let includes = ["policy", "includes", "a", "b"];
+    let fewer = ONE.replace(r#""s3:ListBucket""#, r#""s3:GetObject""#);
+    ensure!(rolectl(&includes, &[ONE, &fewer]).await? == (Some(0), "included\n".into(), String::new()));
+    let (code, out, _) = rolectl(&includes, &[&fewer, ONE]).await?;
+    ensure!(
+        code == Some(1)
+            && out
+                == "statement Read: s3:ListBucket on *: no statement of the outer document is shown to allow it\n",
+        "{out}"
+    );
+    let json = [&includes[..], &["-o", "json"]].concat();
+    let (code, out, _) = rolectl(&json, &[&fewer, ONE]).await?;
+    let json: serde_json::Value = serde_json::from_str(&out)?;
+    ensure!(
+        code == Some(1)
+            && json["kind"] == "PolicyInclusion"
+            && json["included"] == false
+            && json["excess"][0]["action"] == "s3:ListBucket",
+        "{json}"
+    );
+    ensure!(rolectl(&includes, &[ONE, "[]"]).await?.0 == Some(2));
+    ensure!(rolectl(&["policy", "includes", "-", "-"], &[]).await?.0 == Some(2));
+    let trust = |principal: &str| {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{{"AWS":"arn:aws:iam::111111111111:{principal}"}}}}}}"#
+        )
+    };
+    for (account, code) in [("222222222222", 0), ("111111111111", 1)] {
+        let of = [&includes[..], &["--trust-of", account]].concat();
+        ensure!(
+            rolectl(&of, &[&trust("root"), &trust("role/ci")]).await?.0 == Some(code),
+            "{account}"
+        );
+    }
     Ok(())
 }
 

@@ -49,6 +49,7 @@ fn the_schema_in_the_docs_is_that_of_the_types_which_are_printed() {
     add::<lint::LintResult>(&mut all, &mut generator);
     add::<whoami::Identity>(&mut all, &mut generator);
     add::<fleet::Overview>(&mut all, &mut generator);
+    add::<policy::PolicyInclusion>(&mut all, &mut generator);
     add::<policy::PolicyDiff>(&mut all, &mut generator);
     add::<explain::Explained>(&mut all, &mut generator);
     add::<List<explain::Explained>>(&mut all, &mut generator);

@@ -13,6 +13,7 @@
 //! diff -> document, statement
 //! parse -> document, limits, problem, statement
 //! canonical -> document
+//! inclusion -> document
 //! limits -> problem
 //! principal -> document
 //! statement -> condition, document, problem
@@ -28,6 +29,7 @@ mod canonical;
 pub mod condition;
 mod diff;
 mod document;
+pub mod inclusion;
 mod limits;
 pub mod lint;
 mod oidc;

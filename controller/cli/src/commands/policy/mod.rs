@@ -1,5 +1,6 @@
 //! Implements `rolectl policy`.
 
+mod includes;
 mod trust;
 
 use std::process::ExitCode;
@@ -15,8 +16,10 @@ use crate::failure::Failure;
 use crate::files::{self, Found};
 use crate::output::{Document, Format, machine, machine_as_it_is};
 use crate::stdio::println;
+#[cfg(test)]
+pub use includes::PolicyInclusion;
 
-/// Compare and format policy documents, and write trust policies
+/// Compare and format policy documents, show that one includes another, and write trust policies
 ///
 /// Documents are JSON or YAML, plain or URL-encoded as AWS hands them out. They are compared by what they mean:
 /// order, a single value against a list of one, the case that IAM ignores, and other ways to write the same vanish.
@@ -31,6 +34,7 @@ enum Verb {
     Equal(Pair),
     Diff(Pair),
     Fmt(Fmt),
+    Includes(includes::Includes),
     Trust(trust::Trust),
 }
 
@@ -91,6 +95,7 @@ impl Policy {
         match self.verb {
             Verb::Equal(pair) | Verb::Diff(pair) => pair.run(),
             Verb::Fmt(fmt) => machine_as_it_is(fmt.output, &document(&fmt.file)?).map(|()| ExitCode::SUCCESS),
+            Verb::Includes(includes) => includes.run(),
             Verb::Trust(trust) => trust.run().map(|()| ExitCode::SUCCESS),
         }
     }
