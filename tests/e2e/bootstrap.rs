@@ -171,6 +171,39 @@ async fn applied(s: &Scenario<'_>, role: &str, more: &[&str], code: i32) -> Resu
     Ok(all.replace(account, "<account>").replace(&s.main, "<main>"))
 }
 
+/// Puts this document on role `keeper` as rolectl's inline policy and as one of somebody else, and attaches a managed policy.
+async fn put_policies(iam: &aws_sdk_iam::Client, document: &Value) -> Result<()> {
+    for name in ["rolectl", "theirs"] {
+        iam.put_role_policy()
+            .role_name("keeper")
+            .policy_name(name)
+            .policy_document(document.to_string())
+            .send()
+            .await?;
+    }
+    iam.attach_role_policy()
+        .role_name("keeper")
+        .policy_arn("arn:aws:iam::aws:policy/ReadOnlyAccess")
+        .send()
+        .await?;
+    Ok(())
+}
+
+/// Removes the policies of somebody else from role `keeper`.
+async fn remove_theirs(iam: &aws_sdk_iam::Client) -> Result<()> {
+    iam.delete_role_policy()
+        .role_name("keeper")
+        .policy_name("theirs")
+        .send()
+        .await?;
+    iam.detach_role_policy()
+        .role_name("keeper")
+        .policy_arn("arn:aws:iam::aws:policy/ReadOnlyAccess")
+        .send()
+        .await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_role_that_is_another_is_shown_and_not_changed_unasked() -> Result<()> {
     let s = Scenario::new(crate::world().await?, "bootstrap-differs", 1).await?;
@@ -186,19 +219,7 @@ async fn a_role_that_is_another_is_shown_and_not_changed_unasked() -> Result<()>
         .send()
         .await?;
     let all = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:*", "Resource": "*"}]});
-    for name in ["rolectl", "theirs"] {
-        iam.put_role_policy()
-            .role_name("keeper")
-            .policy_name(name)
-            .policy_document(all.to_string())
-            .send()
-            .await?;
-    }
-    iam.attach_role_policy()
-        .role_name("keeper")
-        .policy_arn("arn:aws:iam::aws:policy/ReadOnlyAccess")
-        .send()
-        .await?;
+    put_policies(&iam, &all).await?;
     let told = applied(&s, "keeper", &[], 1).await?;
     insta::assert_snapshot!("bootstrap_differs", told);
     applied(&s, "keeper", &["--dry-run"], 1).await?;
@@ -208,16 +229,7 @@ async fn a_role_that_is_another_is_shown_and_not_changed_unasked() -> Result<()>
         told.contains("has other policies: with the new trust policy"),
         "{told}"
     );
-    iam.delete_role_policy()
-        .role_name("keeper")
-        .policy_name("theirs")
-        .send()
-        .await?;
-    iam.detach_role_policy()
-        .role_name("keeper")
-        .policy_arn("arn:aws:iam::aws:policy/ReadOnlyAccess")
-        .send()
-        .await?;
+    remove_theirs(&iam).await?;
     let seen = s.in_aws(0, "keeper").await?;
     let told = applied(&s, "keeper", &["--update", "--dry-run"], 0).await?;
     insta::assert_snapshot!("bootstrap_update_dry_run", told);
@@ -248,19 +260,7 @@ async fn a_role_that_exists_is_updated_when_asked_and_keeps_what_somebody_added(
 
     let iam = s.hands(0).await?;
     let few = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:ListRoles", "Resource": "*"}]});
-    for name in ["rolectl", "theirs"] {
-        iam.put_role_policy()
-            .role_name("keeper")
-            .policy_name(name)
-            .policy_document(few.to_string())
-            .send()
-            .await?;
-    }
-    iam.attach_role_policy()
-        .role_name("keeper")
-        .policy_arn("arn:aws:iam::aws:policy/ReadOnlyAccess")
-        .send()
-        .await?;
+    put_policies(&iam, &few).await?;
     iam.update_role()
         .role_name("keeper")
         .description("mine")
@@ -287,16 +287,7 @@ async fn a_role_that_exists_is_updated_when_asked_and_keeps_what_somebody_added(
     );
     let told = applied(&s, "keeper", &[&bounded[..], &["--update", "--yes"]].concat(), 0).await?;
     ensure!(told.contains("There is nothing to update."), "{told}");
-    iam.delete_role_policy()
-        .role_name("keeper")
-        .policy_name("theirs")
-        .send()
-        .await?;
-    iam.detach_role_policy()
-        .role_name("keeper")
-        .policy_arn("arn:aws:iam::aws:policy/ReadOnlyAccess")
-        .send()
-        .await?;
+    remove_theirs(&iam).await?;
     ensure!(applied(&s, "keeper", &bounded, 0).await? == as_needed);
     Ok(())
 }

@@ -315,6 +315,14 @@ pub fn no_role(name: &str, namespace: Option<&str>) -> Failure {
     )
 }
 
+/// Returns the failure for an object that does not exist. `list` is the word for its kind in `rolectl get`.
+pub fn missing(kind: &str, name: &str, list: &str) -> Failure {
+    Failure::new(
+        format!("there is no {kind} {name}"),
+        format!("see all with `rolectl get {list}`"),
+    )
+}
+
 /// Returns all `AwsAccount`s. Warns of those that cannot be read.
 pub async fn accounts(client: &Client) -> Result<Vec<AwsAccount>, Failure> {
     accounts_with(client, None).await

@@ -20,6 +20,7 @@ use rolectl_crds::{AwsAccount, IamRole, MfaSession, Reason};
 
 use crate::cluster;
 use crate::named::kind;
+use crate::objects::{NOT_SEEN, ORPHANED};
 use crate::values::is_dns;
 
 /// The environment variable by which the scripts ask for values.
@@ -64,9 +65,9 @@ impl Values {
         match self {
             Self::States | Self::Reasons => {
                 let more = if self == Self::States {
-                    "Orphaned"
+                    ORPHANED.as_str()
                 } else {
-                    "NotSeen"
+                    NOT_SEEN
                 };
                 let all = Reason::ALL.iter().map(|reason| reason.as_str().to_owned());
                 all.chain([more.to_owned()]).collect()

@@ -7,6 +7,7 @@ use serde::Serialize;
 use rolectl_crds::Reason;
 
 use crate::failure::Failure;
+use crate::objects::NOT_SEEN as NOT_SEEN_REASON;
 use crate::output::{Document, Format, List, machine, table};
 use crate::stdio::println;
 
@@ -40,7 +41,7 @@ pub struct Explained {
 
 /// The reason that `rolectl status` shows for an object without a condition. It appears in no status, so it is no `Reason`.
 const NOT_SEEN: Explained = Explained {
-    reason: "NotSeen",
+    reason: NOT_SEEN_REASON,
     meaning: "No controller has written a status yet.",
     cure: "Wait some seconds. If it stays, check that the controller runs and serves this namespace and this session: `rolectl status` warns if none is running, `kubectl logs -n rolectl-system deployment/rolectl-controller` says more.",
     stalled: false,

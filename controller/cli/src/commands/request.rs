@@ -9,13 +9,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use rolectl_core::selection::targets;
-use rolectl_crds::{AwsAccount, ConditionType, IamRole, RECONCILE_ANNOTATION};
+use rolectl_crds::{AwsAccount, IamRole, RECONCILE_ANNOTATION};
 use serde_json::{Value, json};
 
 use crate::cluster::{self, Flags, failed};
 use crate::failure::Failure;
 use crate::mfa;
 use crate::named::{Named, ObjectArgs};
+use crate::objects::ready_condition;
 use crate::stdio::{eprintln, println};
 
 /// Have the controller read AWS now, and correct what differs
@@ -259,8 +260,7 @@ async fn condition(client: &Client, named: &Named) -> Result<Option<(String, Str
 
 /// Returns status and message of the condition `Ready`.
 fn ready(conditions: Option<&[Condition]>) -> Option<(String, String)> {
-    let mut conditions = conditions?.iter();
-    let ready = conditions.find(|condition| condition.type_ == ConditionType::Ready.as_str())?;
+    let ready = ready_condition(conditions?)?;
     Some((
         ready.status.clone(),
         format!("{}: {}", ready.reason, ready.message),

@@ -29,12 +29,16 @@ pub struct Ready {
     pub message: String,
 }
 
-/// Returns the condition `Ready`.
-pub fn ready(conditions: &[Condition]) -> Ready {
-    let found = conditions
+/// Returns the condition `Ready`, or `None` if no controller has written one.
+pub fn ready_condition(conditions: &[Condition]) -> Option<&Condition> {
+    conditions
         .iter()
-        .find(|condition| condition.type_ == ConditionType::Ready.as_str());
-    match found {
+        .find(|condition| condition.type_ == ConditionType::Ready.as_str())
+}
+
+/// Returns the condition `Ready` as it is shown, also if there is none.
+pub fn ready(conditions: &[Condition]) -> Ready {
+    match ready_condition(conditions) {
         Some(condition) => Ready {
             status: condition.status.clone(),
             reason: condition.reason.clone(),

@@ -43,6 +43,7 @@ pub use diff::{DiffLine, Sign};
 pub use document::{Caseless, Document, Effect, PolicyDocument, Principals, Scope, Statement};
 pub use limits::{MAX_BYTES, MAX_DEPTH, check_size};
 pub use problem::{PolicyError, Problem};
+pub use statement::ELEMENTS;
 pub use trust::TrustedPrincipal;
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(super) enum Source {
 }
 
 /// The names of the elements of a statement, in the order of AWS's documents.
-pub(super) const ELEMENTS: &[&str] = &[
+pub const ELEMENTS: &[&str] = &[
     "Sid",
     "Effect",
     "Principal",

@@ -2,22 +2,19 @@
 
 use std::fmt::Write as _;
 
+use rolectl_core::policy::ELEMENTS;
 use serde_json::Value;
 
-/// The elements of a policy document in the order in which people write them. Others follow in the order of their names.
-const ORDER: [&str; 11] = [
-    "Version",
-    "Id",
-    "Statement",
-    "Sid",
-    "Effect",
-    "Principal",
-    "NotPrincipal",
-    "Action",
-    "NotAction",
-    "Resource",
-    "NotResource",
-];
+/// The elements of a policy document in front of those of its statements.
+const OF_DOCUMENT: [&str; 3] = ["Version", "Id", "Statement"];
+
+/// Returns the place of an element in the order in which people write them. Other keys follow in the order of their names.
+fn place(key: &str) -> usize {
+    let mut order = OF_DOCUMENT.iter().chain(ELEMENTS);
+    order
+        .position(|element| *element == key)
+        .unwrap_or(OF_DOCUMENT.len() + ELEMENTS.len())
+}
 
 /// Returns a text as a quoted HCL string, in which nothing is a template.
 pub fn string(text: &str) -> String {
@@ -48,12 +45,6 @@ pub fn expression(value: &Value, indent: usize) -> String {
         Value::Object(fields) if fields.is_empty() => "{}".to_owned(),
         Value::Object(fields) => {
             let mut fields: Vec<(&String, &Value)> = fields.iter().collect();
-            let place = |key: &str| {
-                ORDER
-                    .iter()
-                    .position(|known| *known == key)
-                    .unwrap_or(ORDER.len())
-            };
             fields.sort_by_key(|(key, _)| place(key));
             let fields = fields
                 .into_iter()

@@ -81,12 +81,7 @@ impl Describe {
             }
             Named::Account(name) => {
                 let account = cluster::get(&Api::<AwsAccount>::all(client.clone()), name).await?;
-                let account = account.ok_or_else(|| {
-                    Failure::new(
-                        format!("there is no AwsAccount {name}"),
-                        "see all with `rolectl get accounts`",
-                    )
-                })?;
+                let account = account.ok_or_else(|| cluster::missing("AwsAccount", name, "accounts"))?;
                 if !is_for_people {
                     return machine(self.output, &AccountRow::from(account));
                 }

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use kube::{Client, ResourceExt as _};
 
-use rolectl_crds::{AwsAccount, ConditionType, MfaSession, Phase, Reason};
+use rolectl_crds::{AwsAccount, MfaSession, Phase, Reason};
 
 use super::bounded;
 use super::check::{Check, Outcome};
 use crate::cluster::{self, Flags};
 use crate::failure::Failure;
 use crate::liveness;
+use crate::objects::ready_condition;
 use crate::output::counted;
 use crate::times::moment;
 
@@ -184,8 +185,8 @@ fn of_accounts(accounts: &[AwsAccount]) -> Vec<Check> {
 /// Returns the check of an account that is not Ready. One that waits for a session is not failed: the session has a line of its own.
 fn problem_of_account(account: &AwsAccount) -> Option<Check> {
     let name = account.name_any();
-    let mut conditions = account.status.iter().flat_map(|status| &status.conditions);
-    let Some(ready) = conditions.find(|condition| condition.type_ == ConditionType::Ready.as_str()) else {
+    let status = account.status.as_ref();
+    let Some(ready) = status.and_then(|status| ready_condition(&status.conditions)) else {
         return Some(Check::warning(
             ACCOUNT,
             format!("{name}: no controller has reported yet"),

@@ -186,7 +186,7 @@ impl Get {
             return Ok(());
         };
         match cluster::get(&Api::<AwsAccount>::all(client.clone()), name).await {
-            Ok(None) => Err(missing("AwsAccount", name, "accounts")),
+            Ok(None) => Err(cluster::missing("AwsAccount", name, "accounts")),
             Err(failure) if !failure.is_forbidden() => Err(failure),
             _ => Ok(()),
         }
@@ -223,7 +223,7 @@ impl Get {
         let mut rows: Vec<AccountRow> = accounts.into_iter().map(AccountRow::from).collect();
         rows.retain(|row| name.is_none_or(|name| row.name == name));
         if let Some(name) = name.filter(|_| rows.is_empty()) {
-            return Err(missing("AwsAccount", name, "accounts"));
+            return Err(cluster::missing("AwsAccount", name, "accounts"));
         }
         rows.retain(|row| selects(&self.state, &row.reason));
         Ok(rows)
@@ -242,7 +242,7 @@ impl Get {
         let name = self.name.as_deref();
         rows.retain(|row| name.is_none_or(|name| row.name == name));
         if let Some(name) = name.filter(|_| rows.is_empty()) {
-            return Err(missing("MfaSession", name, "sessions"));
+            return Err(cluster::missing("MfaSession", name, "sessions"));
         }
         rows.retain(|row| selects(&self.state, row.phase.as_str()));
         Ok(rows)
@@ -290,12 +290,4 @@ impl Get {
         }
         Ok(rows)
     }
-}
-
-/// Returns the failure for an object that does not exist.
-fn missing(kind: &str, name: &str, list: &str) -> Failure {
-    Failure::new(
-        format!("there is no {kind} {name}"),
-        format!("see all with `rolectl get {list}`"),
-    )
 }
