@@ -12,6 +12,7 @@
 //!
 //! ```text
 //! snapshot -> role
+//! widening -> policy, role
 //! role -> arn, bounded, glob, names, policy, selection, spelling, variables
 //! policy -> bounded, glob, spelling
 //! selection -> spelling
@@ -41,6 +42,7 @@ pub mod snapshot;
 pub mod spelling;
 pub mod status;
 pub mod variables;
+pub mod widening;
 
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -1,6 +1,6 @@
 //! References to managed policies: an ARN, or the name of an AWS managed policy with or without its path.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use crate::glob::matches;
@@ -20,6 +20,15 @@ static FOLDED: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
     CATALOGUE
         .iter()
         .map(|(name, full)| (name.to_ascii_lowercase(), *full))
+        .collect()
+});
+
+/// AWS managed policies that have a Deny statement, by name in lower case.
+static DENYING: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    include_str!("aws_managed_policies_denying.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_ascii_lowercase)
         .collect()
 });
 
@@ -109,6 +118,18 @@ pub fn is_aws_owned(arn: &str) -> bool {
 pub fn only_denies(arn: &str) -> bool {
     let name = aws_owned_name(arn).unwrap_or_default().to_ascii_lowercase();
     name == "awsdenyall" || name.starts_with("awscompromisedkeyquarantine")
+}
+
+/// Returns true if a managed policy may allow something.
+pub fn may_allow(arn: &str) -> bool {
+    !only_denies(arn)
+}
+
+/// Returns true if a managed policy may have a Deny statement. Of the AWS managed policies those that have one are listed. One that the
+/// catalogue does not have may be newer.
+pub fn may_deny(arn: &str) -> bool {
+    let name = aws_owned_name(arn).map(str::to_ascii_lowercase);
+    !name.is_some_and(|name| FOLDED.contains_key(&name) && !DENYING.contains(&name))
 }
 
 /// Returns the name of an AWS managed policy without its path. `None` for a policy of another owner.

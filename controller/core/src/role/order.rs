@@ -320,7 +320,8 @@ fn phase(change: &Change, observed: Option<&ObservedRole>, claim: Claim) -> Phas
     }
 }
 
-fn simulate(role: Option<ObservedRole>, change: &Change) -> Option<ObservedRole> {
+/// Returns the role after a change. One that is created has no ARN and no id yet.
+pub fn simulate(role: Option<ObservedRole>, change: &Change) -> Option<ObservedRole> {
     let created = Identity {
         arn: String::new(),
         role_id: String::new(),

@@ -21,10 +21,11 @@ mod pattern;
 mod principal;
 mod statement;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use self::statement::{Atom, Prepared};
-use super::document::{Effect, PolicyDocument};
+use super::document::{Effect, PolicyDocument, Scope};
 
 /// Most atoms that are named.
 const MAX_NAMED: usize = 20;
@@ -33,7 +34,11 @@ const MAX_ATOMS: usize = 50_000;
 
 /// A part of a document that may allow more than another document.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Excess {
+    /// Name of the policy that allows it. Absent where two documents are compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// Name of the statement that allows it.
     pub statement: String,
     /// The action, or `all but` some.
@@ -46,10 +51,16 @@ pub struct Excess {
     pub principal: Option<String>,
     /// Why it may be more.
     pub why: String,
+    /// Name of the policy of the other side whose Deny is missing.
+    #[serde(skip)]
+    pub missing_deny_of: Option<String>,
 }
 
 impl fmt::Display for Excess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(policy) = &self.policy {
+            write!(f, "{policy}, ")?;
+        }
         write!(f, "statement {}: {}", self.statement, self.action)?;
         if let Some(resource) = &self.resource {
             write!(f, " on {resource}")?;
@@ -61,7 +72,7 @@ impl fmt::Display for Excess {
     }
 }
 
-/// What the inner document may allow and the outer one does not.
+/// What the inner side may allow and the outer one does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inclusion {
     /// The first atoms.
@@ -71,7 +82,7 @@ pub struct Inclusion {
 }
 
 impl Inclusion {
-    /// Returns true if the inner document is shown to allow no more than the outer one.
+    /// Returns true if the inner side is shown to allow no more than the outer one.
     pub const fn is_shown(&self) -> bool {
         self.count == 0
     }
@@ -84,91 +95,238 @@ impl Inclusion {
     }
 }
 
+/// Policies that are evaluated together, such as all policies of a role.
+#[derive(Clone, Debug, Default)]
+pub struct Policies<'a> {
+    /// What messages call them, such as `the outer document`.
+    pub called: &'static str,
+    /// Documents with their names.
+    pub documents: Vec<(Option<&'a str>, &'a PolicyDocument)>,
+    /// Policies of which no document is known. On both sides the same name is the same policy.
+    pub unread: Vec<Unread<'a>>,
+}
+
+/// A policy of which no document is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unread<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// It may have Allow statements.
+    pub may_allow: bool,
+    /// It may have Deny statements.
+    pub may_deny: bool,
+}
+
+impl Policies<'_> {
+    fn version(&self) -> Option<&str> {
+        self.documents
+            .first()
+            .map(|(_, document)| document.version.as_str())
+    }
+
+    fn statements(&self, effect: Effect, has_variables: bool) -> Vec<Prepared<'_>> {
+        let all = self.documents.iter().flat_map(|(name, document)| {
+            let statements = document.statements.iter();
+            let statements = statements.filter(|statement| statement.effect == effect);
+            statements.map(|statement| Prepared::of(*name, statement, has_variables))
+        });
+        all.collect()
+    }
+
+    /// Returns true if the other side has each of these documents.
+    fn is_part_of(&self, other: &Policies<'_>) -> bool {
+        let has = |one: &PolicyDocument| other.documents.iter().any(|(_, other)| *other == one);
+        self.documents.iter().all(|(_, document)| has(document))
+    }
+
+    fn has(&self, unread: &Unread<'_>) -> bool {
+        self.unread.iter().any(|other| other.name == unread.name)
+    }
+}
+
 /// Compares what two documents allow. `own_account` is the account of the role whose trust policies they are.
 pub fn inclusion(outer: &PolicyDocument, inner: &PolicyDocument, own_account: Option<&str>) -> Inclusion {
+    let side = |called, document| Policies {
+        called,
+        documents: vec![(None, document)],
+        unread: vec![],
+    };
+    let (outer, inner) = (
+        side("the outer document", outer),
+        side("the inner document", inner),
+    );
+    inclusion_of(&outer, &inner, own_account)
+}
+
+/// Compares what two sets of policies allow. `own_account` is the account of the role whose trust policies they are.
+pub fn inclusion_of(outer: &Policies<'_>, inner: &Policies<'_>, own_account: Option<&str>) -> Inclusion {
     let mut found = Inclusion::default();
-    if outer.statements == inner.statements && outer.version == inner.version {
+    let is_same = outer.is_part_of(inner) && inner.is_part_of(outer);
+    if is_same && outer.unread == inner.unread {
         return found;
     }
-    if outer.version != inner.version && (has_variables(outer) || has_variables(inner)) {
+    let all = || outer.documents.iter().chain(&inner.documents);
+    let version = outer.version().or_else(|| inner.version()).unwrap_or_default();
+    let is_one_version = all().all(|(_, document)| document.version == version);
+    if !is_same && !is_one_version && all().any(|(_, document)| has_variables(document)) {
         found.add(|| whole("the documents have different versions, and one has `${`, which means a variable in 2012-10-17 only"));
         return found;
     }
-    let variables = inner.version != "2008-10-17";
-    let (allows, denies) = (
-        prepared(inner, Effect::Allow, variables),
-        prepared(inner, Effect::Deny, variables),
-    );
-    let (outer_allows, outer_denies) = (
-        prepared(outer, Effect::Allow, variables),
-        prepared(outer, Effect::Deny, variables),
-    );
-    let size = |all: &[Prepared]| {
-        all.iter()
-            .map(Prepared::size)
-            .fold(0_usize, usize::saturating_add)
-    };
-    if size(&allows).saturating_add(size(&outer_denies)) > MAX_ATOMS {
+    let variables = version != "2008-10-17";
+    let side = |policies| Side::of(policies, variables);
+    let (outer, inner) = (side(outer), side(inner));
+    if outer.size().saturating_add(inner.size()) > MAX_ATOMS {
         found.add(|| whole("the documents are too large to compare"));
         return found;
     }
-    let covered =
-        |by: &[Prepared], atom: &Atom<'_>| by.iter().any(|statement| statement.covers(atom, own_account));
-    // What the inner document denies, too, needs no look.
-    let uncovered: Vec<&Prepared> = outer_denies
+    // What the inner side denies, too, needs no look.
+    let missing: Vec<&Prepared<'_>> = outer
+        .denies
         .iter()
-        .filter(|deny| !deny.atoms().all(|atom| covered(&denies, &atom)))
+        .filter(|deny| !deny.atoms().all(|atom| inner.denies(&atom, own_account)))
         .collect();
-    for statement in &allows {
-        for atom in statement.atoms() {
-            if covered(&denies, &atom) {
-                continue;
-            }
-            if !covered(&outer_allows, &atom) {
-                found.add(|| excess(&atom, "no statement of the outer document is shown to allow it"));
-                continue;
-            }
-            if let Some(deny) = uncovered.iter().find(|deny| !deny.is_disjoint(&atom)) {
-                let why = format!("statement {} of the outer document may deny it", deny.name());
-                found.add(|| excess(&atom, &why));
-            }
+    let mut grants = false;
+    for atom in inner.allows.iter().flat_map(Prepared::atoms) {
+        if inner.denies(&atom, own_account) {
+            continue;
+        }
+        grants = true;
+        if !outer.allows(&atom, own_account) {
+            let why = format!("no statement of {} is shown to allow it", outer.policies.called);
+            found.add(|| excess(&atom, why));
+        } else if let Some(deny) = missing.iter().find(|deny| !deny.is_disjoint(&atom)) {
+            let why = format!(
+                "statement {} of {} may deny it",
+                deny.name(),
+                outer.policies.called
+            );
+            found.add(|| Excess {
+                missing_deny_of: deny.policy.map(str::to_owned),
+                ..excess(&atom, why)
+            });
         }
     }
+    unread_excess(&outer, &inner, &missing, grants, &mut found);
     found
 }
 
-fn prepared(document: &PolicyDocument, effect: Effect, has_variables: bool) -> Vec<Prepared<'_>> {
-    let statements = document
-        .statements
+/// Adds what policies of which no document is known may allow, or may no longer deny.
+fn unread_excess(
+    outer: &Side<'_>,
+    inner: &Side<'_>,
+    missing: &[&Prepared<'_>],
+    grants: bool,
+    found: &mut Inclusion,
+) {
+    let of = |unread: &Unread<'_>, why: String| Excess {
+        policy: Some(unread.name.to_owned()),
+        ..whole(&why)
+    };
+    let allows_all = outer.allows.iter().any(Prepared::is_everything) && missing.is_empty();
+    let may_allow: Vec<&Unread<'_>> = inner
+        .policies
+        .unread
         .iter()
-        .filter(|statement| statement.effect == effect);
-    statements
-        .map(|statement| Prepared::of(statement, has_variables))
-        .collect()
+        .filter(|unread| unread.may_allow)
+        .collect();
+    for unread in &may_allow {
+        if !outer.policies.has(unread) && !allows_all {
+            found.add(|| of(unread, "what this policy allows is not known".to_owned()));
+        } else if let Some(deny) = missing.first() {
+            let why = format!(
+                "what this policy allows is not known, and statement {} of {} may deny it",
+                deny.name(),
+                outer.policies.called
+            );
+            found.add(|| Excess {
+                missing_deny_of: deny.policy.map(str::to_owned),
+                ..of(unread, why)
+            });
+        }
+    }
+    // Where nothing is allowed, nothing needs to be denied.
+    if !grants && may_allow.is_empty() {
+        return;
+    }
+    let denying = outer.policies.unread.iter().filter(|unread| unread.may_deny);
+    for unread in denying.filter(|unread| !inner.policies.has(unread)) {
+        found.add(|| Excess {
+            missing_deny_of: Some(unread.name.to_owned()),
+            ..of(unread, "this policy, which may deny, is missing".to_owned())
+        });
+    }
+}
+
+/// Policies with their statements parsed.
+struct Side<'a> {
+    policies: &'a Policies<'a>,
+    allows: Vec<Prepared<'a>>,
+    denies: Vec<Prepared<'a>>,
+}
+
+impl<'a> Side<'a> {
+    fn of(policies: &'a Policies<'a>, has_variables: bool) -> Self {
+        Self {
+            policies,
+            allows: policies.statements(Effect::Allow, has_variables),
+            denies: policies.statements(Effect::Deny, has_variables),
+        }
+    }
+
+    /// Returns the number of atoms.
+    fn size(&self) -> usize {
+        let all = self.allows.iter().chain(&self.denies);
+        all.map(Prepared::size).fold(0_usize, usize::saturating_add)
+    }
+
+    fn allows(&self, atom: &Atom<'_>, own_account: Option<&str>) -> bool {
+        self.allows
+            .iter()
+            .any(|statement| statement.covers(atom, own_account))
+    }
+
+    fn denies(&self, atom: &Atom<'_>, own_account: Option<&str>) -> bool {
+        self.denies
+            .iter()
+            .any(|statement| statement.covers(atom, own_account))
+    }
 }
 
 /// Returns true if a document has text that is a variable in one version and not in the other.
 fn has_variables(document: &PolicyDocument) -> bool {
-    document.pretty().contains("${")
+    let is_one = |text: &String| text.contains("${");
+    document.statements.iter().any(|statement| {
+        let values = statement.condition.values().flat_map(BTreeMap::values).flatten();
+        statement
+            .resource
+            .iter()
+            .flat_map(Scope::inner)
+            .chain(values)
+            .any(is_one)
+    })
 }
 
-fn excess(atom: &Atom<'_>, why: &str) -> Excess {
+fn excess(atom: &Atom<'_>, why: String) -> Excess {
     Excess {
+        policy: atom.statement.policy.map(str::to_owned),
         statement: atom.statement.name(),
         action: atom.action.shown().to_owned(),
         resource: atom.resource.as_ref().map(|resource| resource.shown().to_owned()),
         principal: atom.principal.shown(),
-        why: why.to_owned(),
+        why,
+        missing_deny_of: None,
     }
 }
 
 fn whole(why: &str) -> Excess {
     Excess {
+        policy: None,
         statement: "*".to_owned(),
         action: "*".to_owned(),
         resource: None,
         principal: None,
         why: why.to_owned(),
+        missing_deny_of: None,
     }
 }
 

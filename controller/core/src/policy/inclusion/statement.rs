@@ -22,6 +22,8 @@ impl Values {
 
 /// A statement with its patterns parsed.
 pub struct Prepared<'a> {
+    /// Name of the policy that has the statement.
+    pub policy: Option<&'a str>,
     statement: &'a Statement,
     actions: Scope<Vec<Pattern>>,
     /// Absent in a trust policy, whose resource is the role.
@@ -75,7 +77,7 @@ fn texts<T>(scope: &Scope<T>) -> Scope<&T> {
 }
 
 impl<'a> Prepared<'a> {
-    pub fn of(statement: &'a Statement, has_variables: bool) -> Self {
+    pub fn of(policy: Option<&'a str>, statement: &'a Statement, has_variables: bool) -> Self {
         let actions = match texts(&statement.action) {
             Scope::Only(all) => Scope::Only(all.iter().map(Caseless::as_str).collect::<Vec<_>>()),
             Scope::AllBut(all) => Scope::AllBut(all.iter().map(Caseless::as_str).collect::<Vec<_>>()),
@@ -91,6 +93,7 @@ impl<'a> Prepared<'a> {
             None => (None, vec![None]),
         };
         Self {
+            policy,
             statement,
             actions,
             resources,
@@ -113,6 +116,18 @@ impl<'a> Prepared<'a> {
             self.principals.len(),
         ];
         lengths.into_iter().fold(1, usize::saturating_mul)
+    }
+
+    /// Returns true if the statement matches every request.
+    pub fn is_everything(&self) -> bool {
+        let is_all = |scope: &Scope<Vec<Pattern>>, kind| match scope {
+            Scope::Only(patterns) => patterns.iter().any(|pattern| pattern.is_everything(kind)),
+            Scope::AllBut(_) => false,
+        };
+        let resources = self.resources.as_ref();
+        is_all(&self.actions, Kind::Action)
+            && resources.is_some_and(|scope| is_all(scope, Kind::Arn))
+            && self.conditions().is_empty()
     }
 
     fn conditions(&self) -> &Conditions {

@@ -1,0 +1,104 @@
+//! Which changes of a plan are made at once, and which wait for somebody.
+
+pub use super::digest::Subject;
+use super::digest::digest;
+use super::{Place, Widening, widening};
+use crate::role::access::common;
+use crate::role::order::simulate;
+use crate::role::{Change, DocumentDiff, ObservedRole};
+
+/// A plan that is divided into what is made now and what waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// The changes that are made now. After each of them the role allows no more than before all of them.
+    pub now: Vec<Change>,
+    /// The changes that wait.
+    pub waiting: Vec<Change>,
+    /// What the waiting changes may allow.
+    pub widening: Widening,
+}
+
+impl Hold {
+    /// Returns the digest that an approval of the waiting changes names.
+    pub fn digest(&self, subject: Subject<'_>) -> String {
+        digest(subject, &self.waiting, &self.widening)
+    }
+}
+
+/// Returns the role after these changes. One that is created has no ARN and no id yet.
+pub fn after(before: Option<&ObservedRole>, changes: &[Change]) -> Option<ObservedRole> {
+    changes.iter().fold(before.cloned(), simulate)
+}
+
+/// Divides the changes of a plan: those that only narrow the role are made now. A trust policy that both narrows and widens is first set to
+/// what the old and the new one have in common.
+pub fn narrow_now(before: Option<&ObservedRole>, changes: &[Change], place: Place<'_>) -> Hold {
+    let goal = after(before, changes);
+    // A deletion is made as a whole: AWS deletes only a role that has no policies.
+    if goal.is_none() {
+        return Hold {
+            now: changes.to_vec(),
+            ..Hold::default()
+        };
+    }
+    let (mut now, mut waiting) = (vec![], changes.to_vec());
+    let mut state = before.cloned();
+    let narrows = |next: Option<&ObservedRole>| before.is_some() && widening(before, next, place).is_none();
+    // A change may narrow only after one that follows it, such as the removal of a Deny of what is no longer allowed.
+    loop {
+        let mut left = vec![];
+        let made = now.len();
+        for change in waiting {
+            let next = simulate(state.clone(), &change);
+            if narrows(next.as_ref()) {
+                now.push(change);
+                state = next;
+            } else {
+                left.push(change);
+            }
+        }
+        waiting = left;
+        if now.len() == made {
+            break;
+        }
+    }
+    if let Some(change) = interim_trust(state.as_ref(), &waiting, place) {
+        let next = simulate(state.clone(), &change);
+        if narrows(next.as_ref()) {
+            now.push(change);
+            state = next;
+        }
+    }
+    // A trust policy that is closed and opened again leaves nothing behind.
+    if state.as_ref() == before {
+        now.clear();
+    }
+    Hold {
+        widening: widening(state.as_ref(), goal.as_ref(), place),
+        now,
+        waiting,
+    }
+}
+
+/// Makes all changes of a plan wait.
+pub fn hold_all(before: Option<&ObservedRole>, changes: &[Change], place: Place<'_>) -> Hold {
+    Hold {
+        now: vec![],
+        waiting: changes.to_vec(),
+        widening: widening(before, after(before, changes).as_ref(), place),
+    }
+}
+
+/// Returns the change of the trust policy to what the old one and the waiting one have in common, if that is less than the old one.
+fn interim_trust(state: Option<&ObservedRole>, waiting: &[Change], place: Place<'_>) -> Option<Change> {
+    let state = state?;
+    let wanted = waiting.iter().rev().find_map(|change| match change {
+        Change::UpdateTrustPolicy(document, _) => Some(document),
+        _ => None,
+    })?;
+    let interim = common(&state.trust, wanted)?;
+    let diff = DocumentDiff::between(&state.trust, &interim);
+    let change = Change::UpdateTrustPolicy(interim, diff);
+    let next = simulate(Some(state.clone()), &change);
+    (!widening(next.as_ref(), Some(state), place).is_none()).then_some(change)
+}
