@@ -81,6 +81,9 @@ pub struct AwsAccountSpec {
     /// Limits on the roles in this account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guardrails: Option<Guardrails>,
+    /// Which changes to roles in this account wait until an operator approves them. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<Approvals>,
     /// Tag keys on roles that somebody else manages, such as those of an organization. Patterns as in `guardrails`. Such a
     /// tag is neither set nor removed. An `IamRole` that lists one is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -303,6 +306,43 @@ pub struct Guardrails {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_tag_keys: Vec<String>,
+}
+
+/// Which changes wait until an operator approves them with `rolectl approve`, which takes an MFA code.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Approvals {
+    /// With `None` no change waits. With `Widening`, changes wait after which a role may allow more than before, and the creation of a
+    /// role; what only narrows is made at once, also as a part of the same change. With `All` every change waits. A role is removed at once in each
+    /// case when its object is deleted, and managed policies that the guardrails deny are detached at once. Default: `None`.
+    #[serde(default, rename = "for")]
+    #[schemars(schema_with = "approvals_for")]
+    pub needed_for: ApprovalsFor,
+}
+
+/// The changes that need an approval.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ApprovalsFor {
+    /// No change.
+    #[default]
+    None,
+    /// Changes after which a role may allow more than before.
+    Widening,
+    /// Every change.
+    All,
+}
+
+fn approvals_for(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "string", "enum": ["None", "Widening", "All"]})
+}
+
+impl AwsAccountSpec {
+    /// Returns the changes that need an approval.
+    pub fn approvals_for(&self) -> ApprovalsFor {
+        self.approvals
+            .map(|approvals| approvals.needed_for)
+            .unwrap_or_default()
+    }
 }
 
 /// The choice whether roles may have inline policies.

@@ -361,6 +361,9 @@ pub struct AccountStatus {
     /// The first changes that are pending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
+    /// Digest of the changes that wait for an approval. It is informational: `rolectl approve` computes it itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
     /// The generation of the spec that this entry describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
@@ -381,6 +384,7 @@ impl AccountStatus {
             instance_profiles: vec![],
             message: None,
             changes: vec![],
+            approval: None,
             observed_generation: None,
             last_applied_generation: None,
         }

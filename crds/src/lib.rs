@@ -16,8 +16,8 @@ mod reason;
 mod schema;
 
 pub use aws_account::{
-    AllowedNamespaces, AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus, Guardrails, InlinePolicies,
-    NamespacesFrom, Quotas, RoleCounts,
+    AllowedNamespaces, Approvals, ApprovalsFor, AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus,
+    Guardrails, InlinePolicies, NamespacesFrom, Quotas, RoleCounts,
 };
 pub use iam_role::{
     AccountCounts, AccountGroup, AccountSelection, AccountStatus, Adoption, DeletionPolicy, Denies,

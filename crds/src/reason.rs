@@ -86,6 +86,8 @@ reasons! {
     SessionLocked => "Run `rolectl unlock --mfa CODE`. The controller then resumes by itself.",
     /// The role differs from the spec, and is not corrected because `spec.drift` is Report.
     Drifted => "See `status.accounts[].changes`. Set `drift: Correct` to have the changes made, or change the spec to what AWS has.",
+    /// Changes wait for the approval of an operator, because the account asks for it (`spec.approvals`).
+    AwaitingApproval => "See `status.accounts[].changes`. An operator runs `rolectl approve`.",
     /// The spec cannot be carried out as it is written.
     InvalidSpec => "Correct the field that the message names. `rolectl lint` finds the same problem before the object is applied.",
     /// No `AwsAccount` has this name.

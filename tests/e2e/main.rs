@@ -3,6 +3,7 @@
 //! All tests share one control plane and one double, and have namespaces and accounts of their own.
 
 mod agreement;
+mod approvals;
 mod bad_input;
 mod bootstrap;
 mod build;

@@ -18,6 +18,7 @@ pub mod account;
 pub mod actor;
 pub mod api;
 pub mod apply;
+pub mod approvals;
 pub mod bucket;
 pub mod clock;
 pub mod error;

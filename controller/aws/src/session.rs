@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Sts;
+use crate::approvals::{Approvals, Grants, Sealed};
 use crate::bucket::Bucket;
 use crate::error::AwsFailure;
 use rolectl_core::arn::{arn_account, arn_partition};
@@ -42,6 +43,10 @@ pub mod keys {
     pub const PRINCIPAL_ARN: &str = "principalArn";
     /// `true`: work under way on the session that this one replaces ends. Absent otherwise.
     pub const REPLACE: &str = "replace";
+    /// Decisions about changes, JSON ([`crate::approvals`]). Absent without any.
+    pub const APPROVALS: &str = "approvals";
+    /// Message authentication code of the decisions, under a key of the session. Absent without any.
+    pub const APPROVALS_CODE: &str = "approvalsCode";
 }
 
 /// A session as the Secret holds it. Its credentials never show in Debug output and are zeroed when dropped.
@@ -59,6 +64,8 @@ pub struct SessionSecret {
     pub principal_arn: String,
     /// Work under way on the session that this one replaces ends (`rolectl unlock --replace`).
     pub replace: bool,
+    /// Decisions about changes (`rolectl approve`).
+    pub approvals: Option<Sealed>,
 }
 
 impl fmt::Debug for SessionSecret {
@@ -120,6 +127,10 @@ impl SessionSecret {
                 .map_err(|_| SessionSecretError::Expiration { secret: name.clone() })?,
             principal_arn: text(keys::PRINCIPAL_ARN)?,
             replace: text(keys::REPLACE).is_ok_and(|value| value == "true"),
+            approvals: match (text(keys::APPROVALS), text(keys::APPROVALS_CODE)) {
+                (Ok(text), Ok(code)) => Some(Sealed { text, code }),
+                _ => None,
+            },
         };
         // Whatever else is wrong, AWS finds out.
         let visible = |secret: &SecretString| secret.expose_secret().bytes().all(|b| b.is_ascii_graphic());
@@ -148,6 +159,10 @@ impl SessionSecret {
     /// The Secret's data.
     pub fn to_data(&self) -> BTreeMap<String, ByteString> {
         let replace = self.replace.then(|| (keys::REPLACE, "true".to_owned()));
+        let sealed = self.approvals.iter().flat_map(|sealed| {
+            let Sealed { text, code } = sealed.clone();
+            [(keys::APPROVALS, text), (keys::APPROVALS_CODE, code)]
+        });
         [
             (keys::ACCESS_KEY_ID, self.access_key_id.expose_secret().to_owned()),
             (
@@ -160,6 +175,7 @@ impl SessionSecret {
         ]
         .into_iter()
         .chain(replace)
+        .chain(sealed)
         .map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes())))
         .collect()
     }
@@ -259,6 +275,10 @@ pub struct OpenSession {
     pub opened_at: Timestamp,
     /// The user, as AWS names it.
     pub principal_arn: String,
+    /// The decisions about changes that its operator made with it.
+    pub approvals: Approvals,
+    /// What was begun by these decisions.
+    pub grants: Grants,
     /// STS on the session's credentials.
     pub sts: Arc<dyn Sts>,
     /// The credentials, for an account that is used directly.
@@ -386,11 +406,21 @@ impl Sessions {
         let mut inner = self.0.write();
         inner.opened += 1;
         let replaces = session_secret.replace;
+        let sealed = session_secret.approvals.as_ref();
+        let opened = sealed.map(|sealed| sealed.open(&session_secret.secret_access_key, &principal_arn));
+        let approvals = opened
+            .unwrap_or_else(|| Ok(Approvals::default()))
+            .unwrap_or_else(|error| {
+                tracing::warn!(session = name, %error, "no approval of this session counts");
+                Approvals::default()
+            });
         let open = Arc::new(OpenSession {
             number: inner.opened,
             expires_at: session_secret.expires_at,
             opened_at: now,
             principal_arn,
+            approvals,
+            grants: Grants::default(),
             sts,
             session_secret,
             bucket: Bucket::new(ASSUME_ROLE_RATE, ASSUME_ROLE_RATE),

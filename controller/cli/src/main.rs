@@ -39,8 +39,8 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use commands::{
-    apply, bootstrap, credential_process, describe, diff, doctor, events, exec, explain, forget, get, import,
-    init, lint, lock, man, plan, policy, request, shell, status, unlock, version, whoami,
+    apply, approve, bootstrap, credential_process, describe, diff, doctor, events, exec, explain, forget,
+    get, import, init, lint, lock, man, plan, policy, request, shell, status, unlock, version, whoami,
 };
 
 /// Keep AWS IAM roles right in many accounts, on credentials that only your MFA code unlocks.
@@ -67,6 +67,7 @@ enum Verb {
     Events(events::Events),
     Plan(plan::Plan),
     Apply(apply::Apply),
+    Approve(approve::Approve),
     Destroy(apply::Destroy),
     Reconcile(request::Reconcile),
     Suspend(request::Suspend),
@@ -174,6 +175,7 @@ async fn run() -> ExitCode {
         Verb::Import(import) => import.run(&cluster).await,
         Verb::Plan(plan) => plan.run(&cluster).await,
         Verb::Apply(apply) => apply.run(&cluster).await,
+        Verb::Approve(approve) => Box::pin(approve.run(&cluster)).await,
         Verb::Destroy(destroy) => destroy.run(&cluster).await,
         Verb::Reconcile(reconcile) => reconcile.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Suspend(suspend) => suspend.run(&cluster).await.map(|()| ExitCode::SUCCESS),

@@ -77,6 +77,15 @@ fn named(kind: &str, name: &str) -> Option<Named> {
     }
 }
 
+/// Parses the name of a role: `role/app`, or `app` where only roles can be meant.
+pub fn named_role(text: &str) -> Result<String, String> {
+    let (kind, name) = text.split_once('/').unwrap_or(("role", text));
+    match named(&kind.to_ascii_lowercase(), name) {
+        Some(Named::Role(name)) if is_dns(&name, 253, "-.") => Ok(name),
+        _ => Err("write role/NAME".to_owned()),
+    }
+}
+
 /// Returns the kind that a word names.
 pub fn kind(word: &str) -> Option<&'static str> {
     named(&word.to_ascii_lowercase(), "").map(|named| named.kind())

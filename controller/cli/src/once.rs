@@ -14,6 +14,7 @@ use kube::ResourceExt as _;
 use rolectl_aws::account::{Account, AccountEnvironment, AccountError, Reader};
 use rolectl_aws::actor::carry_out;
 use rolectl_aws::actor::directory::{Admits, Directory};
+use rolectl_aws::actor::gate::Pending;
 use rolectl_aws::actor::propose::{Case, Proposal as Proposed, Proposed as Changes, SessionView};
 use rolectl_aws::actor::report::Goal;
 use rolectl_aws::apply::Applied;
@@ -60,6 +61,8 @@ pub struct Proposal {
     /// Why the changes are not those of the spec: it breaks a guardrail, and all that is done is to detach managed policies that
     /// the account denies.
     pub refusal: Option<Refusal>,
+    /// The changes that wait for an approval where the controller makes them.
+    pub pending: Option<Pending>,
     /// What AWS has, and when it was seen.
     pub observed: Option<(ObservedRole, Instant)>,
     /// `drift: Report`: the changes are shown and never made.
@@ -168,6 +171,7 @@ impl Inventory {
                     live,
                     session: &session,
                     failure: None,
+                    is_operator: true,
                 };
                 Self::propose_one(goal, &case)
             })
@@ -186,6 +190,7 @@ impl Inventory {
             role: role.clone(),
             verdict: Ok(Plan::default()),
             refusal: None,
+            pending: None,
             observed: None,
         };
         if let Err(refusal) = check_role(role) {
@@ -220,7 +225,10 @@ impl Inventory {
                     seen,
                     is_ours,
                     refusal,
+                    pending,
+                    granted: _,
                 } = *changes;
+                proposal.pending = pending;
                 proposal.verdict = Ok(plan);
                 proposal.observed = observed.map(|role| (role, seen));
                 proposal.is_ours = is_ours;
@@ -346,6 +354,8 @@ pub async fn make(
         seen: proposal.observed.as_ref().map_or_else(now, |(_, seen)| *seen),
         is_ours: proposal.is_ours,
         refusal: None,
+        pending: None,
+        granted: None,
     };
     let key = RoleKey::of(&proposal.role);
     // The files that this run was given do not change while it runs.

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
+use rolectl_core::digest::sha256;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RawMode};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use secrecy::zeroize::Zeroizing;
-use sha2::{Digest as _, Sha256};
 
 use rolectl_aws::session::SessionSecret;
 
@@ -70,10 +70,7 @@ pub struct Key {
 impl Key {
     /// Returns the name of the session's file.
     fn file(&self) -> String {
-        let digest = format!(
-            "{:x}",
-            Sha256::digest(format!("{} {}", self.principal, self.subject))
-        );
+        let digest = sha256(format!("{} {}", self.principal, self.subject));
         digest.chars().take(32).collect()
     }
 }
@@ -262,6 +259,7 @@ mod tests {
             expires_at: expires_at.parse().unwrap(),
             principal_arn: "arn:aws:iam::111111111111:user/a".to_owned(),
             replace: false,
+            approvals: None,
         }
     }
 

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
+use rolectl_core::digest::sha256;
 
 /// Maximum validity of a code in seconds, with the clock skew that AWS accepts.
 const VALID_SECONDS: i64 = 120;
@@ -18,7 +18,7 @@ fn file() -> Option<PathBuf> {
 
 /// Returns the digest of a code and its device.
 fn digest(serial: &str, code: &str) -> String {
-    format!("{:x}", Sha256::digest(format!("{serial}:{code}")))
+    sha256(format!("{serial}:{code}"))
 }
 
 /// Returns how many seconds ago this code was used. Returns `None` if it is not the last used code, or can no longer be valid.

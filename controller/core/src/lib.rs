@@ -12,8 +12,9 @@
 //!
 //! ```text
 //! snapshot -> role
-//! widening -> policy, role
-//! role -> arn, bounded, glob, names, policy, selection, spelling, variables
+//! widening -> digest, policy, role
+//! role -> arn, bounded, digest, glob, names, policy, selection, spelling, variables
+//! names -> digest
 //! policy -> bounded, glob, spelling
 //! selection -> spelling
 //! status -> bounded, conditions
@@ -21,9 +22,9 @@
 //! bounded
 //! causes
 //! conditions
+//! digest
 //! forget
 //! glob
-//! names
 //! spelling
 //! variables
 //! ```
@@ -32,6 +33,7 @@ pub mod arn;
 pub mod bounded;
 pub mod causes;
 pub mod conditions;
+pub mod digest;
 pub mod forget;
 pub mod glob;
 pub mod names;

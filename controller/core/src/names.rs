@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
+use crate::digest::sha256;
 
 use rolectl_crds::{IamRole, IamRoleSpec};
 
@@ -82,7 +82,7 @@ pub fn shortened(full: &str, limit: usize) -> String {
     if full.chars().count() <= limit {
         return full.to_owned();
     }
-    let digest = format!("{:x}", Sha256::digest(full.as_bytes()));
+    let digest = sha256(full);
     let hash: String = digest.chars().take(16).collect();
     let start: String = full.chars().take(limit - hash.len() - 1).collect();
     format!("{start}-{hash}")

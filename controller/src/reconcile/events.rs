@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use kube::Resource;
 use kube::runtime::events::{Event, EventType};
+use rolectl_core::digest::sha256;
 use rolectl_crds::Reason;
-use sha2::{Digest as _, Sha256};
 
 use super::context::Context;
 
@@ -64,7 +64,7 @@ pub fn action(verb: &str, account: &str) -> String {
     if action.len() <= ACTION {
         return action;
     }
-    let digest = format!("{:x}", Sha256::digest(account));
+    let digest = sha256(account);
     let (head, digest) = (action.chars().take(ACTION - 9), digest.chars().take(8));
     head.chain(['-']).chain(digest).collect()
 }

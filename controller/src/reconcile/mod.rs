@@ -40,8 +40,8 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use kube::runtime::{Predicate as _, predicates};
 use kube::{Api, Client, ResourceExt as _};
+use rolectl_core::digest::sha256;
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,7 @@ impl Options {
         }
         let sessions: BTreeSet<&String> = self.sessions.iter().collect();
         let scope = format!("{:?} {sessions:?}", self.watch_namespace);
-        let digest = format!("{:x}", Sha256::digest(scope.as_bytes()));
+        let digest = sha256(scope);
         format!("rolectl-{}", digest.chars().take(8).collect::<String>())
     }
 }

@@ -97,6 +97,7 @@ impl FollowedSession {
                 expires_at: stored.expires,
                 principal_arn: operator_arn(),
                 replace: stored.replace,
+                approvals: None,
             };
             if stored.replace {
                 followed.lock_opened(replica, ledger);

@@ -30,6 +30,8 @@ pub async fn carry_out(
         seen,
         is_ours: _,
         refusal: _,
+        pending: _,
+        granted: _,
     } = proposed;
     permit().map_err(AccountError::Withdrawn)?;
     let writer = (&*key.namespace, &*key.name);

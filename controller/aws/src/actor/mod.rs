@@ -29,6 +29,7 @@ pub mod account_state;
 mod actors;
 pub mod carry_out;
 pub mod directory;
+pub mod gate;
 mod handle;
 pub mod inbox;
 pub mod inputs;

@@ -17,6 +17,7 @@ use rolectl_core::selection::targets;
 use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, Reason};
 
 use super::directory::{Admits, Directory};
+use super::gate::{Granted, Pending};
 use super::report::Goal;
 use super::role_state::Left;
 use crate::account::Account;
@@ -64,6 +65,8 @@ pub struct Case<'a> {
     pub session: &'a SessionView,
     /// Why the account's roles cannot be acted on, if they cannot.
     pub failure: Option<&'a (Reason, String)>,
+    /// An operator looks at the changes and makes them with a session of his own: they do not wait for an approval.
+    pub is_operator: bool,
 }
 
 /// What is to be done.
@@ -100,6 +103,8 @@ pub struct Refused {
     pub left: Option<Left>,
     /// The role in AWS belongs to somebody else: nothing of it may be shown to the tenant.
     pub is_foreign: bool,
+    /// The changes that wait for an approval.
+    pub pending: Option<Pending>,
 }
 
 impl From<Refusal> for Refused {
@@ -108,6 +113,7 @@ impl From<Refusal> for Refused {
             refusal,
             left: None,
             is_foreign: false,
+            pending: None,
         }
     }
 }
@@ -125,12 +131,22 @@ pub struct Proposed {
     pub seen: Instant,
     /// The role in AWS is ours already.
     pub is_ours: bool,
-    /// Why the changes are not those of the spec: it breaks a guardrail, and all that is done is to detach managed policies that the
-    /// account denies.
+    /// Why the changes are not all those of the spec: it breaks a guardrail, and all that is done is to detach managed policies that the
+    /// account denies; or the others wait for an approval.
     pub refusal: Option<Refusal>,
+    /// The changes that wait for an approval.
+    pub pending: Option<Pending>,
+    /// The approval of these changes.
+    pub granted: Option<Granted>,
 }
 
 impl Proposed {
+    /// Returns true if all that is done is to detach managed policies that the account denies.
+    pub fn is_enforced(&self) -> bool {
+        let refusal = self.refusal.as_ref();
+        refusal.is_some_and(|refusal| refusal.reason == Reason::GuardrailViolated)
+    }
+
     /// How a sweep shows the role until it is changed.
     pub fn left(&self, role: &IamRole) -> Left {
         left(role, self.observed.as_ref())
@@ -219,11 +235,13 @@ impl<'a> Case<'a> {
                     observed,
                     seen,
                     refusal: None,
+                    pending: None,
+                    granted: None,
                 });
                 if desired.drift == DriftPolicy::Report {
                     Proposal::Differs(proposed)
                 } else {
-                    Proposal::Change(proposed)
+                    self.gate(*proposed, &candidate.owner)
                 }
             }
             Admission::Yields(refusal) => Proposal::Refused(refusal.into()),
@@ -264,6 +282,7 @@ impl<'a> Case<'a> {
             left: lasts.then(|| left(self.role, observed)),
             is_foreign: lasts && refusal.reason != Reason::InvalidSpec,
             refusal,
+            pending: None,
         })
     }
 
@@ -281,6 +300,8 @@ impl<'a> Case<'a> {
                 seen,
                 is_ours: true,
                 refusal: Some(refusal),
+                pending: None,
+                granted: None,
             }));
         }
         Proposal::Refused(refusal.into())
@@ -333,6 +354,8 @@ impl<'a> Case<'a> {
             observed,
             seen,
             refusal: None,
+            pending: None,
+            granted: None,
         })))
     }
 

@@ -68,6 +68,8 @@ pub struct RoleInAccount {
     pub in_sync: Option<Vec<String>>,
     /// Somebody has restricted the role from outside.
     pub is_restricted: bool,
+    /// Digest of the changes that wait for an approval.
+    pub approval: Option<String>,
 }
 
 /// What a report says of the identity of a role.
@@ -89,6 +91,7 @@ impl RoleInAccount {
             identity: RoleIdentity::Unchanged,
             in_sync: None,
             is_restricted: false,
+            approval: None,
         }
     }
 }

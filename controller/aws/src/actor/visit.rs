@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::carry_out::carry_out;
 use super::directory::{Admits, Directory};
+use super::gate::Granted;
 use super::propose::{Case, Proposal, Proposed, Refused, SessionView, left};
 use super::report::{Assignment, Finding, Goal, RoleIdentity, RoleInAccount, RoleReport};
 use super::role_state::{Failure, Outcome};
@@ -107,6 +108,7 @@ impl Visit {
             live: &self.live,
             session: &self.session,
             failure: self.failure.as_ref(),
+            is_operator: false,
         };
         let (proposal, warnings) = case.propose(self.assignment.goal);
         let visited = match proposal {
@@ -122,6 +124,12 @@ impl Visit {
             Proposal::Differs(proposed) => self.differs(&proposed),
             Proposal::Change(proposed) => self.change(*proposed).await,
         };
+        if matches!(visited.outcome, Outcome::InSync(_) | Outcome::Gone)
+            && let SessionView::Open(session) = &self.session
+        {
+            let owner = self.directory.owner_of(&self.role);
+            session.grants.end(&self.account.spec.account_id, &owner);
+        }
         Visited { warnings, ..visited }
     }
 
@@ -145,8 +153,13 @@ impl Visit {
             refusal: Refusal { reason, message },
             left,
             is_foreign,
+            pending,
         } = refused;
         let mut role = RoleInAccount::new(reason, message);
+        if let Some(pending) = pending {
+            role.changes = first_of(&pending.lines());
+            role.approval = Some(pending.digest);
+        }
         if is_foreign {
             role.identity = RoleIdentity::Known(None);
         }
@@ -180,6 +193,7 @@ impl Visit {
             identity: RoleIdentity::Known(observed.map(|o| (o.arn.clone(), o.role_id.clone()))),
             in_sync: Some(profile.into_iter().collect()),
             is_restricted: !kept.restrictions.is_empty(),
+            approval: None,
         };
         Visited::state(Outcome::InSync(left(&self.role, observed)), role)
     }
@@ -206,7 +220,7 @@ impl Visit {
     async fn change(&self, proposed: Proposed) -> Visited {
         if let Some(visited) = self
             .paused(proposed.observed.as_ref())
-            .filter(|_| proposed.refusal.is_none())
+            .filter(|_| !proposed.is_enforced())
         {
             return visited;
         }
@@ -229,7 +243,7 @@ impl Visit {
             None
         };
         // What is only detached needs no admission, and nor does a removal.
-        if is_kept && proposed.refusal.is_none() {
+        if is_kept && !proposed.is_enforced() {
             match self
                 .directory
                 .confirm_admission(&self.account, self.namespace())
@@ -247,6 +261,10 @@ impl Visit {
             return Visited::interrupted(message);
         }
         let (kept, refusal) = (proposed.plan.kept.clone(), proposed.refusal.clone());
+        let pending = proposed.pending.clone();
+        if let Some(granted) = &proposed.granted {
+            self.begin_approved(session, granted);
+        }
         let permit = || self.permit();
         let applied = Box::pin(carry_out(&self.live, session, &self.key, proposed, &permit)).await;
         drop(room);
@@ -254,10 +272,28 @@ impl Visit {
         match refusal {
             Some(refusal) if matches!(visited.outcome, Outcome::InSync(_)) => Visited {
                 done: visited.done,
-                ..self.refused(refusal.into())
+                ..self.refused(Refused {
+                    pending,
+                    ..refusal.into()
+                })
             },
             _ => visited,
         }
+    }
+
+    /// What was approved is finished even if it is interrupted, and is not done a second time.
+    fn begin_approved(&self, session: &OpenSession, granted: &Granted) {
+        let owner = self.directory.owner_of(&self.role);
+        let account = &self.account.spec.account_id;
+        session
+            .grants
+            .begin(account, &owner, granted.goal, &granted.digest);
+        tracing::info!(
+            target: "rolectl::audit",
+            role = %self.key, account = %self.live.name, account_id = %account,
+            digest = granted.digest, approved_by = granted.by,
+            "approved"
+        );
     }
 
     /// Returns an error once the objects that this visit is based on have changed, or a right was taken away.
@@ -411,13 +447,13 @@ fn hint(change: &Change, failure: &AwsFailure) -> String {
 
 /// The first changes of a plan, and how many more there are.
 fn shown(plan: &Plan) -> Vec<String> {
-    let mut lines: Vec<String> = plan
-        .changes
-        .iter()
-        .take(SHOWN_CHANGES)
-        .map(ToString::to_string)
-        .collect();
-    if let Some(more) = plan.changes.len().checked_sub(SHOWN_CHANGES).filter(|n| *n > 0) {
+    first_of(&plan.changes)
+}
+
+/// The first lines of a list, and how many more there are.
+fn first_of<T: ToString>(all: &[T]) -> Vec<String> {
+    let mut lines: Vec<String> = all.iter().take(SHOWN_CHANGES).map(ToString::to_string).collect();
+    if let Some(more) = all.len().checked_sub(SHOWN_CHANGES).filter(|n| *n > 0) {
         lines.push(format!("and {more} more"));
     }
     lines

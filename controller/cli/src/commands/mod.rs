@@ -1,6 +1,7 @@
 //! The commands, one file for each. A file has the flags of its command and the function that runs it.
 
 pub mod apply;
+pub mod approve;
 pub mod bootstrap;
 pub mod credential_process;
 pub mod describe;

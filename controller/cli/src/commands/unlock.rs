@@ -263,7 +263,7 @@ async fn show_accounts(
 }
 
 /// Stores a session in the Secret of its `MfaSession`.
-async fn store(
+pub(super) async fn store(
     secrets: &Api<Secret>,
     session: &MfaSession,
     session_secret: &SessionSecret,

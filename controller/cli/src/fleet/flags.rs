@@ -3,8 +3,9 @@
 use clap::Args;
 
 use kube::ResourceExt as _;
+use rolectl_aws::session::SessionSecret;
 use rolectl_core::names::full_name;
-use rolectl_crds::{AwsAccount, IamRole};
+use rolectl_crds::{ApprovalsFor, AwsAccount, IamRole, MfaSession};
 
 use super::{Fleet, Purpose};
 use crate::failure::Failure;
@@ -58,6 +59,40 @@ impl FleetFlags {
             mfa,
             ..Self::default()
         }
+    }
+
+    /// Returns the flags of a command that works on roles of the cluster in these accounts, or in all.
+    pub fn of_accounts(accounts: Vec<String>, cluster_name: Option<String>, mfa: mfa::CodeFlags) -> Self {
+        Self {
+            accounts,
+            cluster_name,
+            mfa,
+            ..Self::default()
+        }
+    }
+
+    /// Collects the objects of the cluster, with this open session of the `MfaSession` and those accounts on it that ask for approvals.
+    pub async fn fleet_on(
+        &self,
+        flags: &cluster::Flags,
+        session: &MfaSession,
+        session_secret: SessionSecret,
+    ) -> Result<Fleet, Failure> {
+        let (mut fleet, _) = self.collect(flags, Purpose::Show).await?;
+        let name = session.name_any();
+        let is_on_it = |account: &AwsAccount| {
+            account.spec.session_ref == name
+                && account.spec.approvals_for() != ApprovalsFor::None
+                && !account.spec.suspend
+        };
+        fleet.leave_out(|account| {
+            (!is_on_it(account)).then(|| format!("it does not ask for approvals on session {name}"))
+        });
+        let region = session.spec.region.as_deref();
+        fleet
+            .sessions
+            .open(&*fleet.environment.aws, &name, region, session_secret)?;
+        Ok(fleet)
     }
 
     /// Returns the files and folders that are given.

@@ -167,5 +167,6 @@ fn session_secret(c: aws_sdk_sts::types::Credentials, principal_arn: String) -> 
         expires_at: Timestamp::from_second(c.expiration.secs()).unwrap_or_default(),
         principal_arn,
         replace: false,
+        approvals: None,
     }
 }

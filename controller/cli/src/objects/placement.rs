@@ -27,6 +27,9 @@ pub struct RoleRow {
     /// The first changes that are pending.
     pub changes: Vec<String>,
     pub message: Option<String>,
+    /// Digest of the changes that wait for an approval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
 }
 
 /// Returns a row for each account of a role.
@@ -40,6 +43,7 @@ pub fn rows(role: &IamRole) -> Vec<RoleRow> {
         arn: None,
         changes: vec![],
         message: None,
+        approval: None,
     };
     let Some(status) = &role.status else {
         let message = Some(NOT_SEEN_MESSAGE.to_owned());
@@ -62,6 +66,7 @@ pub fn rows(role: &IamRole) -> Vec<RoleRow> {
             arn: entry.arn.clone(),
             changes: entry.changes.clone(),
             message: entry.message.clone(),
+            approval: entry.approval.clone(),
             ..row()
         })
         .collect()

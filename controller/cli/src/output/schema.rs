@@ -5,7 +5,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::{Document, List, OUTPUT_VERSION};
-use crate::commands::{bootstrap, doctor, events, explain, lint, policy, status, version, whoami};
+use crate::commands::{approve, bootstrap, doctor, events, explain, lint, policy, status, version, whoami};
 use crate::fleet;
 use crate::objects::{AccountRow, RoleLine, RoleRow, SessionRow};
 
@@ -42,6 +42,7 @@ fn the_schema_in_the_docs_is_that_of_the_types_which_are_printed() {
     let mut all = vec![];
     add::<List<AccountRow>>(&mut all, &mut generator);
     add::<AccountRow>(&mut all, &mut generator);
+    add::<approve::Decisions>(&mut all, &mut generator);
     add::<bootstrap::Printed>(&mut all, &mut generator);
     add::<doctor::Report>(&mut all, &mut generator);
     add::<events::Line>(&mut all, &mut generator);

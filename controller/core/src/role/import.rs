@@ -1,13 +1,13 @@
 //! Generates an `IamRole` from a role that exists in AWS.
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 
 use rolectl_crds::{GROUP, TAG_PREFIX};
 
 use super::observed::{ObservedDocument, ObservedRole};
 use super::tags::is_reserved_tag;
 use crate::arn::arn_partition;
+use crate::digest::sha256;
 
 /// The error for a role that cannot be imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -151,7 +151,7 @@ fn object_name(role: &str) -> String {
     if name == lower {
         return lower;
     }
-    let digest = format!("{:x}", Sha256::digest(lower.as_bytes()));
+    let digest = sha256(&lower);
     let hash: String = digest.chars().take(8).collect();
     if name.is_empty() {
         hash

@@ -1,11 +1,9 @@
 //! The digest of changes that wait for an approval.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::Widening;
+use crate::digest::sha256;
 use crate::policy::Document;
 use crate::role::Change;
 
@@ -39,12 +37,7 @@ pub fn digest(subject: Subject<'_>, changes: &[Change], widening: &Widening) -> 
         atoms,
         widening.count
     ]);
-    let mut text = String::new();
-    for byte in Sha256::digest(all.to_string()) {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    sha256(all.to_string())
 }
 
 fn content(change: &Change) -> Value {

@@ -196,6 +196,7 @@ impl Pass<'_> {
             state: Reason::AccountNotFound,
             message: Some(message),
             changes: vec![],
+            approval: None,
             ..prior
         }
     }

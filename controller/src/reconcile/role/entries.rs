@@ -72,6 +72,7 @@ impl Pass<'_> {
             instance_profiles: prior.map(|p| p.instance_profiles.clone()).unwrap_or_default(),
             message,
             changes: vec![],
+            approval: None,
             observed_generation: self.role.metadata.generation,
             last_applied_generation: prior.and_then(|p| p.last_applied_generation),
             name,
@@ -86,9 +87,11 @@ impl Pass<'_> {
             identity,
             in_sync,
             is_restricted: _,
+            approval,
         } = reported;
         let mut entry = self.entry(account, *state, message.clone());
         entry.changes.clone_from(changes);
+        entry.approval.clone_from(approval);
         if *state == Reason::SessionLocked {
             // What was to be changed is still to be changed.
             let prior = self.prior(&entry.name);

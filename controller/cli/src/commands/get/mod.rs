@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use kube::{Api, Client, ResourceExt};
 
-use rolectl_crds::AwsAccount;
+use rolectl_crds::{AwsAccount, Reason};
 
 use self::orphans::outliving;
 use self::state::{StateFilter, selects, state};
@@ -19,7 +19,9 @@ use crate::objects::{AccountRow, NOT_SEEN, RoleRow, SessionRow, rows};
 use crate::output::{Document, List, ListingFlags, Row};
 use crate::stdio::{eprintln, is_closed, tell_once};
 
-/// List roles, one line for each account, or accounts, sessions or orphans
+/// List roles, one line for each account, or accounts, sessions, approvals or orphans
+///
+/// `approvals` lists the roles of which changes wait for `rolectl approve`, and what they may do after them.
 ///
 /// `orphans` lists the roles in AWS that outlive their IamRole or their permission: roles with an owner tag of this cluster and no
 /// IamRole (`Orphaned`), roles that break a guardrail (`GuardrailViolated`), and roles whose namespace is no longer allowed
@@ -39,7 +41,7 @@ use crate::stdio::{eprintln, is_closed, tell_once};
 
 Exit codes: 0 listed, 1 failed, or there is no role, account or session of that name, 2 wrong usage.")]
 pub struct Get {
-    /// roles, accounts, sessions or orphans, or one object as role/NAME
+    /// roles, accounts, sessions, approvals or orphans, or one object as role/NAME
     #[arg(value_parser = target)]
     what: Target,
     /// Only the object of this name
@@ -81,7 +83,9 @@ fn target(text: &str) -> Result<Target, String> {
         .map_or(what, |what| what.trim_end_matches('.'));
     match What::from_str(what, true) {
         Ok(what) => Ok(Target { what, name }),
-        Err(_) => Err("write roles, accounts, sessions or orphans; kubectl lists other kinds".to_owned()),
+        Err(_) => {
+            Err("write roles, accounts, sessions, approvals or orphans; kubectl lists other kinds".to_owned())
+        }
     }
 }
 
@@ -96,6 +100,9 @@ enum What {
     /// Sessions
     #[value(aliases = ["session", "mfasessions", "mfasession", "mfas"])]
     Sessions,
+    /// Roles of which changes wait for an approval
+    #[value(alias = "approval")]
+    Approvals,
     /// Roles in AWS that have no IamRole, break a guardrail, or are of a namespace that is no longer allowed
     #[value(alias = "orphan")]
     Orphans,
@@ -120,6 +127,15 @@ impl Get {
             What::Roles => self.show(async || self.roles(&client, flags).await).await,
             What::Accounts => self.show(async || self.accounts(&client).await).await,
             What::Sessions => self.show(async || self.sessions(&client).await).await,
+            What::Approvals => {
+                self.show(async || {
+                    let rows = self.roles(&client, flags).await?.into_iter();
+                    Ok(rows
+                        .filter(|row| row.state == Some(Reason::AwaitingApproval))
+                        .collect())
+                })
+                .await
+            }
             What::Orphans => self.show(async || self.orphans(&client, flags).await).await,
         }
     }
@@ -168,6 +184,7 @@ impl Get {
             What::Roles => "There is no such IamRole.",
             What::Accounts => "There is no such AwsAccount.",
             What::Sessions => "There is no such MfaSession.",
+            What::Approvals => "Nothing waits for an approval.",
             What::Orphans => "There is no such role, by the last sweep of each account.",
         }
     }

@@ -39,6 +39,7 @@ pub(super) fn outliving(account: &AwsAccount, roles: &[IamRole]) -> (Vec<RoleRow
             message: Some(format!(
                 "no IamRole {object}: apply it again to manage the role, or delete the role in AWS"
             )),
+            approval: None,
         })
     });
     let orphans: Vec<RoleRow> = orphans.collect();

@@ -31,8 +31,8 @@ end
 if ready.status == "True" then
   return health("Healthy")
 end
--- Nothing is wrong: it resumes when an operator unlocks, or removes `suspend`.
-if ready.reason == "SessionLocked" or ready.reason == "Expired" or ready.reason == "Suspended" then
+-- Nothing is wrong: it resumes when an operator unlocks or approves, or when `suspend` is removed.
+if ready.reason == "SessionLocked" or ready.reason == "Expired" or ready.reason == "Suspended" or ready.reason == "AwaitingApproval" then
   return health("Suspended")
 end
 if ready.reason == "Drifted" then

@@ -1,0 +1,330 @@
+//! Approvals of changes: what an operator decided with a fresh MFA code, as the session's Secret has it.
+//!
+//! The decisions are written together with the session that the code opened, and carry a message authentication code under a key of that
+//! session. So a decision counts only as long as its session, and nobody who can write the Secret can add one without a code. Nothing that a
+//! tenant can write takes part in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use rolectl_core::digest::hex;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+/// Version of the format.
+const VERSION: u32 = 1;
+/// Longest text of all decisions, in bytes. A Secret has room for 1 MiB.
+const MAX_BYTES: usize = 512 * 1024;
+/// How long a decision counts.
+pub const VALID_FOR: Duration = Duration::from_hours(1);
+/// How far the clock of the operator's machine may be ahead of the controller's.
+const CLOCK_SKEW: Duration = Duration::from_mins(5);
+/// Length of a digest, in characters.
+const DIGEST: usize = 64;
+
+/// What an operator decided about the changes of one role in one account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decision {
+    /// Digest of the changes ([`rolectl_core::widening::hold`]).
+    pub digest: String,
+    /// What was decided.
+    pub verdict: Verdict,
+    /// Why the changes are denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who decided, and when. The format has room for more than one.
+    pub by: Vec<Approver>,
+}
+
+/// A decision of an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// The changes are made.
+    Approved,
+    /// The changes are not made.
+    Denied,
+}
+
+/// An operator who decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approver {
+    /// ARN of the session's principal.
+    pub principal_arn: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// All decisions of a session, as the Secret has them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Written {
+    version: u32,
+    decisions: Vec<Decision>,
+}
+
+/// Decisions with their message authentication code, as the Secret has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// The decisions, JSON.
+    pub text: String,
+    /// The code, hexadecimal.
+    pub code: String,
+}
+
+/// Why decisions of a Secret do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApprovalsError {
+    /// The code is not that of the text under this session.
+    #[error("the approvals in the Secret were not made with this session")]
+    Forged,
+    /// The text cannot be read.
+    #[error("the approvals in the Secret cannot be read")]
+    Unreadable,
+    /// It is too long.
+    #[error("the approvals in the Secret are too long")]
+    TooLong,
+}
+
+/// The decisions that count in a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Approvals(BTreeMap<String, Decision>);
+
+impl Sealed {
+    /// Seals decisions with the secret key of the session with which they are stored.
+    ///
+    /// # Errors
+    /// When they are too many.
+    pub fn new(decisions: Vec<Decision>, key: &SecretString) -> Result<Self, ApprovalsError> {
+        let written = Written {
+            version: VERSION,
+            decisions,
+        };
+        let text = serde_json::to_string(&written).map_err(|_| ApprovalsError::Unreadable)?;
+        if text.len() > MAX_BYTES {
+            return Err(ApprovalsError::TooLong);
+        }
+        let code = hex(&mac(&text, key).finalize().into_bytes());
+        Ok(Self { text, code })
+    }
+
+    /// Returns the decisions that `principal`, the principal of the session, made with this session.
+    ///
+    /// # Errors
+    /// When they were not made with this session, or cannot be read.
+    pub fn open(&self, key: &SecretString, principal: &str) -> Result<Approvals, ApprovalsError> {
+        if self.text.len() > MAX_BYTES {
+            return Err(ApprovalsError::TooLong);
+        }
+        let code = unhex(&self.code).ok_or(ApprovalsError::Forged)?;
+        mac(&self.text, key)
+            .verify_slice(&code)
+            .map_err(|_| ApprovalsError::Forged)?;
+        let written: Written = serde_json::from_str(&self.text).map_err(|_| ApprovalsError::Unreadable)?;
+        if written.version != VERSION {
+            return Err(ApprovalsError::Unreadable);
+        }
+        let counts = |decision: &Decision| {
+            decision.digest.len() == DIGEST
+                && matches!(decision.by.as_slice(), [only] if only.principal_arn == principal)
+        };
+        let all = written.decisions.into_iter().filter(counts);
+        Ok(Approvals(
+            all.map(|decision| (decision.digest.clone(), decision)).collect(),
+        ))
+    }
+}
+
+impl Approvals {
+    /// Returns what was decided about the changes with this digest, if the decision still counts at `now`.
+    pub fn decision(&self, digest: &str, now: Timestamp) -> Option<&Decision> {
+        let decision = self.0.get(digest)?;
+        let made = decision.by.first()?.at;
+        let age = now.duration_since(made);
+        let is_current = age >= -jiff::SignedDuration::try_from(CLOCK_SKEW).ok()?
+            && age <= jiff::SignedDuration::try_from(VALID_FOR).ok()?;
+        is_current.then_some(decision)
+    }
+
+    /// Returns true if nothing was decided.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Changes that were begun because a decision approved them. Each decision counts for one change, which is finished even if it is interrupted.
+#[derive(Debug, Default)]
+pub struct Grants(Mutex<InnerGrants>);
+
+#[derive(Debug, Default)]
+struct InnerGrants {
+    /// Fingerprints of the roles after the changes, by account id and owner.
+    under_way: BTreeMap<(String, String), u64>,
+    /// Digests that were used.
+    used: BTreeSet<String>,
+}
+
+impl Grants {
+    /// The changes with this digest begin, after which the role has this fingerprint.
+    pub fn begin(&self, account_id: &str, owner: &str, goal: u64, digest: &str) {
+        let mut grants = self.0.lock();
+        grants.used.insert(digest.to_owned());
+        grants
+            .under_way
+            .insert((account_id.to_owned(), owner.to_owned()), goal);
+    }
+
+    /// The role is as it should be: what was approved is done.
+    pub fn end(&self, account_id: &str, owner: &str) {
+        let mut grants = self.0.lock();
+        grants
+            .under_way
+            .remove(&(account_id.to_owned(), owner.to_owned()));
+    }
+
+    /// Returns true if the changes that lead to this fingerprint have begun and are not done.
+    pub fn is_under_way(&self, account_id: &str, owner: &str, goal: u64) -> bool {
+        let key = (account_id.to_owned(), owner.to_owned());
+        self.0.lock().under_way.get(&key) == Some(&goal)
+    }
+
+    /// Returns true if the decision about this digest has been carried out.
+    pub fn is_used(&self, digest: &str) -> bool {
+        self.0.lock().used.contains(digest)
+    }
+}
+
+/// Begins the message authentication code of a text. The prefix keeps it apart from signatures that AWS makes with the same key.
+fn mac(text: &str, key: &SecretString) -> Hmac<Sha256> {
+    let mut mac = new_mac(key);
+    mac.update(b"rolectl approvals 1\n");
+    mac.update(text.as_bytes());
+    mac
+}
+
+#[allow(clippy::expect_used, reason = "HMAC takes a key of any length")]
+fn new_mac(key: &SecretString) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key.expose_secret().as_bytes()).expect("HMAC takes a key of any length")
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if text.len() != DIGEST {
+        return None;
+    }
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect();
+    Some(
+        digits?
+            .chunks(2)
+            .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OPERATOR: &str = "arn:aws:iam::111111111111:user/op";
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn decision(digest: char, by: &str) -> Decision {
+        Decision {
+            digest: digest.to_string().repeat(DIGEST),
+            verdict: Verdict::Approved,
+            reason: None,
+            by: vec![Approver {
+                principal_arn: by.to_owned(),
+                at: at("2026-01-01T12:00:00Z"),
+            }],
+        }
+    }
+
+    fn sealed(decisions: Vec<Decision>) -> Sealed {
+        Sealed::new(decisions, &"key".into()).unwrap()
+    }
+
+    #[test]
+    fn a_decision_counts_with_its_session_its_operator_and_for_an_hour() {
+        let sealed = sealed(vec![decision('a', OPERATOR)]);
+        let approvals = sealed.open(&"key".into(), OPERATOR).unwrap();
+        let digest = "a".repeat(DIGEST);
+        for (now, counts) in [
+            ("2026-01-01T11:54:00Z", false),
+            ("2026-01-01T11:56:00Z", true),
+            ("2026-01-01T12:00:00Z", true),
+            ("2026-01-01T13:00:00Z", true),
+            ("2026-01-01T13:00:01Z", false),
+        ] {
+            assert_eq!(approvals.decision(&digest, at(now)).is_some(), counts, "{now}");
+        }
+        assert_eq!(
+            approvals.decision(&"b".repeat(DIGEST), at("2026-01-01T12:00:00Z")),
+            None
+        );
+        assert!(
+            sealed
+                .open(&"key".into(), "arn:aws:iam::111111111111:user/other")
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn what_another_session_sealed_or_somebody_changed_is_refused() {
+        let one = sealed(vec![decision('a', OPERATOR)]);
+        assert_eq!(
+            one.open(&"another key".into(), OPERATOR),
+            Err(ApprovalsError::Forged)
+        );
+        let changed = Sealed {
+            text: one.text.replace("aaaa", "bbbb"),
+            ..one.clone()
+        };
+        assert_eq!(changed.open(&"key".into(), OPERATOR), Err(ApprovalsError::Forged));
+        for code in ["", "zz", &"0".repeat(64), &"é".repeat(32)] {
+            let forged = Sealed {
+                code: code.to_owned(),
+                ..one.clone()
+            };
+            assert_eq!(
+                forged.open(&"key".into(), OPERATOR),
+                Err(ApprovalsError::Forged),
+                "{code}"
+            );
+        }
+        let other = Sealed::new(vec![], &"key".into()).unwrap();
+        let mixed = Sealed {
+            code: other.code,
+            ..one
+        };
+        assert_eq!(mixed.open(&"key".into(), OPERATOR), Err(ApprovalsError::Forged));
+    }
+
+    #[test]
+    fn more_decisions_than_a_secret_has_room_for_are_refused_before_they_are_stored() {
+        let many = std::iter::repeat_n(decision('a', OPERATOR), 10_000).collect();
+        assert_eq!(Sealed::new(many, &"key".into()), Err(ApprovalsError::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_with_a_right_code_is_read_or_refused_without_a_panic(text in ".{0,200}", json in any::<bool>()) {
+            let text = if json { format!(r#"{{"version":1,"decisions":[{{"digest":{text:?},"verdict":"Approved","by":[]}}]}}"#) } else { text };
+            let code = hex(&mac(&text, &"key".into()).finalize().into_bytes());
+            let opened = Sealed { text, code }.open(&"key".into(), OPERATOR);
+            prop_assert!(opened.is_err() || opened.unwrap().is_empty());
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Changes that wait for an approval: what narrows is made at once, what widens only by an operator with a fresh code, whatever a tenant
+//! writes.
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use rolectl_crds::IamRole;
+use rolectl_tests::scenario::Scenario;
+use rolectl_tests::wait::until;
+use serde_json::{Value, json};
+
+const READ: &str = "arn:aws:iam::aws:policy/ReadOnlyAccess";
+const POWER: &str = "arn:aws:iam::aws:policy/PowerUserAccess";
+
+/// A scenario whose account asks for approvals, with a controller.
+async fn asking(name: &str) -> Result<Scenario<'static>> {
+    let s = Scenario::with(crate::world().await?, name, 1, |account| {
+        account["spec"]["approvals"] = json!({"for": "Widening"});
+    })
+    .await?;
+    s.start_controller()?;
+    Ok(s)
+}
+
+/// Runs `rolectl approve` in the scenario's namespace, with a fresh code.
+async fn approve(s: &Scenario<'_>, more: &[&str]) -> Result<String> {
+    let code = s.operator.code().await?;
+    let mut args = vec![
+        "approve",
+        "--session",
+        &s.name,
+        "-n",
+        &s.name,
+        "--mfa",
+        &code,
+        "--yes",
+    ];
+    args.extend(more);
+    let output = s.rolectl_as("operator", &args, &[]).await?;
+    let (out, err) = (
+        String::from_utf8(output.stdout)?,
+        String::from_utf8(output.stderr)?,
+    );
+    ensure!(output.status.success(), "approve: {out}{err}");
+    s.assert_no_secret("the output", &format!("{out}{err}"))?;
+    Ok(format!("{out}{err}"))
+}
+
+fn digest(role: &IamRole) -> Option<String> {
+    role.status.as_ref()?.accounts.first()?.approval.clone()
+}
+
+async fn secret(s: &Scenario<'_>) -> Result<Secret> {
+    let api: Api<Secret> = Api::namespaced(s.client.clone(), &s.system());
+    Ok(api.get(&s.secret()).await?)
+}
+
+/// Puts these data into the Secret, as somebody could who may write it.
+async fn write(s: &Scenario<'_>, data: &[(&str, Option<&ByteString>)]) -> Result<()> {
+    let api: Api<Secret> = Api::namespaced(s.client.clone(), &s.system());
+    let data: serde_json::Map<String, Value> = data
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), json!(value)))
+        .collect();
+    api.patch(
+        &s.secret(),
+        &PatchParams::default(),
+        &Patch::Merge(json!({"data": data})),
+    )
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_that_widens_waits_for_a_code_and_what_narrows_is_made_at_once() -> Result<()> {
+    let s = asking("approving").await?;
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({"managedPolicies": [READ]})))
+        .await?;
+    let waiting = s.role_is("app", "Unknown", "AwaitingApproval").await?;
+    ensure!(
+        s.owned_roles(0).await?.is_empty(),
+        "the creation of a role widens"
+    );
+    ensure!(
+        digest(&waiting).is_some_and(|digest| digest.len() == 64),
+        "{:?}",
+        waiting.status
+    );
+    s.role_tells("app", "an operator runs `rolectl approve role/app -n approving`")
+        .await?;
+    let listed = s
+        .rolectl_as("operator", &["get", "approvals", "-n", &s.name], &[])
+        .await?;
+    let listed = String::from_utf8(listed.stdout)?;
+    ensure!(
+        listed.contains("approving/app") && listed.contains("role: the role does not exist yet"),
+        "{listed}"
+    );
+
+    let shown = approve(&s, &["role/app"]).await?;
+    ensure!(
+        shown.contains("+ role /app") && shown.contains("widens: role: the role does not exist yet"),
+        "{shown}"
+    );
+    s.role_is("app", "True", "InSync").await?;
+
+    // One change that narrows and widens: the old policy is detached at once, and the new one waits.
+    s.apply(&s.role("app", json!({"managedPolicies": [POWER]})))
+        .await?;
+    s.role_is("app", "Unknown", "AwaitingApproval").await?;
+    until("the old policy to be detached", || async {
+        let attached = s.attached(0, "app").await.map_err(|e| e.to_string())?;
+        if attached.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{attached:?}"))
+        }
+    })
+    .await?;
+    let calls = s.calls(0, 0).await?;
+    let attached = calls
+        .calls
+        .iter()
+        .filter(|call| call.action == "AttachRolePolicy")
+        .count();
+    ensure!(attached == 1, "only the first policy was attached: {calls:?}");
+    let log = std::fs::read_to_string(s.log())?;
+    ensure!(
+        log.contains("approved_by") && log.contains("user/operator"),
+        "{log}"
+    );
+    s.assert_no_secret("the log", &log)?;
+
+    // What only narrows needs nobody.
+    s.apply(&s.role("app", json!({"managedPolicies": []}))).await?;
+    s.role_is("app", "True", "InSync").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_that_a_tenant_or_an_outsider_writes_approves_a_change() -> Result<()> {
+    let s = asking("forging").await?;
+    s.unlock().await?;
+    let before = secret(&s).await?;
+    s.apply(&s.role("app", json!({}))).await?;
+    let role = s.role_is("app", "Unknown", "AwaitingApproval").await?;
+    let digest_of_creation = digest(&role).context("no digest")?;
+
+    // Annotations and the status.
+    s.roles()
+        .patch(
+            "app",
+            &PatchParams::default(),
+            &Patch::Merge(
+                json!({"metadata": {"annotations": {"iam.rolectl.dev/approved": digest_of_creation}}}),
+            ),
+        )
+        .await?;
+    let status = json!({"status": {"accounts": [{"name": s.targets[0].0, "state": "InSync", "approval": digest_of_creation}]}});
+    s.roles()
+        .patch_status("app", &PatchParams::default(), &Patch::Merge(status))
+        .await?;
+    // A decision of one's own in the Secret, without the session's key.
+    let decisions = json!({"version": 1, "decisions": [{"digest": digest_of_creation, "verdict": "Approved",
+        "by": [{"principalArn": format!("arn:aws:iam::{}:user/operator", s.main), "at": jiff::Timestamp::now()}]}]});
+    let forged = ByteString(decisions.to_string().into_bytes());
+    write(
+        &s,
+        &[
+            ("approvals", Some(&forged)),
+            ("approvalsCode", Some(&ByteString("0".repeat(64).into_bytes()))),
+        ],
+    )
+    .await?;
+    s.end_controller("TERM").await?;
+    s.start_controller()?;
+    until("the controller to refuse the decision", || async {
+        let log = std::fs::read_to_string(s.log()).map_err(|e| e.to_string())?;
+        if log.contains("were not made with this session") {
+            Ok(())
+        } else {
+            Err("not yet".to_owned())
+        }
+    })
+    .await?;
+    s.role_is("app", "Unknown", "AwaitingApproval").await?;
+    ensure!(s.owned_roles(0).await?.is_empty(), "nothing is made");
+
+    // An approval fits no other content.
+    approve(&s, &["role/app"]).await?;
+    s.role_is("app", "True", "InSync").await?;
+    let approved = secret(&s).await?;
+    s.apply(&s.role("app", json!({"managedPolicies": [POWER]})))
+        .await?;
+    s.role_is("app", "Unknown", "AwaitingApproval").await?;
+
+    // The approvals of one session in another one, and the whole earlier Secret again.
+    let of = |secret: &Secret, key: &str| secret.data.as_ref().and_then(|data| data.get(key).cloned());
+    let sealed = [of(&approved, "approvals"), of(&approved, "approvalsCode")];
+    let earlier: Vec<(&str, Option<ByteString>)> =
+        ["accessKeyId", "secretAccessKey", "sessionToken", "expiration"]
+            .map(|key| (key, of(&before, key)))
+            .into();
+    let mut replayed: Vec<(&str, Option<&ByteString>)> = earlier
+        .iter()
+        .map(|(key, value)| (*key, value.as_ref()))
+        .collect();
+    replayed.push(("approvals", sealed[0].as_ref()));
+    replayed.push(("approvalsCode", sealed[1].as_ref()));
+    write(&s, &replayed).await?;
+    s.look_again("app").await?;
+    s.role_is("app", "Unknown", "AwaitingApproval").await?;
+    ensure!(s.attached(0, "app").await?.is_empty(), "nothing is attached");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_approval_is_used_once_and_a_denial_is_shown_until_the_session_ends() -> Result<()> {
+    let s = asking("denying").await?;
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({"managedPolicies": [READ]})))
+        .await?;
+    s.role_is("app", "Unknown", "AwaitingApproval").await?;
+    approve(&s, &["--all", "--deny", "--reason", "see ticket 4711"]).await?;
+    s.role_tells("app", "user/operator denied the changes: see ticket 4711")
+        .await?;
+    ensure!(s.owned_roles(0).await?.is_empty(), "nothing is made");
+    approve(&s, &["--all"]).await?;
+    s.role_is("app", "True", "InSync").await?;
+
+    // Somebody outside takes the policy away. The approval was for one change, and does not give it back.
+    s.hands(0)
+        .await?
+        .detach_role_policy()
+        .role_name("app")
+        .policy_arn(READ)
+        .send()
+        .await?;
+    s.look_again("app").await?;
+    s.role_is("app", "Unknown", "AwaitingApproval").await?;
+    ensure!(s.attached(0, "app").await?.is_empty(), "the restriction stays");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stranger_and_an_operator_without_a_terminal_approve_nothing() -> Result<()> {
+    let s = asking("strangers").await?;
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({}))).await?;
+    s.role_is("app", "Unknown", "AwaitingApproval").await?;
+    let approve = ["approve", "role/app", "-n", &s.name, "--session", &s.name];
+    let before = secret(&s).await?.metadata.resource_version;
+    for (user, more, says) in [
+        ("stranger", vec!["--mfa", "123456", "--yes"], "you may not create"),
+        (
+            "operator",
+            vec!["--mfa", "123456", "-o", "json"],
+            "a program cannot be asked",
+        ),
+        (
+            "operator",
+            vec!["--mfa", "123456", "--yes"],
+            "AWS refused the code",
+        ),
+        ("operator", vec!["--reason", "x", "--mfa", "123456"], "--deny"),
+    ] {
+        let args: Vec<&str> = approve.iter().copied().chain(more).collect();
+        let output = s.rolectl_as(user, &args, &[]).await?;
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            !output.status.success() && error.to_lowercase().contains(&says.to_lowercase()),
+            "{args:?}: {error}"
+        );
+    }
+    let code = s.operator.code().await?;
+    let mut args = approve.to_vec();
+    args.extend(["--mfa", &code]);
+    let (status, shown) = s
+        .rolectl_on_terminal("operator", &args, &[], &[("Approve this change?", "no")])
+        .await?;
+    ensure!(
+        status == Some(1) && shown.contains("Nothing was stored"),
+        "{shown}"
+    );
+    ensure!(
+        secret(&s).await?.metadata.resource_version == before,
+        "the Secret was changed"
+    );
+    Ok(())
+}
