@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::account::Writer;
 use crate::api::{Iam, InstanceProfile};
+use crate::audit::Audit;
 use crate::clock::now;
 use crate::error::{AwsFailure, Class};
 use rolectl_core::role::change::{DesiredProfile, Identity};
@@ -56,18 +57,20 @@ pub async fn verify(
     Ok(same)
 }
 
-/// Carries out `plan` on the role called `name`.
+/// Carries out `plan` on the role called `name`. Each write is logged in `audit`.
 pub async fn apply(
     account: &Writer<'_>,
     iam: &dyn Iam,
     name: &str,
     plan: Plan,
     before: Option<ObservedRole>,
+    audit: &mut Audit<'_>,
 ) -> Applied {
     let mut applied = Applied {
         role: before,
         ..Applied::default()
     };
+    audit.judge(applied.role.as_ref(), &plan.changes);
     let mut todo: VecDeque<Change> = plan.changes.into();
     let mut made_room = false;
     let mut tries = 0;
@@ -87,18 +90,21 @@ pub async fn apply(
             Ok(created) => {
                 applied.role = change.after(applied.role, created);
                 account.snapshot.lock().wrote(name, applied.role.clone(), now());
+                audit.made(&change, applied.role.as_ref());
                 applied.done.push(change);
                 may_be_made = false;
             }
             // AWS answered that it failed. Every change may be made twice, and mostly the second try succeeds; a doubtful role would
             // wait for a sweep.
             Err(failure) if failure.class == Class::Transient && failure.code.is_some() && tries < TRIES => {
+                audit.failed(&change, &failure);
                 tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(tries)).await;
                 tries += 1;
                 may_be_made = true;
                 todo.push_front(change);
             }
             Err(failure) => {
+                audit.failed(&change, &failure);
                 // A quota that is unknown here: what takes away goes first, where that is certain to help.
                 if failure.class == Class::Quota
                     && !made_room
@@ -107,6 +113,7 @@ pub async fn apply(
                     && let Some(order) = with_room_first(&change, &todo, role)
                 {
                     made_room = true;
+                    audit.judge(applied.role.as_ref(), &order);
                     todo = order.into();
                     continue;
                 }

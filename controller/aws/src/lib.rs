@@ -6,6 +6,7 @@
 //!   |         '-> bucket, api (traits) <- sdk (the AWS SDK)
 //!   |-> sweep -> account, api                 reads the roles of an account
 //!   '-> propose (pure) -> carry_out -> apply  writes them, call by call
+//!                                        '-> audit  logs each write
 //! ```
 //!
 //! Each account has an actor, which owns everything about it ([`actor`]).
@@ -19,6 +20,7 @@ pub mod actor;
 pub mod api;
 pub mod apply;
 pub mod approvals;
+mod audit;
 pub mod bucket;
 pub mod clock;
 pub mod error;

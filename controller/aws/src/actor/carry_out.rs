@@ -7,6 +7,7 @@ use rolectl_core::role::removed::removed;
 use super::propose::Proposed;
 use crate::account::{Account, AccountError, Permit, Writer};
 use crate::apply::{Applied, apply, verify};
+use crate::audit::Audit;
 use crate::bucket::Priority;
 use crate::clock::now;
 use crate::session::OpenSession;
@@ -49,7 +50,8 @@ pub async fn carry_out(
         return Ok(Applied::default());
     }
     let before = observed.clone();
-    let applied = apply(&writer, &*iam, &name, plan, observed).await;
+    let mut audit = Audit::new(key, live, session);
+    let applied = apply(&writer, &*iam, &name, plan, observed, &mut audit).await;
     let removed = before.and_then(|before| removed(&before, &applied.done));
     if let Some(removed) = removed {
         tracing::warn!(

@@ -118,7 +118,7 @@ impl Settings {
         fleet.tell_left_out();
         let overview = Overview::of(&seen);
         print!("{}{}", overview.text(paint, self.full), overview.refusals(paint));
-        println!("Plan: {}.", overview.summary);
+        print!("{}", overview.summary.lines());
         let fails = overview.summary.fails();
         if !overview.summary.changes() {
             return Ok(ExitCode::from(u8::from(fails)));

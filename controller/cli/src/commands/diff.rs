@@ -6,14 +6,15 @@ use clap::Args;
 use rolectl_aws::actor::report::Goal;
 
 use super::describe::read_role;
+use super::plan::WIDENS;
 use crate::cluster;
 use crate::failure::Failure;
-use crate::fleet::{self, FleetFlags, Overview, Purpose};
+use crate::fleet::{self, FailOn, FleetFlags, Overview, Purpose};
 use crate::mfa::CodeFlags;
 use crate::named::{Named, ObjectArgs};
 use crate::output::{Format, machine};
 use crate::paint::Paint;
-use crate::stdio::{print, println};
+use crate::stdio::print;
 
 /// Show what differs between a role of the cluster and AWS now, statement by statement
 ///
@@ -25,13 +26,17 @@ use crate::stdio::{print, println};
   rolectl diff role/app -n platform
   rolectl diff role app -n platform -o json
 
-Exit codes, as those of kubectl diff: 0 nothing differs, 1 something differs, 2 failed, refused, or wrong usage.")]
+Exit codes, as those of kubectl diff: 0 nothing differs, 1 something differs, 2 failed, refused, or wrong usage.
+With --fail-on: 3 instead of 1 if the role widens. 2 takes precedence.")]
 pub struct Diff {
     #[command(flatten)]
     object: ObjectArgs,
     /// Name of the cluster in owner tags. Default: the name that the controller reports
     #[arg(long, env = "ROLECTL_CLUSTER_NAME", hide_env_values = true)]
     cluster_name: Option<String>,
+    /// End with exit code 3 if a change widens the role. What is only reported (drift: Report) does not count
+    #[arg(long, value_name = "WHAT")]
+    fail_on: Option<FailOn>,
     /// Form of the output
     #[arg(long, short, value_enum, default_value_t)]
     output: Format,
@@ -59,7 +64,7 @@ impl Diff {
         if self.output == Format::Table {
             let paint = Paint::of_stdout();
             print!("{}{}", overview.text(paint, true), overview.refusals(paint));
-            println!("Plan: {}.", overview.summary);
+            print!("{}", overview.summary.lines());
         } else {
             machine(self.output, &overview)?;
         }
@@ -70,6 +75,7 @@ impl Diff {
         let differs = overview.summary.changes() || overview.summary.report > 0;
         Ok(match (overview.summary.fails(), differs) {
             (true, _) => ExitCode::from(2),
+            _ if overview.summary.has(self.fail_on) => ExitCode::from(WIDENS),
             (false, true) => ExitCode::from(1),
             (false, false) => ExitCode::SUCCESS,
         })

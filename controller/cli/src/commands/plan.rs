@@ -7,9 +7,9 @@ use rolectl_aws::actor::report::Goal;
 
 use crate::cluster;
 use crate::failure::Failure;
-use crate::fleet::{self, Overview, Paint, Purpose};
+use crate::fleet::{self, FailOn, Overview, Paint, Purpose};
 use crate::output::{Format, machine};
-use crate::stdio::{print, println};
+use crate::stdio::print;
 
 /// Show what would be done, and do nothing
 ///
@@ -23,16 +23,21 @@ use crate::stdio::{print, println};
 #[command(after_help = "Examples:
   rolectl plan                               what is in the cluster
   rolectl plan roles/ --account prod         files that are not applied yet
+  rolectl plan roles/ --fail-on widening     a pipeline that asks for a review of what gives more power
   kustomize build . | rolectl plan - --detailed-exitcode -o json
 
 Exit codes: 0 looked at everything, 1 failed, or a role is refused or an account cannot be read, 2 wrong usage.
-With --detailed-exitcode: 0 nothing to do, 1 as above or wrong usage, 2 changes.")]
+With --detailed-exitcode: 0 nothing to do, 1 as above or wrong usage, 2 changes.
+With --fail-on: 3 instead of 0 or of 2 for changes, if a role widens. 1 takes precedence.")]
 pub struct Plan {
     #[command(flatten)]
     fleet: fleet::FleetFlags,
     /// Tell by the exit code whether anything is to be done
     #[arg(long)]
     detailed_exitcode: bool,
+    /// End with exit code 3 if a change widens a role. What is only reported (drift: Report) does not count
+    #[arg(long, value_name = "WHAT")]
+    fail_on: Option<FailOn>,
     /// Show every line of long documents
     #[arg(long, conflicts_with = "summary")]
     full: bool,
@@ -43,6 +48,9 @@ pub struct Plan {
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
+
+/// Exit code if a role widens and `--fail-on` asks for it.
+pub const WIDENS: u8 = 3;
 
 impl Plan {
     pub async fn run(self, flags: &cluster::Flags) -> Result<ExitCode, Failure> {
@@ -64,12 +72,13 @@ impl Plan {
                     print!("{}", overview.text(paint, self.full));
                 }
                 print!("{}", overview.refusals(paint));
-                println!("Plan: {}.", overview.summary);
+                print!("{}", overview.summary.lines());
             }
             format => machine(format, &overview)?,
         }
         Ok(match (overview.summary.fails(), overview.summary.changes()) {
             (true, _) => ExitCode::from(1),
+            _ if overview.summary.has(self.fail_on) => ExitCode::from(WIDENS),
             (false, true) if self.detailed_exitcode => ExitCode::from(2),
             _ => ExitCode::SUCCESS,
         })

@@ -29,7 +29,7 @@ use rolectl_crds::AwsAccount;
 pub use self::collect::Purpose;
 pub use self::credentials::{CredentialFlags, Issued};
 pub use self::flags::FleetFlags;
-pub use self::overview::{Overview, details};
+pub use self::overview::{FailOn, Overview, details};
 pub use self::read::Seen;
 use self::scope::Scope;
 use self::sessions::FleetSessions;

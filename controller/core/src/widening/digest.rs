@@ -1,11 +1,14 @@
-//! The digest of changes that wait for an approval.
+//! Digests: of changes that wait for an approval, and of a role in AWS.
 
 use serde_json::{Value, json};
 
 use super::Widening;
 use crate::digest::sha256;
 use crate::policy::Document;
-use crate::role::Change;
+use crate::role::{Change, ObservedDocument, ObservedRole};
+
+/// Number of hexadecimal digits of the digest of a role.
+const STATE_DIGITS: usize = 16;
 
 /// What a digest is of, besides the changes.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +41,58 @@ pub fn digest(subject: Subject<'_>, changes: &[Change], widening: &Widening) -> 
         widening.count
     ]);
     sha256(all.to_string())
+}
+
+/// Returns the digest of a role in AWS, 16 hexadecimal digits, or `-` if there is none. Equal roles have equal digests in every process:
+/// it is the SHA-256 of the role as JSON, with documents in their canonical form.
+pub fn state_digest(role: Option<&ObservedRole>) -> String {
+    let Some(role) = role else {
+        return "-".to_owned();
+    };
+    let ObservedRole {
+        name,
+        arn,
+        role_id,
+        path,
+        description,
+        max_session_duration,
+        trust,
+        managed_policies,
+        inline_policies,
+        permissions_boundary,
+        tags,
+        instance_profiles,
+    } = role;
+    let inline: Vec<Value> = inline_policies
+        .iter()
+        .map(|(name, document)| json!([name, observed(document)]))
+        .collect();
+    let all = json!([
+        "rolectl role 1",
+        name,
+        arn,
+        role_id,
+        path,
+        description,
+        max_session_duration,
+        observed(trust),
+        managed_policies,
+        inline,
+        permissions_boundary,
+        tags,
+        instance_profiles
+    ]);
+    let mut digest = sha256(all.to_string());
+    digest.truncate(STATE_DIGITS);
+    digest
+}
+
+fn observed(document: &ObservedDocument) -> Value {
+    match document {
+        ObservedDocument::Parsed(document) => json!(document.canonical()),
+        // A list, so that no text equals a document.
+        ObservedDocument::Unreadable(text) => json!([text]),
+    }
 }
 
 fn content(change: &Change) -> Value {

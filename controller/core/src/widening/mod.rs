@@ -29,11 +29,14 @@ pub mod hold;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use rolectl_crds::AwsAccountSpec;
+
 use crate::policy::inclusion::{Excess, Policies, Unread, inclusion_of};
 use crate::role::managed_policy::{is_same_policy, may_allow, may_deny};
 use crate::role::order::simulate;
 use crate::role::tags::is_ignored;
 use crate::role::{Change, ObservedDocument, ObservedRole};
+pub use digest::state_digest;
 
 /// Most atoms that are listed.
 pub const MAX_ATOMS: usize = 40;
@@ -45,6 +48,14 @@ pub struct Place<'a> {
     pub account_id: &'a str,
     /// `spec.authorityTags` of the `AwsAccount`: patterns of tag keys.
     pub authority_tags: &'a [String],
+}
+
+/// Returns the place that the spec of an `AwsAccount` describes.
+pub fn place_of(account: &AwsAccountSpec) -> Place<'_> {
+    Place {
+        account_id: &account.account_id,
+        authority_tags: &[],
+    }
 }
 
 /// A part of a role.
@@ -240,6 +251,48 @@ pub enum Verdict {
     Widens(Widening),
 }
 
+/// A verdict without what it is based on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Verdict")]
+pub enum VerdictKind {
+    /// It allows the same as before.
+    Same,
+    /// It allows less than before.
+    Narrows,
+    /// It may allow more than before.
+    Widens,
+}
+
+impl VerdictKind {
+    /// Returns its name in the output and in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "Same",
+            Self::Narrows => "Narrows",
+            Self::Widens => "Widens",
+        }
+    }
+}
+
+impl Verdict {
+    /// Returns the verdict without what it is based on.
+    pub const fn kind(&self) -> VerdictKind {
+        match self {
+            Self::Same => VerdictKind::Same,
+            Self::Narrows => VerdictKind::Narrows,
+            Self::Widens(_) => VerdictKind::Widens,
+        }
+    }
+
+    /// Returns what may be allowed and was not before, if anything.
+    pub const fn widening(&self) -> Option<&Widening> {
+        match self {
+            Self::Widens(widening) => Some(widening),
+            Self::Same | Self::Narrows => None,
+        }
+    }
+}
+
 /// Compares two states of a role. `None` is a role that does not exist.
 pub fn verdict(before: Option<&ObservedRole>, after: Option<&ObservedRole>, place: Place<'_>) -> Verdict {
     let more = widening(before, after, place);
@@ -294,7 +347,7 @@ fn trust(before: &ObservedRole, after: &ObservedRole, place: Place<'_>, found: &
 /// Returns a document as the only policy.
 fn alone(document: &ObservedDocument) -> Policies<'_> {
     let mut policies = Policies {
-        called: "the role as it is",
+        called: "the present role",
         ..Policies::default()
     };
     match document {
@@ -316,7 +369,7 @@ const fn unreadable(text: &str) -> Unread<'_> {
 /// Returns all policies of a role. Inline policies have their names, managed policies their ARNs.
 fn all_policies(role: &ObservedRole) -> Policies<'_> {
     let mut policies = Policies {
-        called: "the role as it is",
+        called: "the present role",
         ..Policies::default()
     };
     for (name, document) in &role.inline_policies {

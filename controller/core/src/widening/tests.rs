@@ -293,7 +293,7 @@ fn what_narrows_is_made_at_once_and_what_widens_waits() {
         atoms,
         [
             format!(
-                "trust policy, statement \"Allow sts:AssumeRole\": sts:AssumeRole for AWS {c}: no statement of the role as it is is shown to allow it"
+                "trust policy, statement \"Allow sts:AssumeRole\": sts:AssumeRole for AWS {c}: no statement of the present role is shown to allow it"
             ),
             "managed policy arn:aws:iam::aws:policy/PowerUserAccess: what this policy allows is not known"
                 .to_owned(),
@@ -439,4 +439,40 @@ proptest! {
         let left = after(state.as_ref(), &next.changes);
         prop_assert_eq!(again.widening, widening(state.as_ref(), left.as_ref(), place(&[])));
     }
+}
+
+#[test]
+fn the_digest_of_a_role_covers_every_field_and_no_spelling_of_a_document() {
+    let digest = |role: &ObservedRole| state_digest(Some(role));
+    let role = role(&json!({"inlinePolicies": {"p": allow(&json!(["s3:GetObject", "s3:PutObject"]))}}));
+    assert_eq!(state_digest(None), "-");
+    assert_eq!(digest(&role).len(), 16);
+    let mut all = vec![digest(&role)];
+    let changes: [fn(&mut ObservedRole); 12] = [
+        |role| role.name.push('x'),
+        |role| role.arn.push('x'),
+        |role| role.role_id.push('x'),
+        |role| role.path.push('x'),
+        |role| role.description.push('x'),
+        |role| role.max_session_duration += 1,
+        |role| role.trust = ObservedDocument::Unreadable("x".to_owned()),
+        |role| role.managed_policies.extend(["x".to_owned()]),
+        |role| drop(role.inline_policies.remove("p")),
+        |role| role.permissions_boundary = Some("x".to_owned()),
+        |role| drop(role.tags.insert("x".to_owned(), String::new())),
+        |role| role.instance_profiles.extend(["x".to_owned()]),
+    ];
+    for change in changes {
+        let mut other = role.clone();
+        change(&mut other);
+        all.push(digest(&other));
+    }
+    let distinct: BTreeSet<&String> = all.iter().collect();
+    assert_eq!(distinct.len(), all.len(), "{all:?}");
+    let mut spelled = role.clone();
+    let text = r#"{"Statement": [{"Resource": ["*"], "Action": ["s3:PutObject", "s3:GetObject"], "Effect": "Allow"}], "Version": "2012-10-17"}"#;
+    spelled
+        .inline_policies
+        .insert("p".to_owned(), ObservedDocument::read(text));
+    assert_eq!(digest(&spelled), digest(&role));
 }

@@ -114,10 +114,10 @@ impl Describe {
         let seen = fleet.look(Goal::Keep).await;
         fleet.tell_left_out();
         let overview = Overview::of(&seen);
-        println!(
-            "\nIn AWS now, against what is declared:\n\n{}Plan: {}.",
+        print!(
+            "\nIn AWS now, against what is declared:\n\n{}{}",
             overview.text(Paint::of_stdout(), true),
-            overview.summary
+            overview.summary.lines()
         );
         fleet::unread(&seen).map_or(Ok(()), Err)
     }

@@ -10,12 +10,17 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use rolectl_core::policy::inclusion::{Excess, Inclusion, Policies, inclusion_of};
 use rolectl_core::policy::{DiffLine, PolicyDocument};
+use rolectl_core::widening::VerdictKind;
 
+use super::plan::WIDENS;
 use crate::failure::Failure;
 use crate::files::{self, Found};
-use crate::output::{Document, Format, machine, machine_as_it_is};
+use crate::output::{Document, Format, machine, machine_as_it_is, printable};
+use crate::paint::Paint;
 use crate::stdio::println;
+use crate::values::account_id;
 #[cfg(test)]
 pub use includes::PolicyInclusion;
 
@@ -40,19 +45,29 @@ enum Verb {
 
 /// Tell whether two documents mean the same, with the difference
 ///
-/// `diff` is another name for it.
+/// The last lines say whether the second document narrows or widens the first one: what it may allow and the first does not. That is
+/// computed as by `rolectl policy includes`. `diff` is another name for it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl policy equal ours.json theirs.json
   aws iam get-role --role-name app --query Role.AssumeRolePolicyDocument |
     rolectl policy equal trust.yaml -
 
-Exit codes: 0 equal, 1 different, 2 not a policy.")]
+Exit codes: 0 equal, 1 different, 2 not a policy.
+With --fail-on: 3 instead of 1 if the second document may allow more.")]
 struct Pair {
     /// The document that was; `-` is stdin
     from: String,
     /// The document that is to be; `-` is stdin
     to: String,
+    /// They are trust policies of a role in this account
+    ///
+    /// As in `rolectl policy includes`: an account as a whole includes its users and roles unless it is the role's own.
+    #[arg(long, value_name = "ACCOUNT_ID", value_parser = account_id)]
+    trust_of: Option<String>,
+    /// End with exit code 3 if the second document may allow more than the first
+    #[arg(long, value_name = "WHAT", value_parser = ["widening"])]
+    fail_on: Option<String>,
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -79,11 +94,18 @@ struct Fmt {
 
 /// The difference of two policy documents.
 #[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct PolicyDiff {
     /// True if the documents mean the same.
     equal: bool,
     /// What differs, a line for each element.
     diff: Vec<DiffLine>,
+    /// Whether the second document allows more or less than the first.
+    verdict: VerdictKind,
+    /// The first parts of the second document that may allow more.
+    widens: Vec<Excess>,
+    /// Number of all such parts.
+    widens_count: usize,
 }
 
 impl Document for PolicyDiff {
@@ -111,26 +133,76 @@ impl Pair {
             .usage());
         }
         let (from, to) = (document(&self.from)?, document(&self.to)?);
-        let diff = from.diff(&to);
-        match self.output {
-            Format::Table if diff.is_empty() => println!("equal"),
-            Format::Table => diff.iter().for_each(|line| println!("{line}")),
-            format => {
-                let equal = diff.is_empty();
-                machine(
-                    format,
-                    &PolicyDiff {
-                        equal,
-                        diff: diff.clone(),
-                    },
-                )?;
-            }
+        let compared = self.compared(&from, &to);
+        if self.output == Format::Table {
+            compared.print();
+        } else {
+            machine(self.output, &compared)?;
         }
-        Ok(if diff.is_empty() {
+        Ok(if compared.equal {
             ExitCode::SUCCESS
+        } else if self.fail_on.is_some() && compared.verdict == VerdictKind::Widens {
+            ExitCode::from(WIDENS)
         } else {
             ExitCode::from(1)
         })
+    }
+
+    fn compared(&self, from: &PolicyDocument, to: &PolicyDocument) -> PolicyDiff {
+        let side = |called, document| Policies {
+            called,
+            documents: vec![(None, document)],
+            unread: vec![],
+        };
+        let (first, second) = (side("the first document", from), side("the second document", to));
+        let own_account = self.trust_of.as_deref();
+        let diff = from.diff(to);
+        let equal = diff.is_empty();
+        let more = if equal {
+            Inclusion::default()
+        } else {
+            inclusion_of(&first, &second, own_account)
+        };
+        let verdict = if !more.is_shown() {
+            VerdictKind::Widens
+        } else if equal || inclusion_of(&second, &first, own_account).is_shown() {
+            VerdictKind::Same
+        } else {
+            VerdictKind::Narrows
+        };
+        PolicyDiff {
+            equal,
+            diff,
+            verdict,
+            widens: more.excess,
+            widens_count: more.count,
+        }
+    }
+}
+
+impl PolicyDiff {
+    fn print(&self) {
+        if self.equal {
+            println!("equal");
+            return;
+        }
+        for line in &self.diff {
+            println!("{}", printable(&line.to_string()));
+        }
+        match self.verdict {
+            VerdictKind::Same => println!("same: neither document allows more than the other"),
+            VerdictKind::Narrows => println!("narrows: the second document allows less"),
+            VerdictKind::Widens => {}
+        }
+        let paint = Paint::of_stdout();
+        for excess in &self.widens {
+            let line = format!("widens: {excess}");
+            println!("{}", paint.yellow(&printable(&line)));
+        }
+        let more = self.widens_count.saturating_sub(self.widens.len());
+        if more > 0 {
+            println!("{}", paint.yellow(&format!("widens: and {more} more")));
+        }
     }
 }
 

@@ -4,8 +4,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use rolectl_core::bounded::display;
 use rolectl_core::policy::Document;
 use rolectl_core::role::{Change, DesiredRole, DocumentDiff, ObservedDocument, ObservedRole};
+use rolectl_core::widening::{Atom, Part, Verdict, VerdictKind};
+
+/// Number of parts of a widening that are shown.
+const WIDENS_SHOWN: usize = 3;
+/// Length of the longest line about one of them, in bytes.
+const WIDENS_LINE: usize = 400;
 
 /// One planned change, in the form of the JSON output.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -30,11 +37,30 @@ pub(super) struct ChangeLine {
     /// What is created, or how a document changes, for people.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) details: Vec<String>,
+    /// Whether the role allows more or less after the change. A role that is created widens once, as a whole: what it is created with
+    /// is `Same`.
+    pub(super) verdict: VerdictKind,
+    /// The first parts of what the role may allow after the change and did not before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) widens: Vec<Atom>,
+    /// Number of all such parts.
+    #[serde(skip_serializing_if = "is_zero")]
+    widens_count: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl ChangeLine {
     /// Returns the line for a change of the role `role_name`.
-    pub(super) fn of(change: &Change, role_name: &str, observed: Option<&ObservedRole>) -> Self {
+    pub(super) fn of(
+        change: &Change,
+        verdict: &Verdict,
+        role_name: &str,
+        observed: Option<&ObservedRole>,
+    ) -> Self {
         let (kind, target) = what(change, role_name);
         let (before, after) = values(change, observed);
         let line = match change {
@@ -49,7 +75,32 @@ impl ChangeLine {
             after,
             line,
             details: details(change),
+            verdict: verdict.kind(),
+            widens: verdict
+                .widening()
+                .map_or_else(Vec::new, |more| more.atoms.clone()),
+            widens_count: verdict.widening().map_or(0, |more| more.count),
         }
+    }
+
+    /// Returns the lines that show what the role may allow after the change and did not before. Only the first parts are shown unless
+    /// `full`.
+    pub(super) fn widening(&self, full: bool) -> Vec<String> {
+        let shown = if full { usize::MAX } else { WIDENS_SHOWN };
+        let mut lines: Vec<String> = self
+            .widens
+            .iter()
+            .take(shown)
+            .map(|atom| match atom.part {
+                Part::Role => "widens: creates the role".to_owned(),
+                _ => format!("widens: {}", display(atom, WIDENS_LINE)),
+            })
+            .collect();
+        let more = self.widens_count.saturating_sub(lines.len());
+        if more > 0 {
+            lines.push(format!("widens: and {more} more"));
+        }
+        lines
     }
 }
 

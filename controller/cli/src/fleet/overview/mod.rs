@@ -10,8 +10,11 @@ use kube::ResourceExt as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use rolectl_core::widening::place_of;
+
 pub use self::change_line::details;
 use self::role_line::RoleLine;
+pub use self::summary::FailOn;
 use self::summary::Summary;
 use super::read::Seen;
 use crate::output::Document;
@@ -46,7 +49,9 @@ impl Overview {
     pub fn of(seen: &[Seen]) -> Self {
         let mut summary = Summary::default();
         let accounts = seen.iter().map(|seen| {
-            let roles: Vec<RoleLine> = seen.proposals.iter().map(RoleLine::of).collect();
+            let place = place_of(&seen.account.spec);
+            let lines = seen.proposals.iter();
+            let roles: Vec<RoleLine> = lines.map(|proposal| RoleLine::of(proposal, place)).collect();
             for role in &roles {
                 summary.add(role);
             }

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use rolectl_core::role::Change;
+use rolectl_core::widening::{Place, VerdictKind, verdicts};
 use rolectl_crds::{OWNER_TAG, Reason};
 
 use super::change_line::ChangeLine;
@@ -65,8 +66,20 @@ impl RoleLine {
         self.action == Action::None && self.kept.is_none()
     }
 
-    /// Returns the line for a proposal.
-    pub(super) fn of(proposal: &Proposal) -> Self {
+    /// Returns what the planned changes do to the role: `Widens` if one of them does. What is only reported is not made, and does
+    /// nothing.
+    pub(super) fn verdict(&self) -> VerdictKind {
+        let has = |kind| self.changes.iter().any(|change| change.verdict == kind);
+        match self.action {
+            Action::Report => VerdictKind::Same,
+            _ if has(VerdictKind::Widens) => VerdictKind::Widens,
+            _ if has(VerdictKind::Narrows) => VerdictKind::Narrows,
+            _ => VerdictKind::Same,
+        }
+    }
+
+    /// Returns the line for a proposal of a role in this place.
+    pub(super) fn of(proposal: &Proposal, place: Place<'_>) -> Self {
         let (action, changes, refusal) = match &proposal.verdict {
             Err(refusal) => (Action::Refused, vec![], Some(refusal)),
             Ok(plan) => {
@@ -99,7 +112,8 @@ impl RoleLine {
                 let changes = plan
                     .changes
                     .iter()
-                    .map(|change| ChangeLine::of(change, &proposal.role_name, observed));
+                    .zip(verdicts(observed, &plan.changes, place))
+                    .map(|(change, verdict)| ChangeLine::of(change, &verdict, &proposal.role_name, observed));
                 (action, changes.collect(), refusal)
             }
         };
