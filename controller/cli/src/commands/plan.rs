@@ -23,7 +23,7 @@ use crate::stdio::print;
 #[command(after_help = "Examples:
   rolectl plan                               what is in the cluster
   rolectl plan roles/ --account prod         files that are not applied yet
-  rolectl plan roles/ --fail-on widening     a pipeline that asks for a review of what gives more power
+  rolectl plan roles/ --fail-on widening     in a pipeline: fails if a role would allow more
   kustomize build . | rolectl plan - --detailed-exitcode -o json
 
 Exit codes: 0 looked at everything, 1 failed, or a role is refused or an account cannot be read, 2 wrong usage.

@@ -187,9 +187,9 @@ mod tests {
         assert_eq!(
             text(&line, false),
             "  ~ role ns/app will be changed
-      + tag team=a
+      + tags team=a
       ~ inline policy reader
-          widens: inline policy reader, statement Read: s3:DeleteObject on *: no statement of the role as it is is shown to allow it
+          widens: inline policy reader, statement Read: s3:DeleteObject on *: no statement of the present role is shown to allow it
           ~ statement Read
               + Action s3:DeleteObject
               - Action s3:PutObject
