@@ -38,6 +38,7 @@ mod session;
 mod shown;
 mod trust;
 mod unlock;
+mod widening;
 mod words;
 
 use anyhow::Result;
