@@ -23,27 +23,68 @@ pub fn implies(inner: &Conditions, outer: &Conditions, has_variables: bool) -> b
     })
 }
 
-/// An operator in lower case, without `IfExists`.
+/// How an operator treats a key with several values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Set {
+    /// The key has one value.
+    None,
+    /// `ForAnyValue`.
+    Any,
+    /// `ForAllValues`.
+    All,
+}
+
+/// An operator in lower case, without `ForAnyValue:`, `ForAllValues:` and `IfExists`.
 struct Operator {
     base: String,
-    /// True if a request without the key meets the condition.
+    set: Set,
+    /// True with `IfExists`.
     if_exists: bool,
 }
 
 impl Operator {
     fn of(name: &str) -> Self {
         let name = name.to_ascii_lowercase();
-        match name.strip_suffix("ifexists") {
-            Some(base) => Self {
-                base: base.to_owned(),
-                if_exists: true,
-            },
-            None => Self {
-                base: name,
-                if_exists: false,
-            },
+        let (set, rest) = if let Some(rest) = name.strip_prefix("foranyvalue:") {
+            (Set::Any, rest)
+        } else if let Some(rest) = name.strip_prefix("forallvalues:") {
+            (Set::All, rest)
+        } else {
+            (Set::None, name.as_str())
+        };
+        let base = rest.strip_suffix("ifexists");
+        Self {
+            base: base.unwrap_or(rest).to_owned(),
+            set,
+            if_exists: base.is_some(),
         }
     }
+
+    /// Returns true if a request without the key meets the condition. Not for `Null`.
+    fn takes_missing(&self) -> bool {
+        match self.set {
+            Set::None => self.if_exists || is_negated(&self.base),
+            Set::Any => self.if_exists,
+            Set::All => true,
+        }
+    }
+
+    /// Returns true if only a request that has the key meets the condition.
+    fn needs_key(&self, values: &BTreeSet<String>) -> bool {
+        match self.base.as_str() {
+            "null" => is_only(values, "false"),
+            base => is_comparable(base) && !self.takes_missing(),
+        }
+    }
+
+    /// Returns true if only a request that does not have the key meets the condition.
+    fn needs_absence(&self, values: &BTreeSet<String>) -> bool {
+        self.base == "null" && is_only(values, "true")
+    }
+}
+
+fn is_only(values: &BTreeSet<String>, text: &str) -> bool {
+    values.len() == 1 && values.contains(text)
 }
 
 /// Returns true if the condition `b` follows from the condition `a` on the same key.
@@ -55,28 +96,136 @@ fn follows(
     has_variables: bool,
 ) -> bool {
     let (a, b) = (Operator::of(a), Operator::of(b));
-    // A request without the key meets `a` only if it has `IfExists`, or compares for difference.
-    if a.if_exists && !b.if_exists && !is_negated(&b.base) {
+    if a.needs_absence(a_values) && is_comparable(&b.base) {
+        return b.takes_missing();
+    }
+    if b.base == "null" && is_only(b_values, "false") {
+        return a.needs_key(a_values);
+    }
+    if a.set != b.set || (a.takes_missing() && !b.takes_missing()) {
         return false;
     }
     if a.base == b.base && a_values == b_values {
         return true;
     }
-    // Operators for sets, `Null` and operators that are not known are compared for equality only.
+    // `Null` and operators that are not known are compared for equality only.
     if is_negated(&a.base) != is_negated(&b.base) || !is_comparable(&a.base) || !is_comparable(&b.base) {
         return false;
     }
-    let covers = |outer: &str, inner: &str| value_covers(&b.base, outer, &a.base, inner, has_variables);
     if is_negated(&a.base) {
-        // What differs from more differs from less: each value of `b` is one of `a`.
-        let covers = |outer: &str, inner: &str| value_covers(&a.base, outer, &b.base, inner, has_variables);
-        return b_values
-            .iter()
-            .all(|value| a_values.iter().any(|own| covers(own, value)));
+        // What differs from more differs from less.
+        return all_are_covered(&a.base, a_values, &b.base, b_values, has_variables);
     }
-    a_values
+    all_are_covered(&b.base, b_values, &a.base, a_values, has_variables)
+}
+
+/// Returns true if each value of `inner` is covered by one of `outer`.
+fn all_are_covered(
+    outer_by: &str,
+    outer: &BTreeSet<String>,
+    inner_by: &str,
+    inner: &BTreeSet<String>,
+    has_variables: bool,
+) -> bool {
+    inner.iter().all(|value| {
+        let mut outer = outer.iter();
+        outer.any(|own| value_covers(outer_by, own, inner_by, value, has_variables))
+    })
+}
+
+/// Keys that have one value in a request, by the
+/// [list of global keys](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html). A key that ends in a
+/// slash is followed by the key of a tag.
+const SINGLE_VALUED: &[&str] = &[
+    "aws:currenttime",
+    "aws:multifactorauthage",
+    "aws:multifactorauthpresent",
+    "aws:principalaccount",
+    "aws:principalarn",
+    "aws:principalisawsservice",
+    "aws:principalorgid",
+    "aws:principaltag/",
+    "aws:principaltype",
+    "aws:requestedregion",
+    "aws:requesttag/",
+    "aws:resourceaccount",
+    "aws:resourceorgid",
+    "aws:resourcetag/",
+    "aws:securetransport",
+    "aws:sourceaccount",
+    "aws:sourcearn",
+    "aws:sourceip",
+    "aws:sourceorgid",
+    "aws:sourcevpc",
+    "aws:sourcevpce",
+    "aws:username",
+    "aws:viaawsservice",
+    "iam:passedtoservice",
+];
+
+fn is_single_valued(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    SINGLE_VALUED
         .iter()
-        .all(|value| b_values.iter().any(|other| covers(other, value)))
+        .any(|known| *known == key || (known.ends_with('/') && key.starts_with(known)))
+}
+
+/// Returns true if no request meets both. False if that cannot be shown.
+pub fn contradict(one: &Conditions, other: &Conditions, has_variables: bool) -> bool {
+    one.iter().any(|(a, keys)| {
+        keys.iter().any(|(key, a_values)| {
+            let mut others = other.iter().filter_map(|(b, keys)| Some((b, keys.get(key)?)));
+            others.any(|(b, b_values)| {
+                let (a, b) = (Operator::of(a.as_str()), Operator::of(b.as_str()));
+                excludes(key.as_str(), (&a, a_values), (&b, b_values), has_variables)
+            })
+        })
+    })
+}
+
+fn excludes(
+    key: &str,
+    (a, a_values): (&Operator, &BTreeSet<String>),
+    (b, b_values): (&Operator, &BTreeSet<String>),
+    has_variables: bool,
+) -> bool {
+    if (a.needs_absence(a_values) && b.needs_key(b_values))
+        || (b.needs_absence(b_values) && a.needs_key(a_values))
+    {
+        return true;
+    }
+    let is_one_value = a.set == Set::None && b.set == Set::None && is_single_valued(key);
+    let are_comparable = is_comparable(&a.base) && is_comparable(&b.base);
+    // A request without the key must not meet both.
+    if !is_one_value || !are_comparable || (a.takes_missing() && b.takes_missing()) {
+        return false;
+    }
+    match (is_negated(&a.base), is_negated(&b.base)) {
+        // All that equals one of the values differs from none of the other's.
+        (false, true) => all_are_covered(&b.base, b_values, &a.base, a_values, has_variables),
+        (true, false) => all_are_covered(&a.base, a_values, &b.base, b_values, has_variables),
+        (false, false) => a_values.iter().all(|value| {
+            let mut others = b_values.iter();
+            others.all(|other| are_apart(&a.base, value, &b.base, other, has_variables))
+        }),
+        (true, true) => false,
+    }
+}
+
+/// Returns true if nothing equals both values.
+fn are_apart(a_by: &str, a: &str, b_by: &str, b: &str, has_variables: bool) -> bool {
+    let parse = |by: &str, text: &str| match by {
+        "stringequals" => Some(Pattern::literal(text, has_variables)),
+        "stringlike" => Some(Pattern::parse(text, Kind::Text, has_variables)),
+        _ => None,
+    };
+    if let ("bool", "bool") = (a_by, b_by) {
+        return !a.eq_ignore_ascii_case(b) && !a.contains('$') && !b.contains('$');
+    }
+    if let (Some(a), Some(b)) = (parse(a_by, a), parse(b_by, b)) {
+        return a.is_disjoint(&b, Kind::Text);
+    }
+    false
 }
 
 fn is_negated(base: &str) -> bool {
@@ -115,7 +264,9 @@ fn value_covers(outer_by: &str, outer: &str, inner_by: &str, inner: &str, has_va
         // ArnEquals and ArnLike behave in the same way.
         ("arnlike", "arnlike") => {
             let arn = |text: &str| Pattern::parse(text, Kind::Arn, has_variables);
-            arn(outer).covers(&arn(inner), Kind::Arn)
+            let (outer, inner) = (arn(outer), arn(inner));
+            // A pattern that is no ARN is documented for resources only.
+            outer == inner || (outer.is_arn() && outer.covers(&inner, Kind::Arn))
         }
         ("bool", "bool") => outer.eq_ignore_ascii_case(inner),
         ("ipaddress", "ipaddress") => match (network(outer), network(inner)) {
@@ -295,8 +446,31 @@ mod tests {
             (
                 "ForAllValues:StringEquals x",
                 "ForAllValues:StringEquals x,y",
+                true,
+            ),
+            ("ForAnyValue:StringEquals x", "ForAnyValue:StringLike x*", true),
+            (
+                "ForAnyValue:StringNotEquals x",
+                "ForAnyValue:StringNotEquals x,y",
                 false,
             ),
+            (
+                "ForAnyValue:StringEqualsIfExists x",
+                "ForAnyValue:StringEquals x",
+                false,
+            ),
+            ("ForAllValues:StringEquals x", "ForAnyValue:StringEquals x", false),
+            ("ForAllValues:StringEquals x", "Null false", false),
+            ("ForAnyValue:StringEquals x", "Null false", true),
+            ("StringEquals x", "Null false", true),
+            ("StringNotEquals x", "Null false", false),
+            ("StringEqualsIfExists x", "Null false", false),
+            ("Null true", "StringNotEquals x", true),
+            ("Null true", "ForAllValues:StringEquals x", true),
+            ("Null true", "ForAnyValue:StringNotEquals x", false),
+            ("Null false", "StringNotEquals x", false),
+            ("Null true,false", "StringNotEquals x", false),
+            ("ArnLike arn:aws:s3:::b", "ArnLike *", false),
             ("ForAnyValue:StringEquals x", "StringEquals x", false),
         ] {
             assert_eq!(check(a, b), is_implied, "{a} => {b}");

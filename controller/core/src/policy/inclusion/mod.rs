@@ -21,10 +21,10 @@ mod pattern;
 mod principal;
 mod statement;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use self::statement::{Atom, Prepared};
+use self::statement::{Atom, Prepared, Value};
 use super::document::{Effect, PolicyDocument, Scope};
 
 /// Most atoms that are named.
@@ -118,24 +118,26 @@ pub struct Unread<'a> {
 }
 
 impl Policies<'_> {
-    fn version(&self) -> Option<&str> {
-        self.documents
-            .first()
-            .map(|(_, document)| document.version.as_str())
+    /// Parses the statements, for comparisons with several others.
+    pub fn parsed(&self) -> Parsed<'_> {
+        Parsed::of(self)
     }
 
-    fn statements(&self, effect: Effect, has_variables: bool) -> Vec<Prepared<'_>> {
+    fn statements(&self, effect: Effect) -> Vec<Prepared<'_>> {
         let all = self.documents.iter().flat_map(|(name, document)| {
             let statements = document.statements.iter();
             let statements = statements.filter(|statement| statement.effect == effect);
-            statements.map(|statement| Prepared::of(*name, statement, has_variables))
+            statements.map(|statement| Prepared::of(*name, statement, knows_variables(&document.version)))
         });
         all.collect()
     }
 
     /// Returns true if the other side has each of these documents.
     fn is_part_of(&self, other: &Policies<'_>) -> bool {
-        let has = |one: &PolicyDocument| other.documents.iter().any(|(_, other)| *other == one);
+        let has = |one: &PolicyDocument| {
+            let mut others = other.documents.iter();
+            others.any(|(_, other)| std::ptr::eq(*other, one) || *other == one)
+        };
         self.documents.iter().all(|(_, document)| has(document))
     }
 
@@ -160,24 +162,44 @@ pub fn inclusion(outer: &PolicyDocument, inner: &PolicyDocument, own_account: Op
 
 /// Compares what two sets of policies allow. `own_account` is the account of the role whose trust policies they are.
 pub fn inclusion_of(outer: &Policies<'_>, inner: &Policies<'_>, own_account: Option<&str>) -> Inclusion {
+    if is_same(outer, inner) {
+        return Inclusion::default();
+    }
     let mut found = Inclusion::default();
-    let is_same = outer.is_part_of(inner) && inner.is_part_of(outer);
-    if is_same && outer.unread == inner.unread {
-        return found;
+    compare(&outer.parsed(), &inner.parsed(), own_account, false, &mut found);
+    found
+}
+
+/// Returns true if the inner side is shown to allow no more than the outer one, as [`inclusion_of`] does, without the atoms. It ends at
+/// the first of them.
+pub fn includes(outer: &Parsed<'_>, inner: &Parsed<'_>, own_account: Option<&str>) -> bool {
+    if is_same(outer.policies, inner.policies) {
+        return true;
     }
-    let all = || outer.documents.iter().chain(&inner.documents);
-    let version = outer.version().or_else(|| inner.version()).unwrap_or_default();
-    let is_one_version = all().all(|(_, document)| document.version == version);
-    if !is_same && !is_one_version && all().any(|(_, document)| has_variables(document)) {
+    let mut found = Inclusion::default();
+    compare(outer, inner, own_account, true, &mut found);
+    found.is_shown()
+}
+
+fn is_same(outer: &Policies<'_>, inner: &Policies<'_>) -> bool {
+    outer.unread == inner.unread && outer.is_part_of(inner) && inner.is_part_of(outer)
+}
+
+fn compare(
+    outer: &Parsed<'_>,
+    inner: &Parsed<'_>,
+    own_account: Option<&str>,
+    only_first: bool,
+    found: &mut Inclusion,
+) {
+    let is_one_version = outer.versions.union(&inner.versions).count() <= 1;
+    if !is_one_version && (outer.has_variables || inner.has_variables) {
         found.add(|| whole("the documents have different versions, and one has `${`, which means a variable in 2012-10-17 only"));
-        return found;
+        return;
     }
-    let variables = version != "2008-10-17";
-    let side = |policies| Side::of(policies, variables);
-    let (outer, inner) = (side(outer), side(inner));
-    if outer.size().saturating_add(inner.size()) > MAX_ATOMS {
+    if outer.size.saturating_add(inner.size) > MAX_ATOMS {
         found.add(|| whole("the documents are too large to compare"));
-        return found;
+        return;
     }
     // What the inner side denies, too, needs no look.
     let missing: Vec<&Prepared<'_>> = outer
@@ -205,15 +227,17 @@ pub fn inclusion_of(outer: &Policies<'_>, inner: &Policies<'_>, own_account: Opt
                 ..excess(&atom, why)
             });
         }
+        if only_first && !found.is_shown() {
+            return;
+        }
     }
-    unread_excess(&outer, &inner, &missing, grants, &mut found);
-    found
+    unread_excess(outer, inner, &missing, grants, found);
 }
 
 /// Adds what policies of which no document is known may allow, or may no longer deny.
 fn unread_excess(
-    outer: &Side<'_>,
-    inner: &Side<'_>,
+    outer: &Parsed<'_>,
+    inner: &Parsed<'_>,
     missing: &[&Prepared<'_>],
     grants: bool,
     found: &mut Inclusion,
@@ -258,25 +282,32 @@ fn unread_excess(
 }
 
 /// Policies with their statements parsed.
-struct Side<'a> {
+pub struct Parsed<'a> {
     policies: &'a Policies<'a>,
     allows: Vec<Prepared<'a>>,
     denies: Vec<Prepared<'a>>,
+    /// Number of atoms.
+    size: usize,
+    versions: BTreeSet<&'a str>,
+    has_variables: bool,
 }
 
-impl<'a> Side<'a> {
-    fn of(policies: &'a Policies<'a>, has_variables: bool) -> Self {
+impl<'a> Parsed<'a> {
+    fn of(policies: &'a Policies<'a>) -> Self {
+        let (allows, denies) = (
+            policies.statements(Effect::Allow),
+            policies.statements(Effect::Deny),
+        );
+        let size = allows.iter().chain(&denies).map(Prepared::size);
+        let documents = || policies.documents.iter().map(|(_, document)| *document);
         Self {
+            size: size.fold(0_usize, usize::saturating_add),
+            versions: documents().map(|document| document.version.as_str()).collect(),
+            has_variables: documents().any(has_variables),
             policies,
-            allows: policies.statements(Effect::Allow, has_variables),
-            denies: policies.statements(Effect::Deny, has_variables),
+            allows,
+            denies,
         }
-    }
-
-    /// Returns the number of atoms.
-    fn size(&self) -> usize {
-        let all = self.allows.iter().chain(&self.denies);
-        all.map(Prepared::size).fold(0_usize, usize::saturating_add)
     }
 
     fn allows(&self, atom: &Atom<'_>, own_account: Option<&str>) -> bool {
@@ -290,6 +321,11 @@ impl<'a> Side<'a> {
             .iter()
             .any(|statement| statement.covers(atom, own_account))
     }
+}
+
+/// Returns true if `${` begins a variable in documents of a version.
+fn knows_variables(version: &str) -> bool {
+    version != "2008-10-17"
 }
 
 /// Returns true if a document has text that is a variable in one version and not in the other.
@@ -310,8 +346,8 @@ fn excess(atom: &Atom<'_>, why: String) -> Excess {
     Excess {
         policy: atom.statement.policy.map(str::to_owned),
         statement: atom.statement.name(),
-        action: atom.action.shown().to_owned(),
-        resource: atom.resource.as_ref().map(|resource| resource.shown().to_owned()),
+        action: atom.action.shown(),
+        resource: atom.resource.map(Value::shown),
         principal: atom.principal.shown(),
         why,
         missing_deny_of: None,

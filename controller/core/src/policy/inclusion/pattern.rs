@@ -84,11 +84,17 @@ impl Pattern {
         if self == inner || self.is_everything(kind) {
             return true;
         }
-        if !is_included(&self.0, &inner.0, false) {
-            return false;
-        }
         // An ARN that is not complete is completed by AWS in a way of its own.
-        kind != Kind::Arn || (self.is_arn() && inner.is_arn() && is_included(&self.0, &inner.0, true))
+        let is_complete = || kind != Kind::Arn || (self.is_arn() && inner.is_arn());
+        match self.compared_by_prefix(inner, kind) {
+            Some(is_covered) if !is_covered => false,
+            Some(_) => is_complete(),
+            None => {
+                is_complete()
+                    && is_included(&self.0, &inner.0, false)
+                    && (kind != Kind::Arn || is_included(&self.0, &inner.0, true))
+            }
+        }
     }
 
     /// Returns true if nothing matches both patterns. False if that cannot be shown.
@@ -97,6 +103,9 @@ impl Pattern {
         let is_known = |pattern: &Self| kind != Kind::Arn || pattern.is_arn() || pattern.is_everything(kind);
         if !is_known(self) || !is_known(other) {
             return false;
+        }
+        if self.differs_early(other) {
+            return true;
         }
         let (own, others) = (without_variables(&self.0), without_variables(&other.0));
         if own.len().saturating_mul(others.len()) > MAX_STATES * 10 {
@@ -127,7 +136,43 @@ impl Pattern {
         true
     }
 
-    fn is_arn(&self) -> bool {
+    /// Compares patterns of which no more than the characters at their beginning need a look, which are most.
+    fn compared_by_prefix(&self, inner: &Self, kind: Kind) -> Option<bool> {
+        let (outer, inner) = (&self.0, &inner.0);
+        let mut colons = 0;
+        for at in 0.. {
+            match (outer.get(at), inner.get(at)) {
+                (Some(Token::Char(a)), Some(Token::Char(b))) if a == b => colons += usize::from(*a == ':'),
+                // The text ends before the pattern does, or goes another way.
+                (Some(Token::Char(_)) | None, Some(_)) | (Some(Token::Char(_) | Token::One), None) => {
+                    return Some(false);
+                }
+                (None, None) => return Some(true),
+                // In the last segment of an ARN, and in other texts, a star takes all that follows.
+                (Some(Token::Many), _)
+                    if at + 1 == outer.len() && (kind != Kind::Arn || colons >= ARN_COLONS) =>
+                {
+                    return Some(true);
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// Returns true if two patterns differ in a character before the first wildcard or variable of either.
+    fn differs_early(&self, other: &Self) -> bool {
+        let mut pairs = self.0.iter().zip(&other.0);
+        pairs
+            .find_map(|pair| match pair {
+                (Token::Char(a), Token::Char(b)) if a == b => None,
+                (Token::Char(_), Token::Char(_)) => Some(true),
+                _ => Some(false),
+            })
+            .unwrap_or_default()
+    }
+
+    pub fn is_arn(&self) -> bool {
         let colons = self.0.iter().filter(|token| **token == Token::Char(':')).count();
         colons >= ARN_COLONS
     }
@@ -147,7 +192,7 @@ fn tokens(text: &str, has_wildcards: bool, has_variables: bool) -> Vec<Token> {
                 "*" => Token::Char('*'),
                 "?" => Token::Char('?'),
                 "$" => Token::Char('$'),
-                name => Token::Variable(name.to_ascii_lowercase()),
+                name => Token::Variable(variable_name(name)),
             });
             rest = after;
             continue;
@@ -161,6 +206,14 @@ fn tokens(text: &str, has_wildcards: bool, has_variables: bool) -> Vec<Token> {
         }
     }
     tokens
+}
+
+/// Returns the name of a variable in lower case, with its default value as written: `${aws:username, 'Anybody'}`.
+fn variable_name(inside: &str) -> String {
+    match inside.split_once(',') {
+        Some((name, default)) => format!("{},{default}", name.to_ascii_lowercase()),
+        None => inside.to_ascii_lowercase(),
+    }
 }
 
 /// Variables can have any value.
@@ -315,6 +368,8 @@ mod tests {
             ("a?", "a${aws:username}", false),
             ("a${aws:username}*", "a${AWS:UserName}/x", true),
             ("a${aws:username}", "ab", false),
+            ("${aws:username, 'X'}", "${AWS:username, 'X'}", true),
+            ("${aws:username, 'X'}", "${aws:username, 'x'}", false),
             ("a*", "a${*}", true),
             ("a${*}", "ab", false),
         ] {

@@ -69,16 +69,27 @@ impl Principal {
         let (Self::Named(kind, value), Self::Named(other_kind, other_value)) = (self, other) else {
             return false;
         };
+        // AWS documents `{"AWS": "*"}` as everybody, and a canonical user is an account.
+        let is_wide = |kind: &str, value: &str| kind == "CanonicalUser" || (kind == "AWS" && value == "*");
+        if is_wide(kind, value) || is_wide(other_kind, other_value) {
+            return false;
+        }
         if kind != other_kind {
             return true;
         }
-        if kind != "AWS" {
-            return value != other_value;
+        match kind.as_str() {
+            "AWS" => {}
+            // A service may have a name for each region and partition.
+            "Service" => return first_label(value) != first_label(other_value),
+            // A provider is named by its ARN or by its host.
+            _ => return value != other_value && value.starts_with("arn:") == other_value.starts_with("arn:"),
         }
         match (account_of(value), account_of(other_value)) {
             (Some(account), Some(other)) if account != other => true,
             // Two users or roles of one account.
-            (Some(_), Some(_)) => is_single(value) && is_single(other_value) && value != other_value,
+            (Some(_), Some(_)) => {
+                is_single(value) && is_single(other_value) && !value.eq_ignore_ascii_case(other_value)
+            }
             _ => false,
         }
     }
@@ -92,6 +103,11 @@ fn account_of(value: &str) -> Option<&str> {
     let mut parts = value.splitn(6, ':');
     let account = parts.nth(4)?;
     is_account(account).then_some(account)
+}
+
+/// Returns the name of a service without region and partition.
+fn first_label(service: &str) -> &str {
+    service.split('.').next().unwrap_or(service)
 }
 
 /// Returns true for the ARN of one user or role.
@@ -143,9 +159,9 @@ mod tests {
 
     #[test]
     fn principals_of_other_kinds_accounts_or_names_are_disjoint() {
-        let service = Principal::Named("Service".to_owned(), "ec2.amazonaws.com".to_owned());
+        let service = |name: &str| Principal::Named("Service".to_owned(), name.to_owned());
         for (one, other, is_disjoint) in [
-            (aws(ROLE), service, true),
+            (aws(ROLE), service("ec2.amazonaws.com"), true),
             (aws(ROLE), aws("333333333333"), true),
             (aws(ROLE), aws("222222222222"), false),
             (aws(ROLE), aws("arn:aws:iam::222222222222:role/web"), true),
@@ -155,6 +171,17 @@ mod tests {
                 false,
             ),
             (aws(ROLE), aws("*"), false),
+            (service("ec2.amazonaws.com"), aws("*"), false),
+            (
+                service("states.amazonaws.com"),
+                service("states.eu-west-1.amazonaws.com"),
+                false,
+            ),
+            (
+                service("ec2.amazonaws.com"),
+                service("lambda.amazonaws.com"),
+                true,
+            ),
             (aws(ROLE), Principal::Everybody, false),
         ] {
             assert_eq!(one.is_disjoint(&other), is_disjoint, "{one:?} {other:?}");

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Inclusion, inclusion};
+use super::{Inclusion, Policies, Unread, inclusion, inclusion_of};
 use crate::glob::matches;
 use crate::policy::PolicyDocument;
 
@@ -174,6 +174,78 @@ fn a_variable_is_compared_in_documents_of_one_version_only() {
         &with("2012-10-17", "arn:aws:s3:::*"),
         &with("2008-10-17", "arn:aws:s3:::x")
     ));
+}
+
+#[test]
+fn a_missing_policy_counts_where_a_variable_of_one_version_seems_to_deny_the_text_of_another() {
+    let statement = |effect: &str| json!({"Effect": effect, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::${aws:username}"});
+    let of = |version: &str, effect: &str| {
+        PolicyDocument::from_value(&json!({"Version": version, "Statement": [statement(effect)]})).unwrap()
+    };
+    let (allow, deny) = (of("2008-10-17", "Allow"), of("2012-10-17", "Deny"));
+    let inner = Policies {
+        called: "the inner side",
+        documents: vec![(None, &deny), (None, &allow)],
+        unread: vec![],
+    };
+    let mut outer = inner.clone();
+    outer.unread.push(Unread {
+        name: "denies",
+        may_allow: false,
+        may_deny: true,
+    });
+    assert!(!inclusion_of(&outer, &inner, None).is_shown());
+    assert!(inclusion_of(&inner, &inner, None).is_shown());
+}
+
+#[test]
+fn a_deny_is_not_missing_where_conditions_exclude_what_it_denies() {
+    let with = |effect: &str, condition: Value| json!({"Effect": effect, "Action": "*", "Resource": "*", "Condition": condition});
+    let region = |operator: &str, values: Value| json!({operator: {"aws:RequestedRegion": values}});
+    for (deny, allowed, is_shown) in [
+        (
+            region("StringNotEquals", json!(["eu-west-1", "eu-central-1"])),
+            region("StringEquals", json!("eu-west-1")),
+            true,
+        ),
+        (
+            region("StringNotEquals", json!(["eu-west-1"])),
+            region("StringEquals", json!(["eu-west-1", "us-east-1"])),
+            false,
+        ),
+        (
+            region("StringNotLike", json!("eu-*")),
+            region("StringEquals", json!("eu-west-1")),
+            true,
+        ),
+        // A request without the key meets both.
+        (
+            region("StringNotEquals", json!("eu-west-1")),
+            region("StringEqualsIfExists", json!("eu-west-1")),
+            false,
+        ),
+        (
+            json!({"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}}),
+            json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}}),
+            true,
+        ),
+        (
+            json!({"Null": {"aws:RequestTag/owner": "true"}}),
+            json!({"StringEquals": {"aws:RequestTag/owner": "a"}}),
+            true,
+        ),
+        // A key that may have several values meets both.
+        (
+            json!({"StringNotEquals": {"s3:any": "a"}}),
+            json!({"StringEquals": {"s3:any": "a"}}),
+            false,
+        ),
+    ] {
+        let outer = json!([allow("*", "*"), with("Deny", deny)]);
+        let inner = json!([with("Allow", allowed)]);
+        let found = compared(&outer, &inner);
+        assert_eq!(found.is_shown(), is_shown, "{outer} {inner}: {found:?}");
+    }
 }
 
 #[test]
