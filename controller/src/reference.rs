@@ -71,10 +71,13 @@ const CALLS: &[(&str, &str)] = &[
     ("AwsAccount.guardrails.inlinePolicies", "-"),
     ("AwsAccount.guardrails.deletionPolicy", "-"),
     ("AwsAccount.guardrails.trustedPrincipals", "-"),
+    ("AwsAccount.guardrails.ceiling", "-"),
+    ("AwsAccount.guardrails.trustCeiling", "-"),
     ("AwsAccount.guardrails.requiredTags", "-"),
     ("AwsAccount.guardrails.allowedTagKeys", "-"),
     ("AwsAccount.guardrails.maxRoles", "-"),
     ("AwsAccount.ignoreTags", "-"),
+    ("AwsAccount.authorityTags", "-"),
     ("AwsAccount.ignorePolicies", "-"),
     (
         "AwsAccount.driftInterval",

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::iam_role::{Adoption, DeletionPolicy, deletion_policies};
 use crate::partition::{PARTITION_PATTERN, REGION_PATTERN};
+use crate::policy_json::PolicyJson;
 use crate::schema;
 
 /// The spec of an `AwsAccount`: one AWS account in which rolectl manages roles.
@@ -89,6 +90,11 @@ pub struct AwsAccountSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub ignore_tags: Vec<String>,
+    /// Tag keys that carry authority, because policies compare them (`aws:PrincipalTag`): a change of such a tag on a role counts as a
+    /// change of its permissions. Patterns as in `guardrails`. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
+    pub authority_tags: Vec<String>,
     /// Managed policies (ARNs) and inline policies (names) on roles that somebody else manages. Patterns as in `guardrails`.
     /// A pattern without `arn:` is compared with the names of both. Such a policy is never removed from a role.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -263,13 +269,15 @@ pub struct Guardrails {
     #[schemars(schema_with = "schema::policy_refs")]
     pub require_permissions_boundary: Vec<String>,
     /// Managed policies that no role may have: patterns of ARNs, or of names (with or without path) of policies of any owner. A denied
-    /// policy on a managed role is detached, even if somebody else attached it. Without `requirePermissionsBoundary` and with
-    /// inline policies allowed this does not restrict permissions, because an inline policy can grant the same.
+    /// policy on a managed role is detached, even if somebody else attached it. Without `ceiling` or `requirePermissionsBoundary`, and
+    /// with inline policies allowed, this does not restrict permissions, because an inline policy can grant the same. Use `ceiling` to
+    /// restrict them. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 2048)), extend("x-kubernetes-list-type" = "set"))]
     pub denied_managed_policies: Vec<String>,
     /// The only managed policies that a role may have: patterns of ARNs, or of names (with or without path) of AWS managed
-    /// policies. Customer managed policies are allowed by ARN only. Default: all.
+    /// policies. Customer managed policies are allowed by ARN only. Together with `ceiling`, a policy that is listed here counts as
+    /// within the ceiling. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 2048)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_managed_policies: Vec<String>,
@@ -298,6 +306,19 @@ pub struct Guardrails {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 2048)), extend("x-kubernetes-list-type" = "set"))]
     pub trusted_principals: Vec<String>,
+    /// A permissions policy that no role may exceed, with the keys that AWS uses. Each inline policy of a role, including those that
+    /// stay on it although the spec does not list them, must be shown to allow nothing that the ceiling does not allow. What cannot
+    /// be shown is refused. The documents of managed policies are not compared: a managed policy that does more than deny needs an
+    /// entry in `allowedManagedPolicies`, which says that it is within the ceiling, or `requirePermissionsBoundary`. Variables such as
+    /// `$(account.id)` are replaced. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::policy_document")]
+    pub ceiling: Option<PolicyJson>,
+    /// A trust policy that the trust policy of no role may exceed, with the keys that AWS uses. What cannot be shown to be within it is
+    /// refused. Variables such as `$(account.id)` are replaced. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::policy_document")]
+    pub trust_ceiling: Option<PolicyJson>,
     /// Tags that every role must have: the key, and a pattern for the value (`*` for any value).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "required_tags")]

@@ -22,7 +22,9 @@ fn check(schema: &Value, path: &str, problems: &mut Vec<String>) {
     }
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         // The elements of a policy document are AWS's.
-        if name != "assumeRolePolicy" && name != "inlinePolicies" || field["enum"].is_array() {
+        let is_document =
+            ["assumeRolePolicy", "ceiling", "inlinePolicies", "trustCeiling"].contains(&name.as_str());
+        if !is_document || field["enum"].is_array() {
             check(field, &format!("{path}.{name}"), problems);
         }
     }

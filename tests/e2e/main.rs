@@ -8,6 +8,7 @@ mod bad_input;
 mod bootstrap;
 mod build;
 mod calls;
+mod ceiling;
 mod completing;
 mod consistency;
 mod coordination;

@@ -57,7 +57,7 @@ fn fields(schema: &Value, at: &str, to: &mut Vec<String>) {
     for (key, schema) in schema["properties"].as_object().into_iter().flatten() {
         let at = format!("{at}/{key}");
         to.push(at.clone());
-        if key != "assumeRolePolicy" && key != "inlinePolicies" {
+        if !["assumeRolePolicy", "ceiling", "inlinePolicies", "trustCeiling"].contains(&key.as_str()) {
             fields(schema, &at, to);
         }
     }

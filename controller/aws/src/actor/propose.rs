@@ -245,7 +245,12 @@ impl<'a> Case<'a> {
                 }
             }
             Admission::Yields(refusal) => Proposal::Refused(refusal.into()),
-            Admission::Refused(refusal) => self.refused(refusal, observed.as_ref()),
+            Admission::Refused(refusal) => {
+                match (case.enforce(&candidate, &refusal, observed.as_ref()), observed) {
+                    (Some(plan), Some(observed)) => enforced(plan, observed, seen, refusal),
+                    (_, observed) => self.refused(refusal, observed.as_ref()),
+                }
+            }
         };
         (proposal, warnings)
     }
@@ -293,16 +298,7 @@ impl<'a> Case<'a> {
             && let Ok((Some(observed), seen)) = self.observe()
             && let Some(plan) = case.enforce(candidate, &refusal, Some(&observed))
         {
-            return Proposal::Change(Box::new(Proposed {
-                name: observed.name.clone(),
-                plan,
-                observed: Some(observed),
-                seen,
-                is_ours: true,
-                refusal: Some(refusal),
-                pending: None,
-                granted: None,
-            }));
+            return enforced(plan, observed, seen, refusal);
         }
         Proposal::Refused(refusal.into())
     }
@@ -384,6 +380,20 @@ impl<'a> Case<'a> {
             None => Err(Box::new(Proposal::Unread)),
         }
     }
+}
+
+/// Returns the proposal to detach what the account denies from a role that is refused.
+fn enforced(plan: Plan, observed: ObservedRole, seen: Instant, refusal: Refusal) -> Proposal {
+    Proposal::Change(Box::new(Proposed {
+        name: observed.name.clone(),
+        plan,
+        observed: Some(observed),
+        seen,
+        is_ours: true,
+        refusal: Some(refusal),
+        pending: None,
+        granted: None,
+    }))
 }
 
 /// Returns true if two `IamRole`s are one object: by their uid, or, where objects of files have none, by their names.

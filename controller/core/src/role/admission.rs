@@ -91,14 +91,21 @@ impl AccountCase<'_> {
     /// When the spec is invalid, or the account does not allow such a role.
     pub fn desired(&self, candidate: &Candidate<'_>) -> Result<DesiredRole, Refusal> {
         let Candidate { role, owner, .. } = candidate;
-        wanted(
-            role,
-            owner,
-            self.object,
-            self.session,
-            self.access_roles,
-            self.documents,
-        )
+        let context = context(self.object, self.session);
+        let desired = desired(&role.spec, &role.name_any(), owner, &context, self.documents)
+            .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
+        if let Some(through) = protects(self.access_roles, &desired.name) {
+            let message = format!(
+                "{through} is the role that rolectl works through in this account: choose another roleName"
+            );
+            return Err(Refusal::new(Reason::GuardrailViolated, message));
+        }
+        let guardrails = self.object.spec.guardrails.as_ref();
+        if let Some(message) = guardrails::forbids_deletion_policy(guardrails, role.spec.deletion_policy) {
+            return Err(Refusal::new(Reason::GuardrailViolated, message));
+        }
+        self.check_guardrails(&desired, None, false)?;
+        Ok(desired)
     }
 
     /// Returns what this process saw of the candidate's role, in addition to the current state in AWS.
@@ -130,7 +137,7 @@ impl AccountCase<'_> {
         if let Some(other) = self.prevailing(candidate, rivals, observed) {
             return Admission::Yields(duplicate(other));
         }
-        match decide(self.object, desired, observed, &self.known(candidate)) {
+        match self.decide(desired, observed, &self.known(candidate)) {
             Ok(plan) => Admission::Admitted(plan),
             Err(refusal) if refusal.reason == Reason::GuardrailViolated => Admission::Refused(refusal),
             Err(refusal) => {
@@ -191,7 +198,62 @@ impl AccountCase<'_> {
             return false;
         }
         let desired = self.desired(rival);
-        desired.is_ok_and(|desired| decide(self.object, &desired, observed, &self.known(rival)).is_ok())
+        desired.is_ok_and(|desired| self.decide(&desired, observed, &self.known(rival)).is_ok())
+    }
+
+    /// Returns the changes from the observed role to the desired one, or why the role must not be changed.
+    fn decide(
+        &self,
+        desired: &DesiredRole,
+        observed: Option<&ObservedRole>,
+        known: &PlanContext<'_>,
+    ) -> Result<Plan, Refusal> {
+        let account = self.object;
+        let ours = observed.is_some_and(|observed| is_ours(observed, &desired.owner, known.role_id));
+        self.check_guardrails(desired, observed, ours)?;
+        if let Some(foreign) = observed.filter(|_| !ours)
+            && let Some(message) =
+                guardrails::forbids_adoption(account.spec.guardrails.as_ref(), desired, foreign)
+        {
+            return Err(Refusal::new(Reason::GuardrailViolated, message));
+        }
+        let mut plan = plan(desired, observed, known)?;
+        let retains =
+            account.spec.guardrails.as_ref().and_then(|g| g.deletion_policy) == Some(DeletionPolicy::Retain);
+        if retains && plan.changes.contains(&Change::DeleteRole) {
+            let message = "the account wants deletionPolicy: Retain, so no role is deleted there, and ensure is Absent: delete the IamRole instead";
+            return Err(Refusal::new(Reason::GuardrailViolated, message));
+        }
+        if desired.ensure == Ensure::Present
+            && let Some(observed) = observed
+        {
+            detach_first(&mut plan.changes, denied_on(account, observed));
+        }
+        // The guardrail limits the adoption of instance profiles, too.
+        let most = account.spec.guardrails.as_ref().and_then(|g| g.adoption);
+        for change in &mut plan.changes {
+            if let Change::AddInstanceProfile(profile) = change {
+                profile.adoption = profile.adoption.min(most.unwrap_or_default());
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Returns the refusal of a role that breaks a guardrail of the account.
+    fn check_guardrails(
+        &self,
+        desired: &DesiredRole,
+        observed: Option<&ObservedRole>,
+        is_ours: bool,
+    ) -> Result<(), Refusal> {
+        let Some(guardrails) = &self.object.spec.guardrails else {
+            return Ok(());
+        };
+        let context = context(self.object, self.session);
+        match guardrails::violation(guardrails, desired, observed, is_ours, &context, self.documents) {
+            Some(message) => Err(Refusal::new(Reason::GuardrailViolated, message)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -200,33 +262,6 @@ impl Candidate<'_> {
     fn is_owner(&self, observed: Option<&ObservedRole>) -> bool {
         observed.and_then(|role| role.tags.get(OWNER_TAG)) == Some(&self.owner)
     }
-}
-
-/// Returns the desired role in the account, or why the account does not allow it. `through` is the result of [`access_roles`] for the
-/// account.
-fn wanted(
-    role: &IamRole,
-    owner: &str,
-    account: &AwsAccount,
-    session: Option<&MfaSessionSpec>,
-    through: &BTreeSet<String>,
-    documents: &DocumentCache,
-) -> Result<DesiredRole, Refusal> {
-    let context = context(account, session);
-    let desired = desired(&role.spec, &role.name_any(), owner, &context, documents)
-        .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
-    if let Some(through) = protects(through, &desired.name) {
-        let message = format!(
-            "{through} is the role that rolectl works through in this account: choose another roleName"
-        );
-        return Err(Refusal::new(Reason::GuardrailViolated, message));
-    }
-    let guardrails = account.spec.guardrails.as_ref();
-    if let Some(message) = guardrails::forbids_deletion_policy(guardrails, role.spec.deletion_policy) {
-        return Err(Refusal::new(Reason::GuardrailViolated, message));
-    }
-    check_guardrails(account, &desired, None, false)?;
-    Ok(desired)
 }
 
 /// Returns the account's values for the variables and names in a spec.
@@ -276,43 +311,6 @@ pub fn forbids_removal(through: &BTreeSet<String>, role_name: &str) -> Option<St
     Some(format!(
         "{arn} is the role that rolectl works through in this account, and is not deleted: set deletionPolicy: Retain, or have the AwsAccount assume another role"
     ))
-}
-
-/// Returns the changes from the observed role to the desired one, or why the role must not be changed.
-fn decide(
-    account: &AwsAccount,
-    desired: &DesiredRole,
-    observed: Option<&ObservedRole>,
-    known: &PlanContext<'_>,
-) -> Result<Plan, Refusal> {
-    let ours = observed.is_some_and(|observed| is_ours(observed, &desired.owner, known.role_id));
-    check_guardrails(account, desired, observed, ours)?;
-    if let Some(foreign) = observed.filter(|_| !ours)
-        && let Some(message) =
-            guardrails::forbids_adoption(account.spec.guardrails.as_ref(), desired, foreign)
-    {
-        return Err(Refusal::new(Reason::GuardrailViolated, message));
-    }
-    let mut plan = plan(desired, observed, known)?;
-    let retains =
-        account.spec.guardrails.as_ref().and_then(|g| g.deletion_policy) == Some(DeletionPolicy::Retain);
-    if retains && plan.changes.contains(&Change::DeleteRole) {
-        let message = "the account wants deletionPolicy: Retain, so no role is deleted there, and ensure is Absent: delete the IamRole instead";
-        return Err(Refusal::new(Reason::GuardrailViolated, message));
-    }
-    if desired.ensure == Ensure::Present
-        && let Some(observed) = observed
-    {
-        detach_first(&mut plan.changes, denied_on(account, observed));
-    }
-    // The guardrail limits the adoption of instance profiles, too.
-    let most = account.spec.guardrails.as_ref().and_then(|g| g.adoption);
-    for change in &mut plan.changes {
-        if let Change::AddInstanceProfile(profile) = change {
-            profile.adoption = profile.adoption.min(most.unwrap_or_default());
-        }
-    }
-    Ok(plan)
 }
 
 /// Returns the plan for a managed role whose spec breaks a guardrail. It detaches the managed policies that the account denies and
@@ -374,20 +372,6 @@ pub fn deletion_policy(
     }
 }
 
-fn check_guardrails(
-    account: &AwsAccount,
-    desired: &DesiredRole,
-    observed: Option<&ObservedRole>,
-    is_ours: bool,
-) -> Result<(), Refusal> {
-    let guardrails = account.spec.guardrails.as_ref();
-    let partition = &account.spec.partition;
-    let broken = guardrails.and_then(|g| guardrails::violation(g, desired, observed, is_ours, partition));
-    broken.map_or(Ok(()), |message| {
-        Err(Refusal::new(Reason::GuardrailViolated, message))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -406,6 +390,46 @@ mod tests {
                 "assumeRole": assume_role.map(|name| json!({"name": name}))},
         }))
         .unwrap()
+    }
+
+    fn case<'a>(
+        account: &'a AwsAccount,
+        session: Option<&'a MfaSessionSpec>,
+        access_roles: &'a BTreeSet<String>,
+        documents: &'a DocumentCache,
+    ) -> AccountCase<'a> {
+        AccountCase {
+            object: account,
+            session,
+            access_roles,
+            quotas: None,
+            documents,
+        }
+    }
+
+    fn wanted(
+        role: &IamRole,
+        owner: &str,
+        account: &AwsAccount,
+        session: Option<&MfaSessionSpec>,
+        access_roles: &BTreeSet<String>,
+    ) -> Result<DesiredRole, Refusal> {
+        let candidate = Candidate {
+            role,
+            owner: owner.to_owned(),
+            is_admitted: true,
+            role_id: None,
+        };
+        case(account, session, access_roles, &DocumentCache::default()).desired(&candidate)
+    }
+
+    fn decide(
+        account: &AwsAccount,
+        desired: &DesiredRole,
+        observed: Option<&ObservedRole>,
+        known: &PlanContext<'_>,
+    ) -> Result<Plan, Refusal> {
+        case(account, None, &BTreeSet::new(), &DocumentCache::default()).decide(desired, observed, known)
     }
 
     #[test]
@@ -507,15 +531,7 @@ mod tests {
             role.spec.deletion_policy = asked;
             let end = deletion_policy(&role, &account, Some(there)).ok();
             assert_eq!(end, ends, "{only:?} {asked:?}");
-            let refused = wanted(
-                &role,
-                "c/ns/app",
-                &account,
-                None,
-                &BTreeSet::new(),
-                &DocumentCache::default(),
-            )
-            .is_err();
+            let refused = wanted(&role, "c/ns/app", &account, None, &BTreeSet::new()).is_err();
             assert_eq!(refused, only.is_some() && asked.is_some(), "{only:?} {asked:?}");
         }
     }
@@ -541,14 +557,7 @@ mod tests {
         ] {
             let account = account(&json!({}), assume_role);
             let through = access_roles(&account, [&account], session);
-            let wanted = wanted(
-                &role(name),
-                "c/ns/x",
-                &account,
-                session,
-                &through,
-                &DocumentCache::default(),
-            );
+            let wanted = wanted(&role(name), "c/ns/x", &account, session, &through);
             assert_eq!(wanted.is_err(), refused, "{assume_role:?} {session:?} {name}");
         }
     }
@@ -580,7 +589,7 @@ mod tests {
                     ..spec()
                 },
             );
-            let wanted = wanted(&role, "c/ns/x", &first, None, &through, &DocumentCache::default());
+            let wanted = wanted(&role, "c/ns/x", &first, None, &through);
             assert_eq!(wanted.is_err(), refused, "{name}");
             assert_eq!(forbids_removal(&through, name).is_some(), refused, "{name}");
         }

@@ -81,7 +81,8 @@ pub struct DesiredRole {
 /// Number of warnings that a role keeps. `rolectl lint` shows all of them.
 const WARNINGS: usize = 10;
 
-fn variables(context: &AccountContext) -> Variables {
+/// Returns the variables of an account.
+pub(super) fn variables(context: &AccountContext) -> Variables {
     Variables::new(
         &context.account_id,
         &context.name,
@@ -92,7 +93,7 @@ fn variables(context: &AccountContext) -> Variables {
 }
 
 /// Reads one document of a spec and replaces its variables. The size is checked before the document is parsed.
-fn read_document(
+pub(super) fn read_document(
     policy: &PolicyJson,
     place: Place,
     variables: &Variables,

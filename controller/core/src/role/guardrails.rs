@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use rolectl_crds::{Adoption, DeletionPolicy, Ensure, Guardrails, InlinePolicies, OWNER_TAG, TAG_PREFIX};
 
 use super::access::is_only_deny;
-use super::desired::DesiredRole;
+use super::ceiling::{Ceilings, problems};
+use super::desired::{AccountContext, DesiredRole};
+use super::kept::{keeps_policy, unlisted_policies};
 use super::managed_policy::{
     is_aws_owned, is_same_policy, matches_policy, only_denies, pattern_problem, policy_arn,
 };
 use super::observed::ObservedRole;
 use super::tags::same_key;
 use crate::glob::matches;
+use crate::policy::cache::DocumentCache;
 use crate::policy::{Caseless, Document, Effect, Principals, Scope, Statement};
 
 /// Returns a message about the first guardrail that `role` breaks, for its author.
@@ -23,8 +26,10 @@ pub fn violation(
     role: &DesiredRole,
     observed: Option<&ObservedRole>,
     is_ours: bool,
-    partition: &str,
+    context: &AccountContext,
+    documents: &DocumentCache,
 ) -> Option<String> {
+    let partition = &context.partition;
     // Without `..`, so that a new guardrail cannot be forgotten here.
     let Guardrails {
         role_name_pattern,
@@ -40,6 +45,9 @@ pub fn violation(
         // Checked by `forbids_deletion_policy`.
         deletion_policy: _,
         trusted_principals,
+        // Read by `Ceilings`.
+        ceiling: _,
+        trust_ceiling: _,
         required_tags,
         allowed_tag_keys,
     } = guardrails;
@@ -80,6 +88,14 @@ pub fn violation(
             ));
         }
     }
+    let ceilings = match Ceilings::of(guardrails, context, documents) {
+        Ok(ceilings) => ceilings,
+        Err((field, problem)) => {
+            return Some(format!(
+                "the AwsAccount's guardrails.{field} cannot be enforced: {problem}. Have its owner correct it"
+            ));
+        }
+    };
     let allowed: Vec<String> = require_permissions_boundary
         .iter()
         .map(|p| policy_arn(p, partition))
@@ -108,6 +124,16 @@ pub fn violation(
             ));
         }
     }
+    // A required boundary limits managed policies, whatever they allow.
+    if ceilings.limits_permissions() && allowed.is_empty() {
+        let unlisted = unlisted_managed(guardrails, role, observed, is_ours);
+        let mut all = role.managed_policies.iter().chain(&unlisted);
+        if let Some(arn) = all.find(|arn| !only_denies(arn) && !is_listed(guardrails, arn)) {
+            return Some(format!(
+                "managed policy {arn} is not shown to be within the account's guardrails.ceiling, because the documents of managed policies are not compared: remove it, or have the account's owner list it in guardrails.allowedManagedPolicies or set requirePermissionsBoundary"
+            ));
+        }
+    }
     if *inline_policies == Some(InlinePolicies::Forbid) {
         let kept = observed.filter(|_| !role.exclusive.inline_policies);
         let kept = kept.into_iter().flat_map(|o| &o.inline_policies);
@@ -120,6 +146,9 @@ pub fn violation(
             ));
         }
     }
+    if let Some(message) = ceilings.exceeded_by_inline(role, observed) {
+        return Some(message);
+    }
     let untrusted = role
         .trust
         .as_ref()
@@ -130,6 +159,9 @@ pub fn violation(
             "the account does not let a trust policy name {principal}: its guardrails.trustedPrincipals are {}",
             trusted_principals.join(", ")
         ));
+    }
+    if let Some(message) = ceilings.exceeded_by_trust(role) {
+        return Some(message);
     }
     tag_violation(role, required_tags, allowed_tag_keys)
 }
@@ -167,8 +199,28 @@ fn tag_violation(
     ))
 }
 
+/// Returns the managed policies that stay on the role although the spec does not list them. A denied one on a managed role is detached.
+fn unlisted_managed(
+    guardrails: &Guardrails,
+    role: &DesiredRole,
+    observed: Option<&ObservedRole>,
+    is_ours: bool,
+) -> Vec<String> {
+    let Some(observed) = observed else { return vec![] };
+    let detached = if is_ours {
+        denied_on(guardrails, &role.ignore_policies, observed)
+    } else {
+        BTreeSet::new()
+    };
+    unlisted_policies(role, observed)
+        .filter(|arn| keeps_policy(role, arn) && !detached.contains(*arn))
+        .cloned()
+        .collect()
+}
+
 /// Returns warnings about guardrails that probably do not have the effect that the owner of the account wants.
-pub fn warnings(guardrails: &Guardrails, partition: &str) -> Vec<String> {
+pub fn warnings(guardrails: &Guardrails, context: &AccountContext, documents: &DocumentCache) -> Vec<String> {
+    let partition = &context.partition;
     let lists = [
         (
             "requirePermissionsBoundary",
@@ -187,13 +239,21 @@ pub fn warnings(guardrails: &Guardrails, partition: &str) -> Vec<String> {
             ))
         })
         .collect();
+    warnings.extend(
+        problems(guardrails, context, documents)
+            .into_iter()
+            .map(|(field, problem)| {
+                format!("guardrails.{field}: {problem}. Every role is refused until it is corrected")
+            }),
+    );
     for (field, patterns) in lists.iter().skip(1) {
         if !patterns.is_empty()
+            && guardrails.ceiling.is_none()
             && guardrails.require_permissions_boundary.is_empty()
             && guardrails.inline_policies != Some(InlinePolicies::Forbid)
         {
             warnings.push(format!(
-                "guardrails.{field} is no wall: an inline policy can grant the same. Set requirePermissionsBoundary, or inlinePolicies: Forbid"
+                "guardrails.{field} is no wall: an inline policy can grant the same. Set ceiling, requirePermissionsBoundary, or inlinePolicies: Forbid"
             ));
         }
     }
@@ -208,10 +268,15 @@ fn is_denied(guardrails: &Guardrails, arn: &str) -> bool {
 /// Returns true if `allowedManagedPolicies` allow the policy. A name allows only AWS managed policies, because anybody can give a policy
 /// of the account such a name.
 fn is_allowed(guardrails: &Guardrails, arn: &str) -> bool {
+    guardrails.allowed_managed_policies.is_empty() || is_listed(guardrails, arn)
+}
+
+/// Returns true if an entry of `allowedManagedPolicies` matches the policy.
+fn is_listed(guardrails: &Guardrails, arn: &str) -> bool {
     let patterns = &guardrails.allowed_managed_policies;
     let is_arn = |pattern: &str| pattern.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("arn:"));
     let matching = |p: &String| matches_policy(p, arn) && (is_arn(p) || is_aws_owned(arn));
-    patterns.is_empty() || patterns.iter().any(matching)
+    patterns.iter().any(matching)
 }
 
 /// Returns the managed policies on a role that the guardrails deny or do not allow. AWS managed policies that only deny stay, and so do
@@ -338,7 +403,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::fixtures::{spec, wanted};
+    use crate::fixtures::{context, spec, wanted};
+
+    fn broken(
+        guardrails: &Guardrails,
+        role: &DesiredRole,
+        observed: Option<&ObservedRole>,
+        is_ours: bool,
+    ) -> Option<String> {
+        violation(
+            guardrails,
+            role,
+            observed,
+            is_ours,
+            &context(),
+            &DocumentCache::default(),
+        )
+    }
 
     #[test]
     fn a_broken_guardrail_is_named() {
@@ -348,13 +429,13 @@ mod tests {
             s
         });
         let none = Guardrails::default();
-        assert_eq!(violation(&none, &role, None, false, "aws"), None);
+        assert_eq!(broken(&none, &role, None, false), None);
         let name = Guardrails {
             role_name_pattern: Some("team-*".into()),
             ..none.clone()
         };
         assert_eq!(
-            violation(&name, &role, None, false, "aws").unwrap(),
+            broken(&name, &role, None, false).unwrap(),
             "the account wants role names like team-*, this one is app: choose another roleName"
         );
         let denied = Guardrails {
@@ -362,7 +443,7 @@ mod tests {
             ..none.clone()
         };
         assert!(
-            violation(&denied, &role, None, false, "aws")
+            broken(&denied, &role, None, false)
                 .unwrap()
                 .contains("AdministratorAccess")
         );
@@ -375,12 +456,12 @@ mod tests {
             ..role.clone()
         };
         let observed = crate::fixtures::observed(&role);
-        assert_eq!(violation(&denied, &additive, None, false, "aws"), None);
+        assert_eq!(broken(&denied, &additive, None, false), None);
         assert!(
-            violation(&denied, &additive, Some(&observed), false, "aws").is_some(),
+            broken(&denied, &additive, Some(&observed), false).is_some(),
             "what stays on a role that is taken over counts, too"
         );
-        assert_eq!(violation(&denied, &additive, Some(&observed), true, "aws"), None);
+        assert_eq!(broken(&denied, &additive, Some(&observed), true), None);
         assert_eq!(
             denied_on(&denied, &[], &observed),
             role.managed_policies,
@@ -390,7 +471,7 @@ mod tests {
             require_permissions_boundary: vec!["Bound".into()],
             ..none.clone()
         };
-        assert!(violation(&boundary, &role, None, false, "aws").is_some());
+        assert!(broken(&boundary, &role, None, false).is_some());
         let mut unowned = observed.clone();
         unowned.tags.remove(OWNER_TAG);
         for (most, asked, there, broken) in [
@@ -418,7 +499,7 @@ mod tests {
 
     fn says(guardrails: serde_json::Value, role: &DesiredRole) -> String {
         let guardrails: Guardrails = serde_json::from_value(guardrails).unwrap();
-        violation(&guardrails, role, None, false, "aws").unwrap_or_default()
+        broken(&guardrails, role, None, false).unwrap_or_default()
     }
 
     #[test]
@@ -441,7 +522,11 @@ mod tests {
             ),
         ] {
             let parsed: Guardrails = serde_json::from_value(guardrails.clone()).unwrap();
-            assert_eq!(warnings(&parsed, "aws").len(), count, "{guardrails}");
+            assert_eq!(
+                warnings(&parsed, &context(), &DocumentCache::default()).len(),
+                count,
+                "{guardrails}"
+            );
         }
     }
 

@@ -12,7 +12,8 @@
 //! removal -> access, change, managed_policy, observed
 //! removed -> change, observed
 //! change -> desired, observed, tags
-//! guardrails -> access, desired, managed_policy, observed, tags
+//! guardrails -> access, ceiling, desired, kept, managed_policy, observed, tags
+//! ceiling -> access, desired, kept, observed
 //! kept -> access, desired, managed_policy, observed
 //! ownership -> desired, observed, refusal
 //! desired -> managed_policy, observed, profile_tag, spec_error
@@ -29,6 +30,7 @@
 
 pub mod access;
 pub mod admission;
+pub mod ceiling;
 pub mod change;
 pub mod desired;
 pub mod guardrails;

@@ -9,8 +9,10 @@ use kube::{Api, ResourceExt as _};
 use rolectl_crds::{AwsAccount, AwsAccountStatus, Quotas, Reason, RoleCounts};
 
 use rolectl_aws::actor::ActorHandle;
+use rolectl_aws::actor::directory::Directory as _;
 use rolectl_core::conditions::{Truth, Verdict, conditions, ready_reason};
 use rolectl_core::names::RoleKey;
+use rolectl_core::role::admission::context as values_of;
 use rolectl_core::role::guardrails::warnings;
 use rolectl_core::status::truth;
 
@@ -83,8 +85,10 @@ pub(super) async fn report(
 /// Publishes what the account's owner may not have meant by the guardrails, once for each generation.
 fn warn_of_guardrails(object: &AwsAccount, context: &Context) {
     let guardrails = object.spec.guardrails.as_ref();
+    let session = context.session(&object.spec.session_ref);
+    let values = values_of(object, session.as_ref().map(|session| &session.spec));
     let warnings = guardrails
-        .map(|g| warnings(g, &object.spec.partition))
+        .map(|g| warnings(g, &values, &context.documents))
         .unwrap_or_default();
     if !warnings.is_empty() {
         let note = warnings.join("; ");

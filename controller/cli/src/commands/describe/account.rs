@@ -5,6 +5,7 @@ use kube::ResourceExt as _;
 use rolectl_core::names::full_name;
 use rolectl_core::selection::targets;
 use rolectl_crds::{AwsAccount, IamRole, NamespacesFrom, Reason};
+use serde_json::Value;
 
 use super::{as_written, conditions, field};
 use crate::output::{Cell, Colour, printable};
@@ -29,9 +30,9 @@ pub fn print(account: &AwsAccount, roles: Option<&[IamRole]>, paint: Paint) {
     );
     field("Namespaces", &namespaces(account));
     let guardrails = spec.guardrails.as_ref().map(serde_json::to_value);
-    if let Some(Ok(serde_json::Value::Object(guardrails))) = guardrails {
+    if let Some(Ok(Value::Object(guardrails))) = guardrails {
         for (n, (name, value)) in guardrails.iter().enumerate() {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = guardrail(value);
             field(
                 if n == 0 { "Guardrails" } else { " " },
                 &format!("{name}: {text}"),
@@ -72,6 +73,19 @@ pub fn print(account: &AwsAccount, roles: Option<&[IamRole]>, paint: Paint) {
     match roles {
         Some(roles) => print_roles(account, roles, paint),
         None => println!("\nIts roles are not shown: you may not list IamRoles."),
+    }
+}
+
+/// Returns the text of a guardrail. A policy document would fill the screen, so only its statements are counted.
+fn guardrail(value: &Value) -> String {
+    match (value.as_str(), value.get("Statement")) {
+        (Some(text), _) => text.to_owned(),
+        (None, Some(statements)) => {
+            let count = statements.as_array().map_or(1, Vec::len);
+            let noun = if count == 1 { "statement" } else { "statements" };
+            format!("a policy document with {count} {noun}")
+        }
+        (None, None) => value.to_string(),
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::policy::lint::{Place, Severity, lint_value};
 use rolectl_core::role::admission::{AccountCase, Candidate, access_roles, context};
+use rolectl_core::role::ceiling;
 use rolectl_core::role::desired::document_findings;
 use rolectl_core::role::guardrails::warnings;
 use rolectl_core::role::managed_policy::unknown_policy;
@@ -202,18 +203,34 @@ fn of_document(value: &Value) -> Vec<Rated> {
 }
 
 fn of_account(account: &AwsAccount) -> Vec<Rated> {
-    let guardrails = account.spec.guardrails.as_ref();
-    let warnings = guardrails.map(|guardrails| warnings(guardrails, &account.spec.partition));
-    let warnings = warnings.into_iter().flatten();
-    warnings
+    let Some(guardrails) = &account.spec.guardrails else {
+        return vec![];
+    };
+    let session = MfaSessionSpec::of_account("000000000000");
+    let (values, cache) = (context(account, Some(&session)), DocumentCache::default());
+    let findings = ceiling::findings(guardrails, &values, &cache);
+    // The list has the errors of the documents already.
+    let wrong: Vec<String> = findings
+        .iter()
+        .map(|(field, _)| format!("guardrails.{field}: "))
+        .collect();
+    let warnings = warnings(guardrails, &values, &cache).into_iter();
+    let warnings = warnings
+        .filter(|text| !wrong.iter().any(|field| text.starts_with(field)))
         .map(|text| {
             (
                 Rule::Controller,
                 Severity::Warning,
                 of_message(&format!("spec.{text}")),
             )
-        })
-        .collect()
+        });
+    let of_documents = findings.into_iter().map(|(field, finding)| {
+        let field = Field::parse("spec.guardrails").child(field);
+        let field = field.join(Field::parse(&finding.problem.at));
+        let message = finding.problem.what;
+        (Rule::Policy, finding.severity, Problem { field, message })
+    });
+    warnings.chain(of_documents).collect()
 }
 
 /// Splits a message of the controller that begins with its field: `spec.path: ...`.

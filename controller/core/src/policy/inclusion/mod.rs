@@ -367,4 +367,4 @@ fn whole(why: &str) -> Excess {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -305,14 +305,14 @@ fn statement() -> impl Strategy<Value = Value> {
     )
 }
 
-fn statements() -> impl Strategy<Value = Value> {
+pub(crate) fn statements() -> impl Strategy<Value = Value> {
     prop::collection::vec(statement(), 0..4).prop_map(Value::from)
 }
 
 /// A request: an action, a resource, and the value of the only condition key.
-type Request = (&'static str, &'static str, Option<&'static str>);
+pub(crate) type Request = (&'static str, &'static str, Option<&'static str>);
 
-fn requests() -> Vec<Request> {
+pub(crate) fn requests() -> Vec<Request> {
     let mut all = vec![];
     for action in ["s:a", "s:b", "s:cc", "t:a", "t:b"] {
         for resource in [
@@ -337,7 +337,7 @@ fn has(list: &Value, text: &str) -> bool {
         .any(|pattern| matches(pattern.as_str().unwrap(), text))
 }
 
-fn is_matched(statement: &Value, (action, resource, value): Request) -> bool {
+pub(crate) fn is_matched(statement: &Value, (action, resource, value): Request) -> bool {
     let element = |only: &str, all_but: &str, text: &str| match statement.get(only) {
         Some(list) => has(list, text),
         None => !has(&statement[all_but], text),
@@ -362,7 +362,7 @@ fn is_matched(statement: &Value, (action, resource, value): Request) -> bool {
     condition && element("Action", "NotAction", action) && element("Resource", "NotResource", resource)
 }
 
-fn is_allowed(statements: &Value, request: Request) -> bool {
+pub(crate) fn is_allowed(statements: &Value, request: Request) -> bool {
     let by = |effect: &str| {
         let mut all = statements.as_array().unwrap().iter();
         all.any(|statement| statement["Effect"] == effect && is_matched(statement, request))
