@@ -118,6 +118,17 @@ pub struct AwsAccountSpec {
     /// If true, the controller makes no call in this account. Default: false.
     #[serde(default)]
     pub suspend: bool,
+    /// When a change of an `IamRole` reaches this account: accounts with a lower number are changed first, and the next ones only after
+    /// all of these are done. From 0 to 100. `spec.rollout.waves` of an `IamRole` comes before it. Default: 0.
+    #[serde(default, skip_serializing_if = "is_first")]
+    #[schemars(range(max = 100))]
+    pub wave: u32,
+}
+
+// Serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_first(wave: &u32) -> bool {
+    *wave == 0
 }
 
 fn default_partition() -> String {

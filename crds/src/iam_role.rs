@@ -1,7 +1,7 @@
 //! The kind `IamRole`: one IAM role, in every account that it selects.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, core::Duration};
 use litemap::LiteMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,62 @@ pub struct IamRoleSpec {
     /// If true, rolectl reads and writes nothing for this role. A deletion waits, too. Default: false.
     #[serde(default)]
     pub suspend: bool,
+    /// How a change of this spec reaches the accounts: in waves, and how many accounts at once. It concerns the change of a spec only:
+    /// drift is corrected at once. Default: absent, which changes the accounts in the order of `spec.wave` of the `AwsAccount`s, and
+    /// accounts of the same wave at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Box<Rollout>>,
+}
+
+/// How a change of a spec reaches the accounts.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = Rule::new("!has(self.soak) || duration(self.soak) <= duration('168h')").message("soak is at most 168h")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rollout {
+    /// The largest number of accounts that are being changed at the same time. Default: all accounts of the wave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "concurrencies")]
+    pub max_concurrent: Option<u32>,
+    /// The number of accounts that may fail. One more stops the rollout: accounts whose change has not begun keep the earlier state until
+    /// the cause is corrected, the spec changes, or `rolectl rollout resume` continues the rollout. Failures that do not come from the
+    /// change do not count, such as a locked session, a throttled account, or an account that denies all access. Default: 0, which means
+    /// that the first failure stops the rollout.
+    #[serde(default)]
+    #[schemars(range(max = 10000))]
+    pub max_failures: u32,
+    /// The time between the end of a wave and the beginning of the next, such as `30m`, up to `168h`. A restart of the controller begins
+    /// this time again. Default: `0s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::aws_account::duration")]
+    pub soak: Option<Duration>,
+    /// The accounts of each wave, by name, by label, or both. An account belongs to the first wave that selects it. Accounts that no wave
+    /// selects are changed last. Within a wave, accounts with a lower `spec.wave` are first. Default: the waves that the `AwsAccount`s
+    /// have as `spec.wave`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub waves: Vec<AccountSelection>,
+    /// If true, the part of a change that only takes access away is made in all accounts at once, also in those that wait. Default: true.
+    #[serde(default = "yes")]
+    pub narrow_at_once: bool,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            max_concurrent: None,
+            max_failures: 0,
+            soak: None,
+            waves: vec![],
+            narrow_at_once: true,
+        }
+    }
+}
+
+/// Returns the schema of an optional `maxConcurrent` without the `null` that the derive would allow.
+fn concurrencies(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "integer", "format": "int32", "minimum": 1, "maximum": 10000})
 }
 
 fn default_path() -> String {
@@ -297,6 +353,42 @@ pub struct ShardStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub more_accounts: Vec<AccountGroup>,
+    /// How far the rollout is in the accounts of the shard, for the other shards. Absent if the change is not made in waves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<ShardRollout>,
+}
+
+/// How far a rollout is in the accounts of one shard.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardRollout {
+    /// The generation of the spec that is rolled out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// The waves that have accounts in this shard whose change is not complete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub waves: Vec<ShardWave>,
+    /// The first failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// Numbers of accounts of one wave in one shard.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardWave {
+    /// Number of the wave.
+    pub wave: u32,
+    /// Accounts whose change has not begun.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waiting: u32,
+    /// Accounts that are being changed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub working: u32,
+    /// Accounts in which the change failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u32,
 }
 
 /// Numbers of accounts of a role.

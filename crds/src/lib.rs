@@ -21,7 +21,8 @@ pub use aws_account::{
 };
 pub use iam_role::{
     AccountCounts, AccountGroup, AccountSelection, AccountStatus, Adoption, DeletionPolicy, Denies,
-    DriftPolicy, Ensure, Exclusive, IamRole, IamRoleSpec, IamRoleStatus, InstanceProfile, ShardStatus,
+    DriftPolicy, Ensure, Exclusive, IamRole, IamRoleSpec, IamRoleStatus, InstanceProfile, Rollout,
+    ShardRollout, ShardStatus, ShardWave,
 };
 pub use mfa_session::{MfaSession, MfaSessionSpec, MfaSessionStatus, Phase};
 pub use partition::{PARTITIONS, Partition, PartitionError};
@@ -45,6 +46,9 @@ pub const TAG_PREFIX: &str = "iam.rolectl.dev/";
 pub const PROFILE_TAG: &str = "iam.rolectl.dev/instance-profile";
 /// The annotation that requests a reconciliation with a new sweep. Each change of its value is a new request.
 pub const RECONCILE_ANNOTATION: &str = "iam.rolectl.dev/reconcile";
+/// The annotation on an `IamRole` that continues or ends the rollout of one generation: `resume-GENERATION`, which excuses all failures,
+/// `resume-GENERATION-FAILURES`, which excuses that many, or `abort-GENERATION`. `rolectl rollout` writes it.
+pub const ROLLOUT_ANNOTATION: &str = "iam.rolectl.dev/rollout";
 /// The annotation on an `AwsAccount` that names `IamRole`s whose deletion no longer waits for the account: a JSON list of objects with
 /// `namespace`, `name` and `uid`. `rolectl forget` writes it.
 pub const FORGET_ANNOTATION: &str = "iam.rolectl.dev/forget";

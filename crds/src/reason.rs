@@ -82,6 +82,10 @@ reasons! {
     AwsUnavailable => "Wait. If it does not end, check the AWS Health Dashboard and the controller's network path to the IAM and STS endpoints.",
     /// The trust policy names a principal that AWS does not find.
     AwaitingPrincipal => "Wait some minutes if the principal was just created. Otherwise correct it in `assumeRolePolicy`. After 10 minutes the role stalls as InvalidSpec.",
+    /// The change has not begun in an account, because the accounts are changed in waves.
+    RollingOut => "Wait. `rolectl rollout status role/NAME` shows which accounts are done, and what the others wait for.",
+    /// The change failed in an account, or was aborted, and accounts whose change had not begun keep the earlier state.
+    RolloutStopped => "Correct the cause that the message names, or change the spec. `rolectl rollout resume role/NAME` continues despite the failures, `rolectl rollout abort role/NAME` leaves the accounts as they are.",
     /// The session is locked or has expired.
     SessionLocked => "Run `rolectl unlock --mfa CODE`. The controller then resumes by itself.",
     /// The role differs from the spec, and is not corrected because `spec.drift` is Report.
@@ -148,6 +152,7 @@ impl Reason {
                 | Self::AccessDenied
                 | Self::AccountMismatch
                 | Self::QuotaExceeded
+                | Self::RolloutStopped
         )
     }
 
@@ -159,6 +164,7 @@ impl Reason {
                 | Self::Throttled
                 | Self::AwsUnavailable
                 | Self::AwaitingPrincipal
+                | Self::RollingOut
                 | Self::InUse
                 | Self::Removed
         )

@@ -5,7 +5,7 @@
 //!
 //! The data takes this way: [`selection`] finds the accounts of an `IamRole`, [`role::desired`] fills in its spec for one account,
 //! [`snapshot`] has the role as AWS has it, [`role::admission`] decides whether the role may be changed, [`role::plan`] returns
-//! the changes, and [`status`] reports the result.
+//! the changes, [`rollout`] decides in which accounts they may be made now, and [`status`] reports the result.
 //!
 //! The imports between the modules, each of which uses only modules below it. The modules [`policy`], [`role`] and [`snapshot`]
 //! show the modules in their folders. A test compares these pictures with the imports.
@@ -16,6 +16,7 @@
 //! role -> arn, bounded, digest, glob, names, policy, selection, spelling, variables
 //! names -> digest
 //! policy -> bounded, glob, spelling
+//! rollout -> bounded, selection
 //! selection -> spelling
 //! status -> bounded, conditions
 //! arn
@@ -39,6 +40,7 @@ pub mod glob;
 pub mod names;
 pub mod policy;
 pub mod role;
+pub mod rollout;
 pub mod selection;
 pub mod snapshot;
 pub mod spelling;

@@ -6,13 +6,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt as _;
 use kube::core::{Expression, Selector, SelectorExt as _};
 
-use rolectl_crds::{AwsAccount, IamRole, NamespacesFrom};
+use rolectl_crds::{AccountSelection, AwsAccount, IamRole, NamespacesFrom};
 
 use crate::spelling::nearest;
 
 /// Returns true if the role's `spec.accounts` selects the account by name or by label.
 pub fn targets(role: &IamRole, account: &AwsAccount) -> bool {
-    let selection = &role.spec.accounts;
+    in_selection(&role.spec.accounts, account)
+}
+
+/// Returns true if the selection has the account by name or by label.
+pub fn in_selection(selection: &AccountSelection, account: &AwsAccount) -> bool {
     if selection
         .names
         .iter()
@@ -49,7 +53,12 @@ pub fn admits(account: &AwsAccount, namespace: &str, labels: Option<&BTreeMap<St
 /// Returns the error in the role's selector, if it has one. Such a role must stay unchanged: a typing error in a selector must not
 /// look like accounts that the role no longer selects.
 pub fn selector_error(role: &IamRole) -> Option<String> {
-    let expressions = role.spec.accounts.selector.as_ref()?.match_expressions.as_ref()?;
+    operator_error(role.spec.accounts.selector.as_ref()?)
+}
+
+/// Returns the error in a selector that the API server accepts, if it has one.
+pub fn operator_error(selector: &LabelSelector) -> Option<String> {
+    let expressions = selector.match_expressions.as_ref()?;
     expressions.iter().find_map(|requirement| {
         let has_values = requirement
             .values

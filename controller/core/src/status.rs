@@ -34,6 +34,8 @@ pub struct Facts<'a> {
     pub not_allowed: u32,
     /// The message if no account is selected.
     pub no_accounts: &'a str,
+    /// Why the rollout has stopped, if it has.
+    pub stopped: Option<&'a str>,
 }
 
 /// Returns the complete status of a role. The same facts in any order return the same status. Call [`bounded`] before the status is
@@ -49,6 +51,7 @@ pub fn status(
         groups,
         not_allowed,
         no_accounts,
+        stopped,
     } = facts;
     accounts.sort_by(|a, b| a.name.cmp(&b.name));
     let states: Vec<(Reason, &AccountStatus)> = accounts.iter().map(|a| (state(a, generation), a)).collect();
@@ -75,7 +78,7 @@ pub fn status(
         in_sync,
         not_allowed,
     };
-    let verdict = verdict(&states, &counted, &counts, no_accounts);
+    let verdict = verdict(&states, &counted, &counts, (no_accounts, stopped));
     IamRoleStatus {
         observed_generation: generation,
         conditions: conditions(prior.map_or(&[][..], |p| &p.conditions), generation, verdict, now),
@@ -125,6 +128,7 @@ pub fn part_of_shard(
         removed: false,
         accounts: shown,
         more_accounts,
+        rollout: None,
     }
 }
 
@@ -227,7 +231,7 @@ fn verdict(
     accounts: &[(Reason, &AccountStatus)],
     counted: &[(Reason, u32)],
     counts: &AccountCounts,
-    no_accounts: &str,
+    (no_accounts, stopped): (&str, Option<&str>),
 ) -> Verdict {
     let not_allowed = counts.not_allowed;
     let states = accounts.iter().map(|(state, _)| *state);
@@ -243,6 +247,8 @@ fn verdict(
             let mut other: Vec<&(Reason, &AccountStatus)> = accounts
                 .iter()
                 .filter(|(state, _)| *state != Reason::InSync)
+                // One message tells why all of these were not changed.
+                .filter(|(state, _)| *state != Reason::RolloutStopped || stopped.is_none())
                 .collect();
             // The sort is stable, so accounts of the same weight stay in the order of their names.
             other.sort_by_key(|(state, _)| u8::MAX - weight(*state));
@@ -254,7 +260,10 @@ fn verdict(
                     format!("{}: {}", a.name, clip(message, MESSAGE))
                 })
                 .collect();
-            let elsewhere = counted.iter().filter(|(state, _)| *state != Reason::InSync);
+            let is_shown = |state: Reason| {
+                state != Reason::InSync && (state != Reason::RolloutStopped || stopped.is_none())
+            };
+            let elsewhere = counted.iter().filter(|(state, _)| is_shown(*state));
             let elsewhere: usize = elsewhere.map(|(_, count)| *count as usize).sum();
             let more = other.len() - lines.len() + elsewhere;
             if more > 0 {
@@ -267,6 +276,11 @@ fn verdict(
                 lines.push(format!(
                     "{and}{count} that {verb} not allow this namespace: ask the owners, or correct spec.accounts"
                 ));
+            }
+            if worst == Reason::RolloutStopped
+                && let Some(stopped) = stopped
+            {
+                lines.insert(0, stopped.to_owned());
             }
             lines.join("; ")
         }
@@ -311,7 +325,10 @@ pub const fn truth(reason: Reason) -> Option<Truth> {
 /// Returns how urgent a reason is. Stalled comes before reconciling, so that an account that resolves itself never hides one that
 /// needs a person.
 const fn weight(reason: Reason) -> u8 {
-    if reason.is_stalled() {
+    if matches!(reason, Reason::RolloutStopped) {
+        // Its message has the failure that stopped the rollout.
+        6
+    } else if reason.is_stalled() {
         5
     } else if reason.is_reconciling() {
         4
@@ -389,7 +406,7 @@ mod tests {
                 accounts,
                 groups: vec![],
                 not_allowed,
-                no_accounts: "",
+                ..Facts::default()
             };
             let status = status(None, Some(1), facts, Timestamp::UNIX_EPOCH);
             let ready = &status.conditions[0];
@@ -400,6 +417,30 @@ mod tests {
             assert_eq!(status.counts.unwrap().total, 1 + not_allowed);
             assert_eq!(status.accounts.len(), 1);
         }
+    }
+
+    #[test]
+    fn a_rollout_that_has_stopped_names_the_failure_and_not_each_account_that_waits() {
+        let accounts = vec![
+            account("a", Reason::InvalidSpec),
+            account("b", Reason::RolloutStopped),
+            account("c", Reason::RolloutStopped),
+            account("d", Reason::InSync),
+        ];
+        let facts = Facts {
+            accounts,
+            stopped: Some("the rollout stopped after 1 failure; first in a"),
+            ..Facts::default()
+        };
+        let status = status(None, Some(1), facts, Timestamp::UNIX_EPOCH);
+        let ready = &status.conditions[0];
+        assert_eq!(
+            (ready.reason.as_str(), ready.message.as_str()),
+            (
+                "RolloutStopped",
+                "the rollout stopped after 1 failure; first in a; a: InvalidSpec here"
+            )
+        );
     }
 
     #[test]

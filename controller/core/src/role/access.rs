@@ -165,6 +165,26 @@ impl<'a> Access<'a> {
         })
     }
 
+    /// Returns true if this state grants everything that both `old` and `new` grant. Boundaries are not compared.
+    pub fn keeps_what_both_grant(&self, old: &Self, new: &Self) -> bool {
+        let is_denied_by_one = |deny: &Rule<'_>, rules: fn(&Self) -> &Rules<'a>| {
+            let denies = rules(old).denies.iter().chain(&rules(new).denies);
+            denies.into_iter().any(|other| other.covers(deny))
+        };
+        let keeps = |rules: fn(&Self) -> &Rules<'a>| {
+            let is_kept = |rule: &Rule<'_>| rules(self).allows.iter().any(|now| now.covers(rule));
+            let pairs = rules(old)
+                .allows
+                .iter()
+                .flat_map(|one| rules(new).allows.iter().map(move |other| (one, other)));
+            let mut pairs = pairs.filter(|(one, other)| !one.is_disjoint(other));
+            let mut denies = rules(self).denies.iter();
+            pairs.all(|(one, other)| is_kept(one) || is_kept(other))
+                && denies.all(|deny| is_denied_by_one(deny, rules))
+        };
+        keeps(|state| &state.trust) && keeps(|state| &state.permissions)
+    }
+
     fn granted_by(&self, other: &Self, new: &Self) -> Covered {
         let bounded = other.boundary.is_none()
             || other.boundary == self.boundary

@@ -169,6 +169,7 @@ pub fn desired(
         deletion_policy: _,
         drift,
         suspend: _,
+        rollout: _,
     } = spec;
     let name = role_name(spec, object_name).to_owned();
     if is_reserved_path(path) {
