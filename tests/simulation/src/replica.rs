@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rolectl_aws::account::AccountEnvironment;
 use rolectl_aws::actor::directory::Reporter;
-use rolectl_aws::actor::report::{Assignment, Finding, Goal, RoleReport};
+use rolectl_aws::actor::report::{Assignment, Finding, Goal, RoleReport, Turn};
 use rolectl_aws::actor::{ActorContext, ActorHandle, Actors};
 use rolectl_aws::api::Aws as _;
 use rolectl_aws::clock::{Clock, Jitter};
@@ -452,6 +452,7 @@ impl Replica {
             goal,
             revision,
             is_given_up: false,
+            turn: Turn::Free,
         };
         actor.assign(key.clone(), assignment);
         revision

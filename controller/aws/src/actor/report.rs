@@ -25,6 +25,20 @@ pub struct Assignment {
     /// The account was given up on with this generation before: a principal of the trust policy does not exist. It is not waited for
     /// again.
     pub is_given_up: bool,
+    /// The turn of the account, where accounts are changed in waves ([`rolectl_core::rollout`]).
+    pub turn: Turn,
+}
+
+/// The turn of an account in a rollout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// The account waits for no other one.
+    #[default]
+    Free,
+    /// The account waits. Only what takes access away is made.
+    Waits,
+    /// This generation may be applied.
+    Of(Option<i64>),
 }
 
 /// The state of a role in one account.

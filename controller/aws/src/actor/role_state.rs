@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `Pending` | its turn: `Working` |
 //! | `Working` | the end of the visit: any of the following; `Pending`, if something has changed since it began |
-//! | `InSync`, `Differs` | an assignment, a change of the account, a sweep that shows another fingerprint: `Pending` |
+//! | `InSync`, `Differs` (also a role that waits for its turn) | an assignment, a change of the account, a sweep that shows another fingerprint: `Pending` |
 //! | `Refused` | what ends `InSync`; a sweep, unless only a change of the spec can end the refusal; a pause of about five minutes |
 //! | `Waits` | a sweep, a change of the account; a growing pause |
 //! | `Failed` | its own growing pause, which no other role and no other account lengthens |
@@ -47,7 +47,7 @@ pub enum RoleState {
     },
     /// It is as its spec declares it.
     InSync(Left),
-    /// It differs, and `drift: Report` leaves it so.
+    /// It differs and is left so: because of `drift: Report`, or because its account waits for its turn.
     Differs(Left),
     /// Nothing may be done. `None`: every sweep visits it again.
     Refused(Option<Left>),
@@ -313,13 +313,14 @@ mod tests {
 
     use rolectl_core::role::{ObservedRole, PackedRole};
 
-    use super::super::report::Goal;
+    use super::super::report::{Goal, Turn};
     use super::*;
 
     const FIRST: Assignment = Assignment {
         goal: Goal::Keep,
         revision: 1,
         is_given_up: false,
+        turn: Turn::Free,
     };
 
     fn left(fingerprint: Option<u64>) -> Left {

@@ -1,5 +1,6 @@
 //! A visit: one role in one account, from what is known of it to the calls that change it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,11 @@ use rolectl_core::names::{RoleKey, name_in_aws};
 use rolectl_core::role::admission::not_admitted;
 use rolectl_core::role::kept::Kept;
 use rolectl_core::role::managed_policy::suggestion;
+use rolectl_core::role::narrowing::made_at_once;
 use rolectl_core::role::ownership::is_ours;
 use rolectl_core::role::permit::{permit_of_account, permit_of_role};
-use rolectl_core::role::{Change, ObservedRole, Plan, Refusal};
+use rolectl_core::role::{Change, ObservedRole, Refusal};
+use rolectl_core::rollout::{narrows_at_once, needs_turn};
 use rolectl_core::selection::targets;
 use rolectl_core::snapshot::Lookup;
 use rolectl_core::status::SHOWN_CHANGES;
@@ -20,8 +23,8 @@ use super::carry_out::carry_out;
 use super::directory::{Admits, Directory};
 use super::gate::Granted;
 use super::propose::{Case, Proposal, Proposed, Refused, SessionView, left};
-use super::report::{Assignment, Finding, Goal, RoleIdentity, RoleInAccount, RoleReport};
-use super::role_state::{Failure, Outcome};
+use super::report::{Assignment, Finding, Goal, RoleIdentity, RoleInAccount, RoleReport, Turn};
+use super::role_state::{Failure, Left, Outcome};
 use crate::account::{Account, AccountError};
 use crate::apply::Applied;
 use crate::error::{AwsFailure, Class};
@@ -122,6 +125,9 @@ impl Visit {
             Proposal::InSync { observed, kept } => self.in_sync_already(observed.as_ref(), &kept).await,
             Proposal::Refused(refused) => self.refused(refused),
             Proposal::Differs(proposed) => self.differs(&proposed),
+            Proposal::Change(proposed) if self.waits_for_turn(&proposed) => {
+                self.change_in_part(*proposed).await
+            }
             Proposal::Change(proposed) => self.change(*proposed).await,
         };
         if matches!(visited.outcome, Outcome::InSync(_) | Outcome::Gone)
@@ -200,7 +206,7 @@ impl Visit {
 
     fn differs(&self, proposed: &Proposed) -> Visited {
         let role = RoleInAccount {
-            changes: shown(&proposed.plan),
+            changes: shown(&proposed.plan.changes),
             ..RoleInAccount::new(Reason::Drifted, "differs, and drift: Report leaves it so")
         };
         Visited::state(Outcome::Differs(proposed.left(&self.role)), role)
@@ -215,6 +221,62 @@ impl Visit {
             role.identity = RoleIdentity::Known(Some((ours.arn.clone(), ours.role_id.clone())));
         }
         Some(Visited::state(Outcome::Paused, role))
+    }
+
+    /// Returns true if the changes are those of a generation for which it is not the turn of this account. The generation is that of the
+    /// object as it is now, so that an earlier turn applies nothing newer. What enforces a guardrail is no change of the spec.
+    fn waits_for_turn(&self, proposed: &Proposed) -> bool {
+        let waits = match self.assignment.turn {
+            Turn::Waits => true,
+            Turn::Of(generation) if generation == self.role.metadata.generation => false,
+            // The object is newer than the assignment.
+            Turn::Of(_) | Turn::Free => needs_turn(&self.role, &self.account),
+        };
+        waits && self.assignment.goal == Goal::Keep && proposed.refusal.is_none()
+    }
+
+    /// Makes those changes that an account makes before its turn, and reports the others as pending.
+    async fn change_in_part(&self, mut proposed: Proposed) -> Visited {
+        let observed = proposed.observed.as_ref().filter(|_| proposed.is_ours);
+        let at_once = match observed {
+            Some(observed) if narrows_at_once(&self.role) => made_at_once(observed, &proposed.plan.changes),
+            _ => BTreeSet::new(),
+        };
+        let identity = observed.map(|role| (role.arn.clone(), role.role_id.clone()));
+        let (now, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut proposed.plan.changes)
+            .into_iter()
+            .enumerate()
+            .partition(|(index, _)| at_once.contains(index));
+        let rest: Vec<Change> = rest.into_iter().map(|(_, change)| change).collect();
+        proposed.plan.changes = now.into_iter().map(|(_, change)| change).collect();
+        if rest.is_empty() {
+            return self.change(proposed).await;
+        }
+        // An approval is used when all of its changes are made.
+        proposed.granted = None;
+        if proposed.plan.is_empty() {
+            return Self::rolling_out(proposed.left(&self.role), RoleIdentity::Known(identity), &rest);
+        }
+        let visited = self.change(proposed).await;
+        match (&visited.outcome, &visited.finding) {
+            (Outcome::InSync(left), Finding::State(state)) => {
+                let rolling = Self::rolling_out(*left, state.identity.clone(), &rest);
+                Visited {
+                    done: visited.done,
+                    ..rolling
+                }
+            }
+            _ => visited,
+        }
+    }
+
+    fn rolling_out(left: Left, identity: RoleIdentity, pending: &[Change]) -> Visited {
+        let role = RoleInAccount {
+            changes: shown(pending),
+            identity,
+            ..RoleInAccount::new(Reason::RollingOut, "waits for its turn")
+        };
+        Visited::state(Outcome::Differs(left), role)
     }
 
     async fn change(&self, proposed: Proposed) -> Visited {
@@ -445,9 +507,9 @@ fn hint(change: &Change, failure: &AwsFailure) -> String {
     }
 }
 
-/// The first changes of a plan, and how many more there are.
-fn shown(plan: &Plan) -> Vec<String> {
-    first_of(&plan.changes)
+/// The first of these changes, and how many more there are.
+fn shown(changes: &[Change]) -> Vec<String> {
+    first_of(changes)
 }
 
 /// The first lines of a list, and how many more there are.

@@ -28,6 +28,7 @@ impl Pass<'_> {
     pub(super) fn entries_of(&self, assignments: &Assignments, answers: &Answers) -> Vec<AccountStatus> {
         let goals = assignments.goals.iter();
         let asked = goals.filter_map(|(account, goal)| self.answered(account, *goal, answers));
+        let asked = asked.map(|entry| self.in_turn(entry));
         let mut entries: Vec<AccountStatus> = asked.collect();
         entries.extend(assignments.said.iter().cloned());
         entries

@@ -1,7 +1,7 @@
 //! `IamRole`: assigns the role to the actors of its accounts, and writes what they report into its status.
 //!
 //! ```text
-//! assign (which accounts, with which goal) -> actors
+//! assign (which accounts, with which goal) -> rolling (in which of them now) -> actors
 //! reports -> entries -> status -> write; events
 //! finalize: the deletion of the object        leftover: an object that went without its finalizer
 //! ```
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use rolectl_aws::actor::report::Goal;
 use rolectl_core::names::{RoleKey, full_name, name_in_aws};
+use rolectl_core::rollout::wave_error;
 use rolectl_core::selection::{may_admit, selector_error, targets};
 
 use super::shards::HeldShards;
@@ -30,10 +31,12 @@ mod entries;
 mod finalize;
 mod leftover;
 pub mod reports;
+pub mod rolling;
 mod write;
 
 use assign::Assignments;
 pub use leftover::{gone, went_without_finalizer};
+use rolling::Rolled;
 
 /// How soon a role is looked at again whose newest status is not in the cache yet.
 const CACHE_LAG: Duration = Duration::from_millis(100);
@@ -66,6 +69,11 @@ pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Er
             format!("spec.accounts.selector: {problem}. Until then the role stays as it is everywhere");
         return pass.report_whole(Reason::InvalidSpec, &message).await;
     }
+    if let Some(problem) = wave_error(&role) {
+        pass.release_all();
+        let message = format!("{problem}. Until then the role stays as it is everywhere");
+        return pass.report_whole(Reason::InvalidSpec, &message).await;
+    }
     pass.find_not_allowed();
     pass.look_again_if_asked();
     let assignments = pass.assignments();
@@ -75,6 +83,7 @@ pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Er
         pass.release_all();
         return Ok(Action::await_change());
     }
+    pass.decide(&assignments);
     pass.send(&assignments.goals);
     pass.set_missing_finalizer().await?;
     // Before the wait, which counts each status.
@@ -82,7 +91,7 @@ pub async fn reconcile(role: Arc<IamRole>, context: Shared) -> Result<Action, Er
         return Ok(Action::requeue(CACHE_LAG));
     }
     if let Some(wait) = context.reports.wait(&pass.key, Instant::now()) {
-        return Ok(Action::requeue(wait));
+        return Ok(pass.requeue(wait));
     }
     pass.report(&assignments).await?;
     Ok(pass.next(assignments.stays_unknown))
@@ -136,6 +145,8 @@ struct Pass<'a> {
     entries: HashMap<&'a str, &'a AccountStatus>,
     /// Accounts that only the selector names and that do not allow the namespace: its tenants learn how many there are.
     not_allowed: OnceLock<HashSet<String>>,
+    /// What was decided about a role that reaches its accounts in an order.
+    rolled: OnceLock<Rolled>,
 }
 
 impl<'a> Pass<'a> {
@@ -156,6 +167,7 @@ impl<'a> Pass<'a> {
                 .accounts
                 .state_filter(|account| targets(role, account)),
             not_allowed: OnceLock::new(),
+            rolled: OnceLock::new(),
             entries: entries.map(|entry| (entry.name.as_str(), entry)).collect(),
             namespace,
             role,
@@ -229,6 +241,7 @@ impl<'a> Pass<'a> {
                 generation: self.role.metadata.generation,
                 is_deleting: self.role.metadata.deletion_timestamp.is_some(),
                 goal: *goal,
+                turn: self.turn_of(&name),
             };
             let is_given_up = self.prior(&name).is_some_and(|prior| {
                 prior.observed_generation == self.role.metadata.generation
@@ -271,12 +284,22 @@ impl<'a> Pass<'a> {
     /// When to look again by ourselves. The actors try again what has failed, and wake the role.
     fn next(&self, stays_unknown: bool) -> Action {
         if let Some(wait) = self.context.reports.next_interim(&self.key, Instant::now()) {
-            return Action::requeue(wait);
+            return self.requeue(wait);
         }
         if stays_unknown {
-            return Action::requeue(pauses::spread(STALLED_RETRY));
+            return self.requeue(pauses::spread(STALLED_RETRY));
         }
-        Action::await_change()
+        match self.decides_again() {
+            Some(_) => self.requeue(Duration::MAX),
+            None => Action::await_change(),
+        }
+    }
+
+    /// Looks again after this time, or earlier if the rollout can continue then.
+    fn requeue(&self, wait: Duration) -> Action {
+        let again = self.decides_again();
+        let again = again.map(|at| at.saturating_duration_since(Instant::now()) + CACHE_LAG);
+        Action::requeue(again.map_or(wait, |again| again.min(wait)))
     }
 
     async fn report(&self, assignments: &Assignments) -> Result<(), Error> {

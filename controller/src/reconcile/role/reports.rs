@@ -9,8 +9,10 @@ use rolectl_crds::Reason;
 use tokio::time::Instant;
 
 use rolectl_aws::actor::ActorHandle;
-use rolectl_aws::actor::report::{Assignment, Finding, Goal, RoleIdentity, RoleReport};
+use rolectl_aws::actor::report::{Assignment, Finding, Goal, RoleIdentity, RoleReport, Turn};
 use rolectl_core::names::RoleKey;
+
+use super::rolling::RolloutMemory;
 
 /// How long a status waits for the last of its accounts, and how much longer for each account of the role: each makes the status
 /// larger. The pause doubles while accounts are still awaited.
@@ -42,6 +44,8 @@ struct Record {
     finalizer: Option<Instant>,
     /// A wake-up of the role is scheduled.
     is_waking: bool,
+    /// The rollout of the present generation, of a role that reaches its accounts in an order.
+    rollout: Option<Box<RolloutMemory>>,
 }
 
 /// What was asked of an actor, and what it answered.
@@ -64,6 +68,8 @@ pub struct Request {
     pub is_deleting: bool,
     /// What is to become of the role.
     pub goal: Goal,
+    /// The turn of the account.
+    pub turn: Turn,
 }
 
 /// What is known of one account.
@@ -158,6 +164,7 @@ impl RoleReports {
                 goal: request.goal,
                 revision,
                 is_given_up,
+                turn: request.turn,
             };
             // Under the lock: a later request must not overtake this one.
             actor.assign(key.clone(), assignment);
@@ -235,6 +242,8 @@ impl RoleReports {
             });
         found.report = Some(report);
         found.is_fresh = true;
+        // Others may wait for this account.
+        let is_rolling = record.rollout.as_ref().is_some_and(|rollout| rollout.is_running);
         match (was_answered, found.is_answered()) {
             (false, true) => {
                 record.awaited -= 1;
@@ -242,12 +251,13 @@ impl RoleReports {
                     record.interim = None;
                     return Wake::Now;
                 }
-                Wake::Never
+                if is_rolling { Wake::Soon } else { Wake::Never }
             }
             (true, false) => {
                 record.awaited += 1;
                 Wake::Soon
             }
+            (true, true) if is_rolling => Wake::Soon,
             (true, true) if says_nothing_new || record.awaited > 0 => Wake::Never,
             (true, true) => Wake::Soon,
             (false, false) => Wake::Never,
@@ -360,6 +370,24 @@ impl RoleReports {
         let is_kept = |it: &InAccount| it.request.goal == Goal::Keep || !it.is_answered();
         let kept = accounts.filter(|(_, it)| is_kept(it));
         kept.map(|(account, _)| account.to_string()).collect()
+    }
+
+    /// What is remembered of the rollout of this generation.
+    pub fn rollout(&self, key: &RoleKey, generation: Option<i64>) -> RolloutMemory {
+        let roles = self.0.lock();
+        let memory = roles.get(key).and_then(|record| record.rollout.as_deref());
+        let memory = memory.filter(|memory| memory.generation == generation).cloned();
+        memory.unwrap_or_else(|| RolloutMemory {
+            generation,
+            ..RolloutMemory::default()
+        })
+    }
+
+    /// Remembers a rollout, or that there is none.
+    pub fn set_rollout(&self, key: &RoleKey, memory: Option<RolloutMemory>) {
+        if let Some(record) = self.0.lock().get_mut(key) {
+            record.rollout = memory.map(Box::new);
+        }
     }
 
     /// Takes out the changes that are in no event yet.
@@ -480,6 +508,7 @@ mod tests {
             generation: Some(generation),
             is_deleting: false,
             goal: Goal::Keep,
+            turn: Turn::Free,
         }
     }
 
@@ -565,6 +594,46 @@ mod tests {
         assert_eq!(reports.wait(&key, now + first), None, "a status without it");
         let second = reports.wait(&key, now + first).unwrap();
         assert_eq!(second, 2 * first, "ever more seldom");
+    }
+
+    #[test]
+    fn while_a_rollout_runs_each_answer_wakes_the_role_because_others_wait_for_it() {
+        let (reports, key) = role();
+        for account in ["a", "b"] {
+            reports.assign(&key, account, request(1), false, None);
+        }
+        let running = RolloutMemory {
+            generation: Some(1),
+            is_running: true,
+            applied: ["c".to_owned()].into(),
+            ..RolloutMemory::default()
+        };
+        reports.set_rollout(&key, Some(running));
+        let in_sync = report(1, state(Reason::InSync));
+        assert_eq!(reports.report("a", &key, in_sync), Wake::Soon);
+        assert_eq!(reports.rollout(&key, Some(1)).applied.len(), 1);
+        assert!(
+            reports.rollout(&key, Some(2)).applied.is_empty(),
+            "another generation begins anew"
+        );
+    }
+
+    #[test]
+    fn an_account_whose_turn_comes_is_asked_again() {
+        let (reports, key) = role();
+        let waits = Request {
+            turn: Turn::Waits,
+            ..request(1)
+        };
+        reports.assign(&key, "a", waits, false, None);
+        reports.report("a", &key, report(1, state(Reason::RollingOut)));
+        assert_eq!(reports.wait(&key, Instant::now()), None);
+        let turn = Request {
+            turn: Turn::Of(Some(1)),
+            ..request(1)
+        };
+        reports.assign(&key, "a", turn, false, None);
+        assert!(reports.wait(&key, Instant::now()).is_some());
     }
 
     #[test]

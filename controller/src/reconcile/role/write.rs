@@ -64,7 +64,7 @@ impl Pass<'_> {
         self.role.status.iter().flat_map(|status| &status.shards)
     }
 
-    fn number_of(&self, account: &str) -> usize {
+    pub(super) fn number_of(&self, account: &str) -> usize {
         shard_of(account, self.context.shards.count())
     }
 
@@ -113,13 +113,15 @@ impl Pass<'_> {
     }
 
     /// Writes the part of each shard that this replica holds, for the leader. The leader itself needs none: it has its own reports, and
-    /// another leader is there only after this replica has lost a shard, and has looked at all roles again.
+    /// another leader is there only after this replica has lost a shard, and has looked at all roles again. In a rollout the other
+    /// replicas wait for its accounts, too.
     async fn write_parts(&self, entries: &[AccountStatus], is_removed: bool) -> Result<(), Error> {
         let shards = &self.context.shards;
         let (ours, leads) = (self.own_parts(), self.leads());
         let mut written = HashSet::new();
-        if self.context.is_divided() && !leads {
-            for (number, name) in &ours {
+        for (number, name) in &ours {
+            let rollout = self.rollout_of_shard(*number);
+            if self.context.is_divided() && (!leads || rollout.is_some()) {
                 let of_shard = entries
                     .iter()
                     .filter(|entry| self.number_of(&entry.name) == *number);
@@ -127,6 +129,7 @@ impl Pass<'_> {
                 let generation = self.role.metadata.generation;
                 let mut part = part_of_shard(name, generation, &of_shard, shards.count());
                 part.removed = is_removed;
+                part.rollout = rollout;
                 let is_known = self.parts().any(|there| there.name == *name);
                 if !of_shard.is_empty() || (is_removed && (is_known || self.has_accounts_in(*number))) {
                     self.write_part(name, Some(&part)).await?;
@@ -202,6 +205,7 @@ impl Pass<'_> {
             groups,
             not_allowed: u32::try_from(not_allowed).unwrap_or(u32::MAX),
             no_accounts: &no_accounts,
+            stopped: self.stopped(),
         };
         let prior = self.role.status.as_ref();
         status(prior, self.role.metadata.generation, facts, Timestamp::now())
