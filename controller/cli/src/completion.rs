@@ -52,7 +52,10 @@ impl Values {
             ("unlock" | "lock" | "exec" | "credential-process", "session") => Self::Sessions,
             ("forget", "roles") => Self::Roles,
             ("get", "name")
-            | ("reconcile" | "suspend" | "resume" | "describe" | "diff" | "events", "words") => Self::Objects,
+            | ("reconcile" | "suspend" | "resume" | "abort" | "describe" | "diff" | "events", "words") => {
+                Self::Objects
+            }
+            ("status", "words") => Self::Objects,
             (_, "namespace" | "controller_namespace") | ("import", "into") => Self::Namespaces,
             ("get", "state") => Self::States,
             ("explain", "reason") => Self::Reasons,

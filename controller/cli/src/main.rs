@@ -40,7 +40,7 @@ use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _, Parser, Subco
 
 use commands::{
     apply, approve, bootstrap, credential_process, describe, diff, doctor, events, exec, explain, forget,
-    get, import, init, lint, lock, man, plan, policy, request, shell, status, unlock, version, whoami,
+    get, import, init, lint, lock, man, plan, policy, request, rollout, shell, status, unlock, version, whoami,
 };
 
 /// Keep AWS IAM roles right in many accounts, on credentials that only your MFA code unlocks.
@@ -72,6 +72,7 @@ enum Verb {
     Reconcile(request::Reconcile),
     Suspend(request::Suspend),
     Resume(request::Resume),
+    Rollout(rollout::Rollout),
     Forget(forget::Forget),
     Import(import::Import),
     Exec(exec::Exec),
@@ -180,6 +181,7 @@ async fn run() -> ExitCode {
         Verb::Reconcile(reconcile) => reconcile.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Suspend(suspend) => suspend.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Resume(resume) => resume.run(&cluster).await.map(|()| ExitCode::SUCCESS),
+        Verb::Rollout(rollout) => rollout.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Forget(forget) => forget.run(&cluster).await.map(|()| ExitCode::SUCCESS),
         Verb::Init(init) => init.run().map(|()| ExitCode::SUCCESS),
         Verb::Lint(lint) => lint.run(),

@@ -26,6 +26,7 @@ use rolectl_core::names::{RoleKey, full_name, name_in_aws, owner_of};
 use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::role::admission::access_roles;
 use rolectl_core::role::{ObservedRole, Plan, Refusal};
+use rolectl_core::rollout::wave_error;
 use rolectl_core::selection::{admits, selector_error, targets};
 use rolectl_core::snapshot::Lookup;
 use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, MfaSession, OWNER_TAG, Reason};
@@ -254,10 +255,10 @@ fn check_role(role: &IamRole) -> Result<(), Refusal> {
     if role.spec.suspend {
         return Err(Refusal::new(Reason::Suspended, "the role is suspended"));
     }
-    selector_error(role).map_or(Ok(()), |problem| {
-        let message = format!("spec.accounts.selector: {problem}");
-        Err(Refusal::new(Reason::InvalidSpec, message))
-    })
+    let selection = selector_error(role).map(|problem| format!("spec.accounts.selector: {problem}"));
+    selection
+        .or_else(|| wave_error(role))
+        .map_or(Ok(()), |message| Err(Refusal::new(Reason::InvalidSpec, message)))
 }
 
 /// Files do not change while a command runs, and nobody can delete an object of a file.

@@ -20,6 +20,7 @@ pub mod man;
 pub mod plan;
 pub mod policy;
 pub mod request;
+pub mod rollout;
 pub mod shell;
 pub mod status;
 pub mod unlock;

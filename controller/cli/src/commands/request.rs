@@ -87,7 +87,8 @@ async fn patch(client: &Client, named: &Named, change: &Value) -> Result<String,
     }
 }
 
-async fn patch_in<K>(api: &Api<K>, name: &str, change: &Value, shown: &str) -> Result<(), Failure>
+/// Patches an object. `shown` names it in messages.
+pub(super) async fn patch_in<K>(api: &Api<K>, name: &str, change: &Value, shown: &str) -> Result<(), Failure>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {

@@ -5,7 +5,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::{Document, List, OUTPUT_VERSION};
-use crate::commands::{approve, bootstrap, doctor, events, explain, lint, policy, status, version, whoami};
+use crate::commands::{approve, bootstrap, doctor, events, explain, lint, policy, rollout, status, version, whoami};
 use crate::fleet;
 use crate::objects::{AccountRow, RoleLine, RoleRow, SessionRow};
 
@@ -57,6 +57,7 @@ fn the_schema_in_the_docs_is_that_of_the_types_which_are_printed() {
     add::<List<RoleRow>>(&mut all, &mut generator);
     add::<RoleLine>(&mut all, &mut generator);
     add::<List<SessionRow>>(&mut all, &mut generator);
+    add::<rollout::RolloutReport>(&mut all, &mut generator);
     add::<SessionRow>(&mut all, &mut generator);
     add::<status::Overview>(&mut all, &mut generator);
     add::<version::Versions>(&mut all, &mut generator);

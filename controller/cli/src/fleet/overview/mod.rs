@@ -3,6 +3,7 @@
 mod change_line;
 mod refusals;
 mod role_line;
+mod rollouts;
 mod summary;
 mod text;
 
@@ -15,6 +16,7 @@ use rolectl_core::widening::place_of;
 pub use self::change_line::details;
 use self::role_line::RoleLine;
 pub use self::summary::FailOn;
+use self::rollouts::{RolloutLine, rollouts};
 use self::summary::Summary;
 use super::read::Seen;
 use crate::output::Document;
@@ -37,6 +39,9 @@ struct AccountLines {
 #[schemars(rename = "Plan")]
 pub struct Overview {
     accounts: Vec<AccountLines>,
+    /// The order in which changes reach the accounts, for roles that have one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rollouts: Vec<RolloutLine>,
     pub summary: Summary,
 }
 
@@ -64,6 +69,10 @@ impl Overview {
             }
         });
         let accounts = accounts.collect();
-        Self { accounts, summary }
+        Self {
+            accounts,
+            rollouts: rollouts(seen),
+            summary,
+        }
     }
 }

@@ -35,6 +35,9 @@ impl Overview {
             }
             text.push('\n');
         }
+        for rollout in &self.rollouts {
+            rollout.write(&mut text);
+        }
         text
     }
 }
