@@ -33,6 +33,7 @@ mod policy;
 mod properties;
 mod quotas;
 mod resilience;
+mod rollout;
 mod schema;
 mod secrecy;
 mod session;
