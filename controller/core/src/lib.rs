@@ -15,8 +15,8 @@
 //! widening -> digest, policy, role
 //! role -> arn, bounded, digest, glob, names, policy, selection, spelling, variables
 //! names -> digest
-//! policy -> bounded, glob, spelling
 //! rollout -> bounded, selection
+//! policy -> bounded, glob, spelling
 //! selection -> spelling
 //! status -> bounded, conditions
 //! arn

@@ -5,104 +5,24 @@
 //! only known from a status can delay or un-stage the role of whoever forged it, and nothing else.
 //!
 //! The model is the rollout of [open-cluster-management](https://github.com/open-cluster-management-io/sdk-go).
+//!
+//! The imports between the modules:
+//!
+//! ```text
+//! waves
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use kube::ResourceExt as _;
-use rolectl_crds::{
-    AwsAccount, DriftPolicy, IamRole, ROLLOUT_ANNOTATION, Reason, Rollout, ShardRollout, ShardWave,
-};
+use rolectl_crds::{Reason, Rollout, ShardRollout, ShardWave};
 
 use crate::bounded::{MESSAGE, clip};
-use crate::selection::{in_selection, operator_error};
 
-/// Returns the wave of the account in the rollouts of this role. Waves are made in the order of their numbers.
-///
-/// The waves of the role are counted from 1, and accounts that none of them selects are in one more. Without them it is `spec.wave` of
-/// the account.
-pub fn wave_of(role: &IamRole, account: &AwsAccount) -> u32 {
-    let waves = waves_of(role);
-    if waves.is_empty() {
-        return account.spec.wave;
-    }
-    let found = waves.iter().position(|wave| in_selection(wave, account));
-    let number = found.unwrap_or(waves.len()).saturating_add(1);
-    u32::try_from(number).unwrap_or(u32::MAX)
-}
+mod waves;
 
-fn waves_of(role: &IamRole) -> &[rolectl_crds::AccountSelection] {
-    role.spec.rollout.as_ref().map_or(&[], |rollout| &rollout.waves)
-}
-
-/// Returns true if the account must wait for its turn before a new generation of the role is applied. It depends on the two objects
-/// alone, so that whoever applies a spec can check it without the other accounts.
-pub fn needs_turn(role: &IamRole, account: &AwsAccount) -> bool {
-    let writes = role.spec.drift == DriftPolicy::Correct;
-    writes && (role.spec.rollout.is_some() || account.spec.wave > 0)
-}
-
-/// Returns true if the part of a change that only takes access away is made in accounts that wait, too.
-pub fn narrows_at_once(role: &IamRole) -> bool {
-    role.spec
-        .rollout
-        .as_ref()
-        .is_none_or(|rollout| rollout.narrow_at_once)
-}
-
-/// Returns the error in the selector of a wave, with the name of its field. An account must not change its wave by a typing error.
-pub fn wave_error(role: &IamRole) -> Option<String> {
-    let mut waves = waves_of(role).iter().enumerate();
-    waves.find_map(|(index, wave)| {
-        let problem = operator_error(wave.selector.as_ref()?)?;
-        Some(format!("spec.rollout.waves[{index}].selector: {problem}"))
-    })
-}
-
-/// The request of a person about the rollout of one generation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Command {
-    /// None.
-    #[default]
-    None,
-    /// The rollout continues despite this many failures, or despite all of them.
-    Resume(Option<u32>),
-    /// The change begins in no further account.
-    Abort,
-}
-
-impl Command {
-    /// Returns the request in the annotation of the role. One about another generation is none.
-    pub fn of(role: &IamRole) -> Self {
-        let text = role.annotations().get(ROLLOUT_ANNOTATION);
-        Self::parse(text.map_or("", String::as_str), role.metadata.generation)
-    }
-
-    fn parse(text: &str, generation: Option<i64>) -> Self {
-        let mut words = text.splitn(3, '-');
-        let (verb, of, failures) = (words.next(), words.next(), words.next());
-        if generation.is_none() || of.and_then(|of| of.parse().ok()) != generation {
-            return Self::None;
-        }
-        match (verb, failures.map(str::parse)) {
-            (Some("resume"), None) => Self::Resume(None),
-            (Some("resume"), Some(Ok(failures))) => Self::Resume(Some(failures)),
-            (Some("abort"), None) => Self::Abort,
-            _ => Self::None,
-        }
-    }
-
-    /// Returns the annotation's value for this request about a generation.
-    pub fn value(self, generation: i64) -> Option<String> {
-        match self {
-            Self::None => None,
-            Self::Resume(None) => Some(format!("resume-{generation}")),
-            Self::Resume(Some(failures)) => Some(format!("resume-{generation}-{failures}")),
-            Self::Abort => Some(format!("abort-{generation}")),
-        }
-    }
-}
+pub use waves::{Command, narrows_at_once, needs_turn, wave_error, wave_of};
 
 /// How far an account is with a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use rolectl_crds::{AwsAccount, IamRole};
 use serde_json::{Value, json};
 
 use super::*;
