@@ -40,7 +40,8 @@ use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _, Parser, Subco
 
 use commands::{
     apply, approve, bootstrap, credential_process, describe, diff, doctor, events, exec, explain, forget,
-    get, import, init, lint, lock, man, plan, policy, request, rollout, shell, status, unlock, version, whoami,
+    get, import, init, lint, lock, man, plan, policy, request, rollout, shell, status, unlock, version,
+    whoami,
 };
 
 /// Keep AWS IAM roles right in many accounts, on credentials that only your MFA code unlocks.

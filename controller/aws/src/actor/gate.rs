@@ -3,8 +3,8 @@
 use rolectl_core::names::full_name;
 use rolectl_core::role::{ObservedRole, Refusal};
 use rolectl_core::widening::hold::{Hold, Subject, after, hold_all, narrow_now};
-use rolectl_core::widening::{Place, Widening, widening};
-use rolectl_crds::{ApprovalsFor, AwsAccount, Reason};
+use rolectl_core::widening::{Widening, place_of, widening};
+use rolectl_crds::{ApprovalsFor, Reason};
 
 use super::propose::{Case, Proposal, Proposed, Refused, SessionView};
 use crate::approvals::{Decision, Verdict};
@@ -50,19 +50,11 @@ pub struct Granted {
     pub by: String,
 }
 
-/// The place of a role, by its account's object.
-pub fn place_of(account: &AwsAccount) -> Place<'_> {
-    Place {
-        account_id: &account.spec.account_id,
-        authority_tags: &[],
-    }
-}
-
 impl Case<'_> {
     /// Returns what is done of the proposal now, by the approvals that the account asks for.
     pub(super) fn gate(&self, proposed: Proposed, owner: &str) -> Proposal {
         let (before, changes) = (proposed.observed.as_ref(), proposed.plan.changes.as_slice());
-        let place = place_of(self.account);
+        let place = place_of(&self.account.spec);
         let hold = match self.account.spec.approvals_for() {
             ApprovalsFor::None => return Proposal::Change(Box::new(proposed)),
             // The order of a plan keeps every step within the old or the new role, so that only the whole decides.

@@ -5,7 +5,9 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::{Document, List, OUTPUT_VERSION};
-use crate::commands::{approve, bootstrap, doctor, events, explain, lint, policy, rollout, status, version, whoami};
+use crate::commands::{
+    approve, bootstrap, doctor, events, explain, lint, policy, rollout, status, version, whoami,
+};
 use crate::fleet;
 use crate::objects::{AccountRow, RoleLine, RoleRow, SessionRow};
 

@@ -41,7 +41,7 @@ pub fn narrow_now(before: Option<&ObservedRole>, changes: &[Change], place: Plac
             ..Hold::default()
         };
     }
-    let (mut now, mut waiting) = (vec![], changes.to_vec());
+    let (mut now, mut waiting) = (vec![], without_interim_trust(changes));
     let mut state = before.cloned();
     let narrows = |next: Option<&ObservedRole>| before.is_some() && widening(before, next, place).is_none();
     // A change may narrow only after one that follows it, such as the removal of a Deny of what is no longer allowed.
@@ -78,6 +78,17 @@ pub fn narrow_now(before: Option<&ObservedRole>, changes: &[Change], place: Plac
         now,
         waiting,
     }
+}
+
+/// Returns the changes without a trust policy that a later one replaces. It would stay until the later one is approved, and trust nobody.
+fn without_interim_trust(changes: &[Change]) -> Vec<Change> {
+    let is_trust = |change: &Change| matches!(change, Change::UpdateTrustPolicy(..));
+    let last = changes.iter().rposition(is_trust);
+    let kept = changes
+        .iter()
+        .enumerate()
+        .filter(|(at, change)| !is_trust(change) || Some(*at) == last);
+    kept.map(|(_, change)| change.clone()).collect()
 }
 
 /// Makes all changes of a plan wait.

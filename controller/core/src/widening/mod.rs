@@ -54,7 +54,7 @@ pub struct Place<'a> {
 pub fn place_of(account: &AwsAccountSpec) -> Place<'_> {
     Place {
         account_id: &account.account_id,
-        authority_tags: &[],
+        authority_tags: &account.authority_tags,
     }
 }
 

@@ -15,8 +15,8 @@ use rolectl_core::widening::place_of;
 
 pub use self::change_line::details;
 use self::role_line::RoleLine;
-pub use self::summary::FailOn;
 use self::rollouts::{RolloutLine, rollouts};
+pub use self::summary::FailOn;
 use self::summary::Summary;
 use super::read::Seen;
 use crate::output::Document;
