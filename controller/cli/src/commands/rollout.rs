@@ -389,7 +389,7 @@ mod tests {
         .unwrap()
     }
 
-    fn role(accounts: Value) -> IamRole {
+    fn role(accounts: &Value) -> IamRole {
         serde_json::from_value(
             json!({"apiVersion": "iam.rolectl.dev/v1alpha1", "kind": "IamRole",
             "metadata": {"name": "app", "namespace": "team", "generation": 3},
@@ -405,7 +405,7 @@ mod tests {
             json!({"name": name, "state": state, "message": format!("{state} here"),
                 "observedGeneration": observed, "lastAppliedGeneration": applied})
         };
-        let role = role(json!([
+        let role = role(&json!([
             entry("a", "RollingOut", 3, 2),
             entry("b", "InSync", 3, 3),
             entry("c", "InvalidSpec", 3, 2),

@@ -272,7 +272,7 @@ fn combinations(statement: &Statement) -> usize {
 /// Returns the number of actions, resources and principals of a statement, each with the work of all of them.
 fn values(statement: &Statement) -> [(usize, usize); 3] {
     let actions = statement.action.inner().iter().map(Caseless::as_str);
-    let resources = statement.resource.iter().flat_map(|scope| scope.inner());
+    let resources = statement.resource.iter().flat_map(Scope::inner);
     let principals = match statement.principal.as_ref().map(Scope::inner) {
         Some(Principals::Named(kinds)) => Some(kinds.values().flatten()),
         Some(Principals::Everybody) | None => None,

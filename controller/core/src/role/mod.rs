@@ -4,7 +4,9 @@
 //!
 //! ```text
 //! admission -> change, desired, guardrails, observed, ownership, plan, refusal
+//! guardrails -> access, ceiling, desired, kept, managed_policy, observed, tags
 //! plan -> change, desired, instance_profiles, kept, managed_policy, observed, order, ownership, profile_tag, quotas, refusal, removal, tags
+//! ceiling -> access, desired, kept, observed
 //! instance_profiles -> change, desired, observed, profile_tag
 //! narrowing -> access, change, observed
 //! order -> access, change, managed_policy, observed
@@ -12,8 +14,6 @@
 //! removal -> access, change, managed_policy, observed
 //! removed -> change, observed
 //! change -> desired, observed, tags
-//! guardrails -> access, ceiling, desired, kept, managed_policy, observed, tags
-//! ceiling -> access, desired, kept, observed
 //! kept -> access, desired, managed_policy, observed
 //! ownership -> desired, observed, refusal
 //! desired -> managed_policy, observed, profile_tag, spec_error
