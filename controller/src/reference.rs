@@ -76,6 +76,7 @@ const CALLS: &[(&str, &str)] = &[
     ("AwsAccount.guardrails.requiredTags", "-"),
     ("AwsAccount.guardrails.allowedTagKeys", "-"),
     ("AwsAccount.guardrails.maxRoles", "-"),
+    ("AwsAccount.approvals.for", "-"),
     ("AwsAccount.ignoreTags", "-"),
     ("AwsAccount.authorityTags", "-"),
     ("AwsAccount.ignorePolicies", "-"),

@@ -38,7 +38,7 @@ const INSTEAD: [(&[&str], &str); 20] = [
         "rolectl get roles: AWS itself is the state, and there is no state file",
     ),
     (
-        &["wait", "rollout"],
+        &["wait"],
         "rolectl reconcile role/NAME --wait, or kubectl wait --for=condition=Ready iamrole/NAME",
     ),
     (&["pause", "cordon"], "rolectl suspend role/NAME"),

@@ -14,8 +14,8 @@
 //! snapshot -> role
 //! widening -> digest, policy, role
 //! role -> arn, bounded, digest, glob, names, policy, selection, spelling, variables
-//! names -> digest
 //! rollout -> bounded, selection
+//! names -> digest
 //! policy -> bounded, glob, spelling
 //! selection -> spelling
 //! status -> bounded, conditions

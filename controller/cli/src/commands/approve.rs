@@ -36,8 +36,8 @@ use crate::times::moment;
 /// computed here from the objects and from AWS; the status of a role only says where to look.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  rolectl get approvals                                what waits, in all namespaces
-  rolectl approve role/app -n platform                 asks for the code, shows the changes, and asks
+  rolectl get approvals                      what waits, in all namespaces
+  rolectl approve role/app -n platform       asks for the code, shows the changes, and asks
   rolectl approve --all --account prod --mfa 123456
   rolectl approve role/app -n platform --deny --reason 'see ticket 4711'
 

@@ -161,8 +161,8 @@ mod tests {
             (
                 json!({"inlinePolicies": {"x": inline(&["s3:GetObject", "s3:PutObject"])}}),
                 json!({"inlinePolicies": {"y": inline(&["s3:GetObject"])}}),
-                1,
-                1,
+                2,
+                0,
             ),
             (
                 json!({"inlinePolicies": {"x": inline(&["s3:GetObject", "s3:PutObject"])}}),

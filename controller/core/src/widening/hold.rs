@@ -1,8 +1,9 @@
 //! Which changes of a plan are made at once, and which wait for somebody.
 
+pub use super::compare::after;
+use super::compare::{Place, Widening, widening};
 pub use super::digest::Subject;
 use super::digest::digest;
-use super::{Place, Widening, widening};
 use crate::role::access::common;
 use crate::role::order::simulate;
 use crate::role::{Change, DocumentDiff, ObservedRole};
@@ -23,11 +24,6 @@ impl Hold {
     pub fn digest(&self, subject: Subject<'_>) -> String {
         digest(subject, &self.waiting, &self.widening)
     }
-}
-
-/// Returns the role after these changes. One that is created has no ARN and no id yet.
-pub fn after(before: Option<&ObservedRole>, changes: &[Change]) -> Option<ObservedRole> {
-    changes.iter().fold(before.cloned(), simulate)
 }
 
 /// Divides the changes of a plan: those that only narrow the role are made now. A trust policy that both narrows and widens is first set to

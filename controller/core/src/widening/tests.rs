@@ -1,11 +1,14 @@
 //! Verdicts of edits, and what waits of a plan.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::hold::{Subject, after, hold_all, narrow_now};
 use super::*;
 use crate::fixtures::{observed, spec, wanted};
+use crate::role::{Change, ObservedDocument, ObservedRole};
 use crate::role::{PlanContext, plan};
 
 const OWN: &str = "222222222222";
