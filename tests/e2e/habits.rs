@@ -294,7 +294,11 @@ const BY_HABIT: [(&str, i32, &str); 64] = [
     ("get awsaccounts", 0, "sixty-0"),
     ("get accounts sixty-0", 0, "InSync"),
     ("get mfasessions", 0, "Unlocked"),
-    ("get pods", 2, "write roles, accounts, sessions, approvals or orphans"),
+    (
+        "get pods",
+        2,
+        "write roles, accounts, sessions, approvals or orphans",
+    ),
     ("get role no-such -n sixty", 1, "there is no IamRole no-such"),
     ("describe role app -n sixty", 0, "Name in AWS  app"),
     ("describe role/app -n sixty", 0, "in sync in 1 account"),
@@ -342,7 +346,11 @@ const BY_HABIT: [(&str, i32, &str); 64] = [
     ("lint roles", 0, "0 errors"),
     // Flux
     ("check", 2, "rolectl doctor"),
-    ("get all", 2, "write roles, accounts, sessions, approvals or orphans"),
+    (
+        "get all",
+        2,
+        "write roles, accounts, sessions, approvals or orphans",
+    ),
     ("reconcile role app -n sixty", 0, "reconciliation requested"),
     ("suspend role app -n sixty", 0, "is suspended"),
     ("resume role app -n sixty", 0, "is resumed"),
