@@ -144,10 +144,8 @@ impl Approvals {
     pub fn decision(&self, digest: &str, now: Timestamp) -> Option<&Decision> {
         let decision = self.0.get(digest)?;
         let made = decision.by.first()?.at;
-        let age = now.duration_since(made);
-        let is_current = age >= -jiff::SignedDuration::try_from(CLOCK_SKEW).ok()?
-            && age <= jiff::SignedDuration::try_from(VALID_FOR).ok()?;
-        is_current.then_some(decision)
+        // A denial stays as long as the session.
+        (decision.verdict == Verdict::Denied || is_recent(made, now)).then_some(decision)
     }
 
     /// Returns true if nothing was decided.
@@ -162,20 +160,19 @@ pub struct Grants(Mutex<InnerGrants>);
 
 #[derive(Debug, Default)]
 struct InnerGrants {
-    /// Fingerprints of the roles after the changes, by account id and owner.
-    under_way: BTreeMap<(String, String), u64>,
+    /// Digests of the roles after the changes, and when these began, by account id and owner.
+    under_way: BTreeMap<(String, String), (String, Timestamp)>,
     /// Digests that were used.
     used: BTreeSet<String>,
 }
 
 impl Grants {
-    /// The changes with this digest begin, after which the role has this fingerprint.
-    pub fn begin(&self, account_id: &str, owner: &str, goal: u64, digest: &str) {
+    /// The changes with this digest begin now, after which the role has the digest in `goal`.
+    pub fn begin(&self, account_id: &str, owner: &str, (goal, now): (&str, Timestamp), digest: &str) {
         let mut grants = self.0.lock();
         grants.used.insert(digest.to_owned());
-        grants
-            .under_way
-            .insert((account_id.to_owned(), owner.to_owned()), goal);
+        let key = (account_id.to_owned(), owner.to_owned());
+        grants.under_way.insert(key, (goal.to_owned(), now));
     }
 
     /// The role is as it should be: what was approved is done.
@@ -186,16 +183,37 @@ impl Grants {
             .remove(&(account_id.to_owned(), owner.to_owned()));
     }
 
-    /// Returns true if the changes that lead to this fingerprint have begun and are not done.
-    pub fn is_under_way(&self, account_id: &str, owner: &str, goal: u64) -> bool {
+    /// Returns true if the changes that lead to this role have begun within the hour and are not done. Another goal ends them: an author who
+    /// comes back to the first one waits again.
+    pub fn is_under_way(&self, account_id: &str, owner: &str, goal: &str, now: Timestamp) -> bool {
         let key = (account_id.to_owned(), owner.to_owned());
-        self.0.lock().under_way.get(&key) == Some(&goal)
+        let mut grants = self.0.lock();
+        let is_it = grants
+            .under_way
+            .get(&key)
+            .is_some_and(|(begun, at)| begun == goal && is_recent(*at, now));
+        if !is_it {
+            grants.under_way.remove(&key);
+        }
+        is_it
     }
 
     /// Returns true if the decision about this digest has been carried out.
     pub fn is_used(&self, digest: &str) -> bool {
         self.0.lock().used.contains(digest)
     }
+}
+
+/// Returns true for a time within the last hour, or a little ahead.
+fn is_recent(time: Timestamp, now: Timestamp) -> bool {
+    let age = now.duration_since(time);
+    let (Ok(skew), Ok(longest)) = (
+        jiff::SignedDuration::try_from(CLOCK_SKEW),
+        jiff::SignedDuration::try_from(VALID_FOR),
+    ) else {
+        return false;
+    };
+    age >= -skew && age <= longest
 }
 
 /// Begins the message authentication code of a text. The prefix keeps it apart from signatures that AWS makes with the same key.
@@ -279,6 +297,29 @@ mod tests {
                 .unwrap()
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn what_began_is_finished_within_the_hour_and_another_goal_ends_it() {
+        let now = at("2026-01-01T12:00:00Z");
+        let begun = || {
+            let grants = Grants::default();
+            grants.begin("1", "owner", ("goal", now), "digest");
+            grants
+        };
+        let (grants, late) = (begun(), at("2026-01-01T13:00:01Z"));
+        assert!(grants.is_used("digest") && grants.is_under_way("1", "owner", "goal", now));
+        assert!(!grants.is_under_way("1", "other", "goal", now));
+        assert!(!grants.is_under_way("1", "owner", "goal", late));
+        let grants = begun();
+        assert!(!grants.is_under_way("1", "owner", "another", now));
+        assert!(
+            !grants.is_under_way("1", "owner", "goal", now),
+            "the first goal waits again"
+        );
+        let grants = begun();
+        grants.end("1", "owner");
+        assert!(!grants.is_under_way("1", "owner", "goal", now));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Which changes of a proposal wait for the approval of an operator. Nothing here makes a call.
 
 use rolectl_core::names::full_name;
-use rolectl_core::role::{ObservedRole, Refusal};
+use rolectl_core::role::Refusal;
 use rolectl_core::widening::hold::{Hold, Subject, after, hold_all, narrow_now};
-use rolectl_core::widening::{Widening, place_of, widening};
+use rolectl_core::widening::{Widening, goal_digest, place_of, widening};
 use rolectl_crds::{ApprovalsFor, Reason};
 
 use super::propose::{Case, Proposal, Proposed, Refused, SessionView};
@@ -44,8 +44,8 @@ impl Pending {
 pub struct Granted {
     /// Digest of the changes.
     pub digest: String,
-    /// Fingerprint of the role after them.
-    pub goal: u64,
+    /// Digest of the role after them.
+    pub goal: String,
     /// ARN of the operator.
     pub by: String,
 }
@@ -73,8 +73,9 @@ impl Case<'_> {
             account_id,
             role_id: before.map(|role| role.role_id.as_str()),
         });
-        let goal = goal(before, changes);
-        let decision = session.approvals.decision(&digest, self.live.now());
+        let goal = goal_digest(after(before, changes).as_ref());
+        let now = self.live.now();
+        let decision = session.approvals.decision(&digest, now);
         let is_fresh = !session.grants.is_used(&digest);
         let approved = decision.filter(|decision| decision.verdict == Verdict::Approved && is_fresh);
         if let Some(decision) = approved {
@@ -87,7 +88,7 @@ impl Case<'_> {
                 ..proposed
             }));
         }
-        if session.grants.is_under_way(account_id, owner, goal) {
+        if session.grants.is_under_way(account_id, owner, &goal, now) {
             return Proposal::Change(Box::new(proposed));
         }
         self.hold(
@@ -169,16 +170,4 @@ fn by(decision: &Decision) -> String {
         .first()
         .map(|by| by.principal_arn.clone())
         .unwrap_or_default()
-}
-
-/// Returns the fingerprint of the role after the changes. It is the same before and after the role is created.
-fn goal(before: Option<&ObservedRole>, changes: &[rolectl_core::role::Change]) -> u64 {
-    after(before, changes).map_or(0, |role| {
-        let role = ObservedRole {
-            arn: String::new(),
-            role_id: String::new(),
-            ..role
-        };
-        role.fingerprint()
-    })
 }

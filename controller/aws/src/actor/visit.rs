@@ -232,7 +232,7 @@ impl Visit {
             // The object is newer than the assignment.
             Turn::Of(_) | Turn::Free => needs_turn(&self.role, &self.account),
         };
-        waits && self.assignment.goal == Goal::Keep && proposed.refusal.is_none()
+        waits && self.assignment.goal == Goal::Keep && !proposed.is_enforced()
     }
 
     /// Makes those changes that an account makes before its turn, and reports the others as pending.
@@ -349,7 +349,7 @@ impl Visit {
         let account = &self.account.spec.account_id;
         session
             .grants
-            .begin(account, &owner, granted.goal, &granted.digest);
+            .begin(account, &owner, (&granted.goal, self.live.now()), &granted.digest);
         tracing::info!(
             target: "rolectl::audit",
             role = %self.key, account = %self.live.name, account_id = %account,

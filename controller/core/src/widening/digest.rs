@@ -49,6 +49,24 @@ pub fn state_digest(role: Option<&ObservedRole>) -> String {
     let Some(role) = role else {
         return "-".to_owned();
     };
+    let mut digest = sha256(content_of(role));
+    digest.truncate(STATE_DIGITS);
+    digest
+}
+
+/// Returns the digest of the role that a plan leads to, 64 hexadecimal digits. It is the same before and after the role is created, when
+/// AWS gives it an ARN and an id.
+pub fn goal_digest(role: Option<&ObservedRole>) -> String {
+    let role = role.map(|role| ObservedRole {
+        arn: String::new(),
+        role_id: String::new(),
+        ..role.clone()
+    });
+    sha256(role.as_ref().map(content_of).unwrap_or_default())
+}
+
+/// Returns all that a role consists of, as text.
+fn content_of(role: &ObservedRole) -> String {
     let ObservedRole {
         name,
         arn,
@@ -82,9 +100,7 @@ pub fn state_digest(role: Option<&ObservedRole>) -> String {
         tags,
         instance_profiles
     ]);
-    let mut digest = sha256(all.to_string());
-    digest.truncate(STATE_DIGITS);
-    digest
+    all.to_string()
 }
 
 fn observed(document: &ObservedDocument) -> Value {

@@ -31,7 +31,7 @@ pub mod hold;
 pub use compare::{
     Atom, MAX_ATOMS, Part, Place, Verdict, VerdictKind, Widening, place_of, verdict, verdicts, widening,
 };
-pub use digest::state_digest;
+pub use digest::{goal_digest, state_digest};
 
 #[cfg(test)]
 mod tests;
