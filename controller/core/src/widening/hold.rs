@@ -37,7 +37,7 @@ pub fn narrow_now(before: Option<&ObservedRole>, changes: &[Change], place: Plac
             ..Hold::default()
         };
     }
-    let (mut now, mut waiting) = (vec![], without_interim_trust(changes));
+    let (mut now, mut waiting) = (vec![], without_replaced(changes));
     let mut state = before.cloned();
     let narrows = |next: Option<&ObservedRole>| before.is_some() && widening(before, next, place).is_none();
     // A change may narrow only after one that follows it, such as the removal of a Deny of what is no longer allowed.
@@ -76,14 +76,24 @@ pub fn narrow_now(before: Option<&ObservedRole>, changes: &[Change], place: Plac
     }
 }
 
-/// Returns the changes without a trust policy that a later one replaces. It would stay until the later one is approved, and trust nobody.
-fn without_interim_trust(changes: &[Change]) -> Vec<Change> {
-    let is_trust = |change: &Change| matches!(change, Change::UpdateTrustPolicy(..));
-    let last = changes.iter().rposition(is_trust);
+/// Returns the changes without those that a later one replaces: a trust policy that trusts nobody meanwhile, and the deletion of an inline
+/// policy that is put again. Such a change would stay until the later one is approved, or be made after it.
+fn without_replaced(changes: &[Change]) -> Vec<Change> {
+    let is_replaced = |at: usize, change: &Change| {
+        let mut later = changes.iter().skip(at + 1);
+        later.any(|later| match (change, later) {
+            (Change::UpdateTrustPolicy(..), Change::UpdateTrustPolicy(..)) => true,
+            (
+                Change::DeleteInlinePolicy(name) | Change::PutInlinePolicy(name, ..),
+                Change::DeleteInlinePolicy(other) | Change::PutInlinePolicy(other, ..),
+            ) => name == other,
+            _ => false,
+        })
+    };
     let kept = changes
         .iter()
         .enumerate()
-        .filter(|(at, change)| !is_trust(change) || Some(*at) == last);
+        .filter(|(at, change)| !is_replaced(*at, change));
     kept.map(|(_, change)| change.clone()).collect()
 }
 

@@ -352,6 +352,20 @@ fn a_digest_fits_no_other_content() {
 }
 
 #[test]
+fn a_policy_that_is_deleted_to_be_put_again_is_not_deleted_after_it_is_put() {
+    let (before, changes) = changes(
+        &json!({"inlinePolicies": {"q": allow(&json!("s3:PutObject"))}}),
+        &json!({"inlinePolicies": {"q": allow(&json!(["s3:PutObject", "s3:GetObject"])), "p": deny(&json!("s3:*"))}}),
+    );
+    let delete = Change::DeleteInlinePolicy("q".to_owned());
+    let with_room: Vec<Change> = [delete.clone()].into_iter().chain(changes).collect();
+    let hold = narrow_now(Some(&before), &with_room, place(&[]));
+    assert!(!hold.now.contains(&delete), "{:?}", shown(&hold.now));
+    let state = after(Some(&before), &hold.now).unwrap();
+    assert!(state.inline_policies.contains_key("q"));
+}
+
+#[test]
 fn where_every_change_waits_none_is_made_at_once() {
     let (before, changes) = changes(
         &json!({"managedPolicies": ["ReadOnlyAccess"]}),
