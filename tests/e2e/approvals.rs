@@ -231,7 +231,17 @@ async fn an_approval_is_used_once_and_a_denial_is_shown_until_the_session_ends()
     approve(&s, &["--all"]).await?;
     s.role_is("app", "True", "InSync").await?;
 
-    // Somebody outside takes the policy away. The approval was for one change, and does not give it back.
+    // Somebody outside takes the policy away. No approval was for giving it back.
+    take_away(&s).await?;
+    // One is, and is used. When the policy is taken away again, the same change waits again.
+    approve(&s, &["--all"]).await?;
+    s.role_is("app", "True", "InSync").await?;
+    ensure!(s.attached(0, "app").await? == [READ]);
+    take_away(&s).await
+}
+
+/// Somebody outside detaches the policy, and the role waits without it.
+async fn take_away(s: &Scenario<'_>) -> Result<()> {
     s.hands(0)
         .await?
         .detach_role_policy()
