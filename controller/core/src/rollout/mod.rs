@@ -1,7 +1,7 @@
 //! The rollout of a change over the accounts of a role: in waves, a few accounts at once, and not further after failures.
 //!
 //! Only a new generation of a spec is staged. An account that has the generation is [`State::Done`] and stays so: its drift is corrected
-//! at once. The decision is computed anew from what is seen of the accounts, so a restart continues where the rollout was. What is
+//! at once. The decision is computed each time from what is seen of the accounts, so a restart continues where the rollout was. What is
 //! only known from a status can delay or un-stage the role of whoever forged it, and nothing else.
 //!
 //! The model is the rollout of [open-cluster-management](https://github.com/open-cluster-management-io/sdk-go).

@@ -614,7 +614,7 @@ mod tests {
         assert_eq!(reports.rollout(&key, Some(1)).applied.len(), 1);
         assert!(
             reports.rollout(&key, Some(2)).applied.is_empty(),
-            "another generation begins anew"
+            "another generation begins from the start"
         );
     }
 
