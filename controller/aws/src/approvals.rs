@@ -5,10 +5,9 @@
 //! tenant can write takes part in it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use rolectl_core::digest::hex;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -20,9 +19,9 @@ const VERSION: u32 = 1;
 /// Longest text of all decisions, in bytes. A Secret has room for 1 MiB.
 const MAX_BYTES: usize = 512 * 1024;
 /// How long a decision counts.
-pub const VALID_FOR: Duration = Duration::from_hours(1);
+const VALID_FOR: SignedDuration = SignedDuration::from_hours(1);
 /// How far the clock of the operator's machine may be ahead of the controller's.
-const CLOCK_SKEW: Duration = Duration::from_mins(5);
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// Length of a digest, in characters.
 const DIGEST: usize = 64;
 
@@ -108,7 +107,7 @@ impl Sealed {
         if text.len() > MAX_BYTES {
             return Err(ApprovalsError::TooLong);
         }
-        let code = hex(&mac(&text, key).finalize().into_bytes());
+        let code = hex(&mac(&text, key)?.finalize().into_bytes());
         Ok(Self { text, code })
     }
 
@@ -121,7 +120,7 @@ impl Sealed {
             return Err(ApprovalsError::TooLong);
         }
         let code = unhex(&self.code).ok_or(ApprovalsError::Forged)?;
-        mac(&self.text, key)
+        mac(&self.text, key)?
             .verify_slice(&code)
             .map_err(|_| ApprovalsError::Forged)?;
         let written: Written = serde_json::from_str(&self.text).map_err(|_| ApprovalsError::Unreadable)?;
@@ -147,11 +146,6 @@ impl Approvals {
         // A denial stays as long as the session.
         (decision.verdict == Verdict::Denied || is_recent(made, now)).then_some(decision)
     }
-
-    /// Returns true if nothing was decided.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// Changes that were begun because a decision approved them. Each decision counts for one change, which is finished even if it is interrupted.
@@ -173,6 +167,11 @@ impl Grants {
         grants.used.insert(digest.to_owned());
         let key = (account_id.to_owned(), owner.to_owned());
         grants.under_way.insert(key, (goal.to_owned(), now));
+    }
+
+    /// Returns true if any changes are under way.
+    pub fn are_any_under_way(&self) -> bool {
+        !self.0.lock().under_way.is_empty()
     }
 
     /// The role is as it should be: what was approved is done.
@@ -206,27 +205,17 @@ impl Grants {
 
 /// Returns true for a time within the last hour, or a little ahead.
 fn is_recent(time: Timestamp, now: Timestamp) -> bool {
-    let age = now.duration_since(time);
-    let (Ok(skew), Ok(longest)) = (
-        jiff::SignedDuration::try_from(CLOCK_SKEW),
-        jiff::SignedDuration::try_from(VALID_FOR),
-    ) else {
-        return false;
-    };
-    age >= -skew && age <= longest
+    (-CLOCK_SKEW..=VALID_FOR).contains(&now.duration_since(time))
 }
 
 /// Begins the message authentication code of a text. The prefix keeps it apart from signatures that AWS makes with the same key.
-fn mac(text: &str, key: &SecretString) -> Hmac<Sha256> {
-    let mut mac = new_mac(key);
+fn mac(text: &str, key: &SecretString) -> Result<Hmac<Sha256>, ApprovalsError> {
+    // HMAC takes a key of any length.
+    let mac = Hmac::new_from_slice(key.expose_secret().as_bytes());
+    let mut mac: Hmac<Sha256> = mac.map_err(|_| ApprovalsError::Unreadable)?;
     mac.update(b"rolectl approvals 1\n");
     mac.update(text.as_bytes());
-    mac
-}
-
-#[allow(clippy::expect_used, reason = "HMAC takes a key of any length")]
-fn new_mac(key: &SecretString) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key.expose_secret().as_bytes()).expect("HMAC takes a key of any length")
+    Ok(mac)
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
@@ -295,6 +284,7 @@ mod tests {
             sealed
                 .open(&"key".into(), "arn:aws:iam::111111111111:user/other")
                 .unwrap()
+                .0
                 .is_empty()
         );
     }
@@ -363,9 +353,9 @@ mod tests {
         #[test]
         fn any_text_with_a_right_code_is_read_or_refused_without_a_panic(text in ".{0,200}", json in any::<bool>()) {
             let text = if json { format!(r#"{{"version":1,"decisions":[{{"digest":{text:?},"verdict":"Approved","by":[]}}]}}"#) } else { text };
-            let code = hex(&mac(&text, &"key".into()).finalize().into_bytes());
+            let code = hex(&mac(&text, &"key".into()).unwrap().finalize().into_bytes());
             let opened = Sealed { text, code }.open(&"key".into(), OPERATOR);
-            prop_assert!(opened.is_err() || opened.unwrap().is_empty());
+            prop_assert!(opened.is_err() || opened.unwrap().0.is_empty());
         }
     }
 }

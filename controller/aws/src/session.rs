@@ -406,13 +406,15 @@ impl Sessions {
         let mut inner = self.0.write();
         inner.opened += 1;
         let replaces = session_secret.replace;
-        let sealed = session_secret.approvals.as_ref();
-        let opened = sealed.map(|sealed| sealed.open(&session_secret.secret_access_key, &principal_arn));
-        let approvals = opened
-            .unwrap_or_else(|| Ok(Approvals::default()))
-            .unwrap_or_else(|error| {
-                tracing::warn!(session = name, %error, "no approval of this session counts");
-                Approvals::default()
+        let approvals = session_secret
+            .approvals
+            .as_ref()
+            .map_or_else(Approvals::default, |sealed| {
+                let opened = sealed.open(&session_secret.secret_access_key, &principal_arn);
+                opened.unwrap_or_else(|error| {
+                    tracing::warn!(session = name, %error, "no approval of this session counts");
+                    Approvals::default()
+                })
             });
         let open = Arc::new(OpenSession {
             number: inner.opened,

@@ -21,21 +21,14 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Returns one line for each thing that the role may allow, or for each change if it may allow no more.
-    pub fn lines(&self) -> Vec<String> {
+    /// Returns a line for each of the first things that the role may allow, or for each change if it may allow no more, and the number of
+    /// all.
+    pub fn lines(&self) -> (Vec<String>, usize) {
         if self.widening.is_none() {
-            return self.changes.clone();
+            return (self.changes.clone(), self.changes.len());
         }
-        let mut lines: Vec<String> = self.widening.atoms.iter().map(ToString::to_string).collect();
-        if let Some(more) = self
-            .widening
-            .count
-            .checked_sub(lines.len())
-            .filter(|more| *more > 0)
-        {
-            lines.push(format!("and {more} more"));
-        }
-        lines
+        let atoms = self.widening.atoms.iter().map(ToString::to_string);
+        (atoms.collect(), self.widening.count)
     }
 }
 
@@ -54,15 +47,19 @@ impl Case<'_> {
     /// Returns what is done of the proposal now, by the approvals that the account asks for.
     pub(super) fn gate(&self, proposed: Proposed, owner: &str) -> Proposal {
         let (before, changes) = (proposed.observed.as_ref(), proposed.plan.changes.as_slice());
+        let needed_for = self.account.spec.approvals_for();
+        if needed_for == ApprovalsFor::None {
+            return Proposal::Change(Box::new(proposed));
+        }
         let place = place_of(&self.account.spec);
-        let hold = match self.account.spec.approvals_for() {
-            ApprovalsFor::None => return Proposal::Change(Box::new(proposed)),
+        let goal = after(before, changes);
+        let hold = if needed_for == ApprovalsFor::All {
+            hold_all(before, changes, place)
+        } else if widening(before, goal.as_ref(), place).is_none() {
             // The order of a plan keeps every step within the old or the new role, so that only the whole decides.
-            ApprovalsFor::Widening if widening(before, after(before, changes).as_ref(), place).is_none() => {
-                return Proposal::Change(Box::new(proposed));
-            }
-            ApprovalsFor::Widening => narrow_now(before, changes, place),
-            ApprovalsFor::All => hold_all(before, changes, place),
+            return Proposal::Change(Box::new(proposed));
+        } else {
+            narrow_now(before, changes, place)
         };
         let SessionView::Open(session) = self.session else {
             return Proposal::Waits("waiting for the session");
@@ -73,7 +70,7 @@ impl Case<'_> {
             account_id,
             role_id: before.map(|role| role.role_id.as_str()),
         });
-        let goal = goal_digest(after(before, changes).as_ref());
+        let goal = goal_digest(goal.as_ref());
         let now = self.live.now();
         let decision = session.approvals.decision(&digest, now);
         let is_fresh = !session.grants.is_used(&digest);

@@ -38,6 +38,7 @@ pub mod propose;
 pub mod report;
 pub mod role_state;
 mod sweeping;
+mod turn;
 mod visit;
 mod visit_log;
 

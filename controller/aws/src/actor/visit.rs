@@ -1,6 +1,5 @@
 //! A visit: one role in one account, from what is known of it to the calls that change it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +7,9 @@ use rolectl_core::names::{RoleKey, name_in_aws};
 use rolectl_core::role::admission::not_admitted;
 use rolectl_core::role::kept::Kept;
 use rolectl_core::role::managed_policy::suggestion;
-use rolectl_core::role::narrowing::made_at_once;
 use rolectl_core::role::ownership::is_ours;
 use rolectl_core::role::permit::{permit_of_account, permit_of_role};
 use rolectl_core::role::{Change, ObservedRole, Refusal};
-use rolectl_core::rollout::{narrows_at_once, needs_turn};
 use rolectl_core::selection::targets;
 use rolectl_core::snapshot::Lookup;
 use rolectl_core::status::SHOWN_CHANGES;
@@ -23,8 +20,8 @@ use super::carry_out::carry_out;
 use super::directory::{Admits, Directory};
 use super::gate::Granted;
 use super::propose::{Case, Proposal, Proposed, Refused, SessionView, left};
-use super::report::{Assignment, Finding, Goal, RoleIdentity, RoleInAccount, RoleReport, Turn};
-use super::role_state::{Failure, Left, Outcome};
+use super::report::{Assignment, Finding, Goal, RoleIdentity, RoleInAccount, RoleReport};
+use super::role_state::{Failure, Outcome};
 use crate::account::{Account, AccountError};
 use crate::apply::Applied;
 use crate::error::{AwsFailure, Class};
@@ -74,7 +71,7 @@ impl Visited {
         }
     }
 
-    fn state(outcome: Outcome, role: RoleInAccount) -> Self {
+    pub(super) fn state(outcome: Outcome, role: RoleInAccount) -> Self {
         Self::new(outcome, Finding::State(Box::new(role)))
     }
 
@@ -132,6 +129,7 @@ impl Visit {
         };
         if matches!(visited.outcome, Outcome::InSync(_) | Outcome::Gone)
             && let SessionView::Open(session) = &self.session
+            && session.grants.are_any_under_way()
         {
             let owner = self.directory.owner_of(&self.role);
             session.grants.end(&self.account.spec.account_id, &owner);
@@ -163,7 +161,8 @@ impl Visit {
         } = refused;
         let mut role = RoleInAccount::new(reason, message);
         if let Some(pending) = pending {
-            role.changes = first_of(&pending.lines());
+            let (lines, count) = pending.lines();
+            role.changes = first_of(&lines, count);
             role.approval = Some(pending.digest);
         }
         if is_foreign {
@@ -223,63 +222,7 @@ impl Visit {
         Some(Visited::state(Outcome::Paused, role))
     }
 
-    /// Returns true if the changes are those of a generation for which it is not the turn of this account. The generation is that of the
-    /// object as it is now, so that an earlier turn applies nothing newer. What enforces a guardrail is no change of the spec.
-    fn waits_for_turn(&self, proposed: &Proposed) -> bool {
-        let waits = match self.assignment.turn {
-            Turn::Waits => true,
-            Turn::Of(generation) if generation == self.role.metadata.generation => false,
-            // The object is newer than the assignment.
-            Turn::Of(_) | Turn::Free => needs_turn(&self.role, &self.account),
-        };
-        waits && self.assignment.goal == Goal::Keep && !proposed.is_enforced()
-    }
-
-    /// Makes those changes that an account makes before its turn, and reports the others as pending.
-    async fn change_in_part(&self, mut proposed: Proposed) -> Visited {
-        let observed = proposed.observed.as_ref().filter(|_| proposed.is_ours);
-        let at_once = match observed {
-            Some(observed) if narrows_at_once(&self.role) => made_at_once(observed, &proposed.plan.changes),
-            _ => BTreeSet::new(),
-        };
-        let identity = observed.map(|role| (role.arn.clone(), role.role_id.clone()));
-        let (now, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut proposed.plan.changes)
-            .into_iter()
-            .enumerate()
-            .partition(|(index, _)| at_once.contains(index));
-        let rest: Vec<Change> = rest.into_iter().map(|(_, change)| change).collect();
-        proposed.plan.changes = now.into_iter().map(|(_, change)| change).collect();
-        if rest.is_empty() {
-            return self.change(proposed).await;
-        }
-        // An approval is used when all of its changes are made.
-        proposed.granted = None;
-        if proposed.plan.is_empty() {
-            return Self::rolling_out(proposed.left(&self.role), RoleIdentity::Known(identity), &rest);
-        }
-        let visited = self.change(proposed).await;
-        match (&visited.outcome, &visited.finding) {
-            (Outcome::InSync(left), Finding::State(state)) => {
-                let rolling = Self::rolling_out(*left, state.identity.clone(), &rest);
-                Visited {
-                    done: visited.done,
-                    ..rolling
-                }
-            }
-            _ => visited,
-        }
-    }
-
-    fn rolling_out(left: Left, identity: RoleIdentity, pending: &[Change]) -> Visited {
-        let role = RoleInAccount {
-            changes: shown(pending),
-            identity,
-            ..RoleInAccount::new(Reason::RollingOut, "waits for its turn")
-        };
-        Visited::state(Outcome::Differs(left), role)
-    }
-
-    async fn change(&self, proposed: Proposed) -> Visited {
+    pub(super) async fn change(&self, proposed: Proposed) -> Visited {
         if let Some(visited) = self
             .paused(proposed.observed.as_ref())
             .filter(|_| !proposed.is_enforced())
@@ -508,15 +451,30 @@ fn hint(change: &Change, failure: &AwsFailure) -> String {
 }
 
 /// The first of these changes, and how many more there are.
-fn shown(changes: &[Change]) -> Vec<String> {
-    first_of(changes)
+pub(super) fn shown(changes: &[Change]) -> Vec<String> {
+    first_of(changes, changes.len())
 }
 
-/// The first lines of a list, and how many more there are.
-fn first_of<T: ToString>(all: &[T]) -> Vec<String> {
+/// The first lines of a list of `count` things, which may be more than it has, and how many more there are.
+fn first_of<T: ToString>(all: &[T], count: usize) -> Vec<String> {
     let mut lines: Vec<String> = all.iter().take(SHOWN_CHANGES).map(ToString::to_string).collect();
-    if let Some(more) = all.len().checked_sub(SHOWN_CHANGES).filter(|n| *n > 0) {
+    if let Some(more) = count.checked_sub(lines.len()).filter(|n| *n > 0) {
         lines.push(format!("and {more} more"));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_what_is_not_shown_counts_what_is_not_listed_either() {
+        assert_eq!(
+            first_of(&["a"; 40], 100).last().map(String::as_str),
+            Some("and 95 more")
+        );
+        assert_eq!(first_of(&["a"; 5], 5), ["a"; 5]);
+        assert_eq!(first_of::<&str>(&[], 0), Vec::<String>::new());
+    }
 }

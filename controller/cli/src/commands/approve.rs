@@ -133,11 +133,10 @@ impl Approve {
             .usage());
         }
         let client = flags.client().await?;
-        let namespace = flags.listed_namespace(&client, self.all);
+        let listed = flags.listed_namespace(&client, self.all);
+        let in_use = || (!self.all).then(|| client.default_namespace().to_owned());
         let selection = Selection {
-            namespace: namespace
-                .clone()
-                .or_else(|| (!self.all).then(|| client.default_namespace().to_owned())),
+            namespace: listed.or_else(in_use),
             ..Selection::default()
         };
         let in_scope = self.in_scope(
@@ -198,7 +197,6 @@ impl Approve {
             };
             kept_session::keep(&key, &session_secret);
         }
-        let unread = fleet::unread(&seen);
         if self.output == Format::Table {
             let what = if self.deny { "Denied" } else { "Approved" };
             println!("{what} as {}.", caller.principal);
@@ -209,10 +207,7 @@ impl Approve {
         } else {
             machine(self.output, &Decisions { items })?;
         }
-        match unread {
-            Some(failure) => Err(failure),
-            None => Ok(ExitCode::SUCCESS),
-        }
+        fleet::unread(&seen).map_or(Ok(ExitCode::SUCCESS), Err)
     }
 
     /// Returns the roles that are named. Fails if one does not exist.

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::access::Access;
-use super::change::{Change, Identity};
+use super::change::Change;
 use super::observed::ObservedRole;
+use super::order::simulate;
 
 /// Returns true if the role grants nothing after these changes that it did not grant before, and its boundary is not widened.
 /// An over-approximation: what cannot be shown to be narrower is not narrower.
@@ -12,8 +13,7 @@ pub fn only_narrows(before: Option<&ObservedRole>, changes: &[Change]) -> bool {
     let Some(before) = before else {
         return false;
     };
-    let made = |role: Option<ObservedRole>, change: &Change| change.after(role, None::<Identity>);
-    let after = changes.iter().fold(Some(before.clone()), made);
+    let after = changes.iter().fold(Some(before.clone()), simulate);
     let Some(after) = after else {
         return true;
     };
@@ -28,18 +28,17 @@ pub fn only_narrows(before: Option<&ObservedRole>, changes: &[Change]) -> bool {
 ///
 /// A removal waits for an addition that may replace it. The documents of managed policies are not read, so each may replace another.
 pub fn made_at_once(before: &ObservedRole, changes: &[Change]) -> BTreeSet<usize> {
-    let made = |role: Option<ObservedRole>, change: &Change| change.after(role, None::<Identity>);
-    let Some(goal) = changes.iter().fold(Some(before.clone()), made) else {
+    let Some(goal) = changes.iter().fold(Some(before.clone()), simulate) else {
         // Nothing is left of the role.
         return (0..changes.len()).collect();
     };
+    let (old, new) = (Access::of(Some(before)), Access::of(Some(&goal)));
     let mut chosen = BTreeSet::new();
     let mut role = before.clone();
     for (index, change) in changes.iter().enumerate() {
-        let Some(next) = change.after(Some(role.clone()), None::<Identity>) else {
+        let Some(next) = simulate(Some(role.clone()), change) else {
             continue;
         };
-        let (old, new) = (Access::of(Some(before)), Access::of(Some(&goal)));
         let now = Access::of(Some(&next));
         let boundary = &next.permissions_boundary;
         let is_narrower = concerns_access(change)

@@ -5,7 +5,7 @@ use std::fmt;
 
 use rolectl_crds::AwsAccountSpec;
 
-use crate::policy::inclusion::{Excess, Policies, Unread, inclusion_of};
+use crate::policy::inclusion::{Excess, Policies, Unread, inclusion_of, write_matched};
 use crate::role::managed_policy::{is_same_policy, may_allow, may_deny};
 use crate::role::order::simulate;
 use crate::role::tags::is_ignored;
@@ -149,12 +149,7 @@ impl fmt::Display for Atom {
         if let Some(action) = &self.action {
             write!(f, ": {action}")?;
         }
-        if let Some(resource) = &self.resource {
-            write!(f, " on {resource}")?;
-        }
-        if let Some(principal) = &self.principal {
-            write!(f, " for {principal}")?;
-        }
+        write_matched(f, self.resource.as_deref(), self.principal.as_deref())?;
         write!(f, ": {}", self.why)
     }
 }
@@ -452,7 +447,7 @@ pub fn verdicts(before: Option<&ObservedRole>, changes: &[Change], place: Place<
                 count: atoms.len(),
                 atoms,
             }),
-            // A later change takes back what this one adds, or an earlier one has taken as much away.
+            // A later change removes what this one adds, or an earlier one has taken as much away.
             Verdict::Widens(_) if is_complete => Verdict::Same,
             alone => alone,
         });

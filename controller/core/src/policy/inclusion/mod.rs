@@ -62,14 +62,24 @@ impl fmt::Display for Excess {
             write!(f, "{policy}, ")?;
         }
         write!(f, "statement {}: {}", self.statement, self.action)?;
-        if let Some(resource) = &self.resource {
-            write!(f, " on {resource}")?;
-        }
-        if let Some(principal) = &self.principal {
-            write!(f, " for {principal}")?;
-        }
+        write_matched(f, self.resource.as_deref(), self.principal.as_deref())?;
         write!(f, ": {}", self.why)
     }
+}
+
+/// Writes what a statement matches besides the action.
+pub(crate) fn write_matched(
+    f: &mut fmt::Formatter<'_>,
+    resource: Option<&str>,
+    principal: Option<&str>,
+) -> fmt::Result {
+    if let Some(resource) = resource {
+        write!(f, " on {resource}")?;
+    }
+    if let Some(principal) = principal {
+        write!(f, " for {principal}")?;
+    }
+    Ok(())
 }
 
 /// What the inner side may allow and the outer one does not.
