@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -41,9 +42,23 @@ pub struct ControlPlane {
     _etcd: Process,
 }
 
-/// An address of this machine at which nothing listens.
+/// An address of this machine at which nothing listens, and that is given out once.
+///
+/// Its port is below those that Linux gives to outgoing connections (`net.ipv4.ip_local_port_range`): one of the many connections of the
+/// tests could otherwise take it before the server that it is meant for listens.
 pub fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    const PORTS: std::ops::Range<u32> = 20_000..32_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Each process begins elsewhere, since several may run at the same time.
+    let first = std::process::id().wrapping_mul(97);
+    for _ in PORTS {
+        let n = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(PORTS.start + n % (PORTS.end - PORTS.start))?;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return Ok(listener.local_addr()?);
+        }
+    }
+    anyhow::bail!("no port of {PORTS:?} is free")
 }
 
 fn free_port() -> Result<u16> {
@@ -51,12 +66,22 @@ fn free_port() -> Result<u16> {
 }
 
 impl ControlPlane {
-    /// Starts both, in `dir`, and waits until the API server is ready.
+    /// Starts both, in `dir`, and waits until the API server is ready. Another program may take a port first, so it tries twice.
     pub async fn start(tools: &Tools, dir: &Path) -> Result<Self> {
+        match Self::start_once(tools, dir).await {
+            Ok(plane) => Ok(plane),
+            Err(error) => {
+                eprintln!("{error:#}; once more, with other ports");
+                Self::start_once(tools, dir).await
+            }
+        }
+    }
+
+    async fn start_once(tools: &Tools, dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let (client_port, peer_port, port) = (free_port()?, free_port()?, free_port()?);
         // The one of a run that has just ended is taken away by its supervisor, which may take some seconds.
-        let data = dir.join(format!("etcd-{}", std::process::id()));
+        let data = dir.join(format!("etcd-{}-{client_port}", std::process::id()));
         let etcd_url = format!("http://127.0.0.1:{client_port}");
         let peer_url = format!("http://127.0.0.1:{peer_port}");
         let (etcd, _) = Process::spawn(Spawn {
@@ -169,8 +194,10 @@ impl ControlPlane {
         until("the API server to be ready", || async {
             if let Some(status) = self.lock().as_ref().and_then(Process::ended) {
                 // No use in waiting on.
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                let last: Vec<&str> = said.lines().rev().take(3).collect();
                 return Ok(Err(anyhow::anyhow!(
-                    "kube-apiserver ended ({status}); see {}",
+                    "kube-apiserver ended ({status}); the last lines of {}, the newest first: {last:#?}",
                     log.display()
                 )));
             }

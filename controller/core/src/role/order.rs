@@ -19,6 +19,7 @@ use super::access::{Access, closed, common, is_only_deny, may_deny, narrows};
 use super::change::{Change, DocumentDiff, Identity};
 use super::managed_policy::{is_aws_owned, only_denies};
 use super::observed::{ObservedDocument, ObservedRole};
+use super::quotas::limit;
 use crate::policy::Document;
 
 /// The ownership of a role before its changes.
@@ -129,10 +130,7 @@ impl<'a> Order<'a> {
         claim: Claim,
         quotas: Option<&Quotas>,
     ) -> Self {
-        let limit = |quota: Option<u32>| {
-            let quota = quota.and_then(|quota| usize::try_from(quota).ok());
-            quota.filter(|n| *n > 0).unwrap_or(usize::MAX)
-        };
+        let limit = |quota: Option<u32>| quota.map_or(usize::MAX, limit);
         let goal = changes.iter().fold(observed.cloned(), simulate);
         let steps = changes
             .into_iter()

@@ -9,11 +9,11 @@ use super::desired::DesiredRole;
 use super::instance_profiles::profile_record;
 use super::kept::{Kept, keeps_inline, keeps_policy, unlisted_policies, what_stays};
 use super::managed_policy::is_same_policy;
-use super::observed::ObservedRole;
+use super::observed::{ObservedDocument, ObservedRole};
 use super::order::{Claim, arrange};
 use super::ownership::{PlanContext, check_ownership, is_ours};
 use super::profile_tag::recorded_profiles;
-use super::quotas::{TAGS_PER_ROLE, check_quotas};
+use super::quotas::{TAGS_PER_ROLE, check_quotas, limit};
 use super::refusal::Refusal;
 use super::removal::removal;
 use super::tags::{is_ignored, is_reserved_tag, same_key};
@@ -255,7 +255,7 @@ fn difference(
         });
     }
     changes.extend(managed_policy_changes(desired, observed));
-    changes.extend(inline_policy_changes(desired, observed));
+    changes.extend(inline_policy_changes(desired, observed, quotas));
     if permissions_boundary.is_none() && current.is_some() && exclusive.boundary {
         changes.push(Change::DeleteBoundary);
     }
@@ -329,19 +329,37 @@ fn managed_policy_changes(desired: &DesiredRole, observed: &ObservedRole) -> Vec
 }
 
 /// Returns the inline policies to put and to delete.
-fn inline_policy_changes(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Change> {
+fn inline_policy_changes(
+    desired: &DesiredRole,
+    observed: &ObservedRole,
+    quotas: Option<&Quotas>,
+) -> Vec<Change> {
+    let there = |name: &String| observed.inline_policies.get(name);
+    let is_extra = |name: &String, document: &ObservedDocument| {
+        !keeps_inline(desired, name, document) && !desired.inline_policies.contains_key(name)
+    };
+    // A document on the role that means the same may be longer than the one in the spec, and leave no room for the others.
+    let wanted = desired.inline_policies.iter().map(|(name, document)| {
+        let same = there(name).filter(|there| there.is(document));
+        same.map_or_else(|| document.size(), ObservedDocument::size)
+    });
+    let kept = observed.inline_policies.iter();
+    let kept = kept.filter(|(name, d)| !is_extra(name, d) && !desired.inline_policies.contains_key(*name));
+    let size: usize = wanted.chain(kept.map(|(_, d)| d.size())).sum();
+    let has_room = size <= quotas.map_or(usize::MAX, |quotas| limit(quotas.role_policy_size));
     let mut changes = vec![];
     for (name, document) in &desired.inline_policies {
-        let diff = match observed.inline_policies.get(name) {
-            Some(there) if there.is(document) => continue,
+        let diff = match there(name) {
+            Some(there) if there.is(document) && (has_room || there.size() <= document.size()) => continue,
             Some(there) => DocumentDiff::between(there, document),
             None => DocumentDiff::New,
         };
         changes.push(Change::PutInlinePolicy(name.clone(), document.clone(), diff));
     }
-    let extra = observed.inline_policies.iter().filter(|(name, document)| {
-        !keeps_inline(desired, name, document) && !desired.inline_policies.contains_key(*name)
-    });
+    let extra = observed
+        .inline_policies
+        .iter()
+        .filter(|(name, d)| is_extra(name, d));
     changes.extend(extra.map(|(name, _)| Change::DeleteInlinePolicy(name.clone())));
     changes
 }
@@ -354,9 +372,9 @@ mod tests {
     use rolectl_crds::{Adoption, Denies, IamRoleSpec};
 
     use super::super::change::Identity;
-    use super::super::observed::ObservedDocument;
     use super::*;
     use crate::fixtures::{spec, wanted};
+    use crate::policy::Document;
 
     fn run(plan: &Plan, mut role: Option<ObservedRole>) -> Option<ObservedRole> {
         for change in &plan.changes {
@@ -1003,6 +1021,37 @@ mod tests {
             let end = run(&again, Some(killed)).unwrap();
             assert!(end.instance_profiles.contains("theirs") && !end.tags.contains_key(PROFILE_TAG));
         }
+    }
+
+    #[test]
+    fn a_longer_document_with_the_same_meaning_is_replaced_only_where_the_others_need_its_room() {
+        let statement = json!({"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"});
+        let document = |n: usize| json!({"Statement": vec![statement.clone(); n]});
+        let mut s = spec();
+        s.inline_policies = [("long".to_owned(), document(3).into())].into_iter().collect();
+        let observed = made(&wanted(&s));
+        s.inline_policies = ["long", "new"]
+            .map(|name| (name.to_owned(), document(1).into()))
+            .into_iter()
+            .collect();
+        let desired = wanted(&s);
+        let sum: usize = desired.inline_policies.values().map(Document::size).sum();
+        let planned = |role_policy_size: usize| {
+            let quotas = Quotas {
+                role_policy_size: u32::try_from(role_policy_size).unwrap(),
+                ..Quotas::default()
+            };
+            let known = PlanContext {
+                quotas: Some(quotas),
+                ..PlanContext::default()
+            };
+            let first = plan(&desired, Some(&observed), &known).unwrap();
+            let after = run(&first, Some(observed.clone()));
+            assert!(plan(&desired, after.as_ref(), &known).unwrap().is_empty());
+            first.changes.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(planned(10_240), ["+ inline policy new"]);
+        assert_eq!(planned(sum), ["~ inline policy long", "+ inline policy new"]);
     }
 
     #[test]

@@ -13,6 +13,14 @@ use crate::policy::Document;
 /// [IAM quotas](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html). Tags of AWS (`aws:`) do not count.
 pub const TAGS_PER_ROLE: usize = 50;
 
+/// Returns a quota as a limit. 0 is a quota that is not known, and limits nothing.
+pub(super) fn limit(quota: u32) -> usize {
+    usize::try_from(quota)
+        .ok()
+        .filter(|n| *n > 0)
+        .unwrap_or(usize::MAX)
+}
+
 /// Checks that the role after the changes does not exceed a quota, so that no change is made for a plan that cannot be completed.
 ///
 /// # Errors
@@ -43,12 +51,6 @@ pub fn check_quotas(
     }
     let Some(quotas) = quotas else {
         return Ok(());
-    };
-    let limit = |quota: u32| {
-        usize::try_from(quota)
-            .ok()
-            .filter(|n| *n > 0)
-            .unwrap_or(usize::MAX)
     };
 
     let attached = limit(quotas.attached_policies_per_role);
