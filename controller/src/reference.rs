@@ -83,6 +83,8 @@ const CALLS: &[(&str, &str)] = &[
     ("AwsAccount.guardrails.requiredTags", "-"),
     ("AwsAccount.guardrails.allowedTagKeys", "-"),
     ("AwsAccount.guardrails.maxRoles", "-"),
+    ("AwsAccount.guardrails.maxRemovals.count", "DeleteRole"),
+    ("AwsAccount.guardrails.maxRemovals.window", "DeleteRole"),
     ("AwsAccount.approvals.for", "-"),
     ("AwsAccount.wave", "-"),
     ("AwsAccount.ignoreTags", "-"),

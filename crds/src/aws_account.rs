@@ -300,6 +300,12 @@ pub struct Guardrails {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10000))]
     pub max_roles: Option<u32>,
+    /// The largest number of roles that are removed within some time: by the deletion of `IamRole`s or of a namespace, by a change of
+    /// `spec.accounts`, or by `ensure: Absent`. If more are to be removed, all of these wait with the reason `RemovalsParked` until an operator
+    /// approves them with `rolectl approve`. An account with more than 5 roles never loses more than half of them without an approval. Default:
+    /// 20 in `10m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_removals: Option<MaxRemovals>,
     /// The widest value of `adoption` that is allowed in this account. With `Never`, no existing role is taken over; with `IfUnowned`,
     /// roles without an owner tag; with `Always`, roles of any owner. Default: `Never`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -338,6 +344,39 @@ pub struct Guardrails {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_tag_keys: Vec<String>,
+}
+
+/// A number of removals within some time.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MaxRemovals {
+    /// The number of roles. With 0 every removal needs an approval. Default: 20.
+    #[serde(default = "default_removals")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub count: u32,
+    /// The time, such as `10m`, from `1m` to `24h`. Default: `10m`.
+    #[serde(default = "default_removal_window")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('24h')")
+        .message("window is between 1m and 24h"))]
+    #[schemars(schema_with = "duration")]
+    pub window: Duration,
+}
+
+impl Default for MaxRemovals {
+    fn default() -> Self {
+        Self {
+            count: default_removals(),
+            window: default_removal_window(),
+        }
+    }
+}
+
+const fn default_removals() -> u32 {
+    20
+}
+
+fn default_removal_window() -> Duration {
+    Duration::from(std::time::Duration::from_mins(10))
 }
 
 /// Which changes wait until an operator approves them with `rolectl approve`, which takes an MFA code.

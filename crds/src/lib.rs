@@ -17,7 +17,7 @@ mod schema;
 
 pub use aws_account::{
     AllowedNamespaces, Approvals, ApprovalsFor, AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus,
-    Guardrails, InlinePolicies, NamespacesFrom, Quotas, RoleCounts,
+    Guardrails, InlinePolicies, MaxRemovals, NamespacesFrom, Quotas, RoleCounts,
 };
 pub use iam_role::{
     AccountCounts, AccountGroup, AccountSelection, AccountStatus, Adoption, DeletionPolicy, Denies,

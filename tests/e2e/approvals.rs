@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use rolectl_crds::IamRole;
-use rolectl_tests::scenario::Scenario;
+use rolectl_tests::scenario::{Operator, Scenario, key_env};
 use rolectl_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -24,10 +24,15 @@ async fn asking(name: &str) -> Result<Scenario<'static>> {
     Ok(s)
 }
 
-/// Runs `rolectl approve` in the scenario's namespace, with a fresh code.
-async fn approve(s: &Scenario<'_>, more: &[&str]) -> Result<String> {
-    let code = s.operator.code().await?;
-    let mut args = vec![
+/// Runs `rolectl approve` in the scenario's namespace, with a fresh code, for all that waits there.
+pub async fn approve(s: &Scenario<'_>, more: &[&str]) -> Result<String> {
+    approve_as(s, &s.operator, more).await
+}
+
+/// The same as another operator.
+async fn approve_as(s: &Scenario<'_>, operator: &Operator, more: &[&str]) -> Result<String> {
+    let code = operator.code().await?;
+    let mut args: Vec<String> = [
         "approve",
         "--session",
         &s.name,
@@ -36,9 +41,21 @@ async fn approve(s: &Scenario<'_>, more: &[&str]) -> Result<String> {
         "--mfa",
         &code,
         "--yes",
-    ];
-    args.extend(more);
-    let output = s.rolectl_as("operator", &args, &[]).await?;
+    ]
+    .map(str::to_owned)
+    .into();
+    args.extend(more.iter().map(|arg| (*arg).to_owned()));
+    if !more.contains(&"--deny") {
+        let named = more.iter().find(|arg| arg.starts_with("role/"));
+        for digest in digests(s, named.map(|role| role.trim_start_matches("role/"))).await? {
+            args.extend(["--digest".to_owned(), digest]);
+        }
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let [id, secret] = key_env(&operator.key);
+    let output = s
+        .rolectl_as("operator", &args, &[id, secret, ("AWS_PROFILE", "")])
+        .await?;
     let (out, err) = (
         String::from_utf8(output.stdout)?,
         String::from_utf8(output.stderr)?,
@@ -46,6 +63,18 @@ async fn approve(s: &Scenario<'_>, more: &[&str]) -> Result<String> {
     ensure!(output.status.success(), "approve: {out}{err}");
     s.assert_no_secret("the output", &format!("{out}{err}"))?;
     Ok(format!("{out}{err}"))
+}
+
+/// The digests of what waits in the scenario's namespace, or of one role.
+pub async fn digests(s: &Scenario<'_>, role: Option<&str>) -> Result<Vec<String>> {
+    let args = ["get", "approvals", "-n", &s.name, "-o", "json"];
+    let output = s.rolectl_as("operator", &args, &[]).await?;
+    let listed: Value = serde_json::from_slice(&output.stdout)?;
+    let items = listed["items"].as_array().context("no items")?;
+    let of_role = |item: &&Value| role.is_none_or(|role| item["name"] == role);
+    let digests = items.iter().filter(of_role).map(|item| item["approval"].as_str());
+    let digests: Option<Vec<String>> = digests.map(|digest| digest.map(str::to_owned)).collect();
+    digests.with_context(|| format!("no digest: {listed}"))
 }
 
 fn digest(role: &IamRole) -> Option<String> {
@@ -164,7 +193,8 @@ async fn nothing_that_a_tenant_or_an_outsider_writes_approves_a_change() -> Resu
         .patch_status("app", &PatchParams::default(), &Patch::Merge(status))
         .await?;
     // A decision of one's own in the Secret, without the session's key.
-    let decisions = json!({"version": 1, "decisions": [{"digest": digest_of_creation, "verdict": "Approved",
+    let decisions = json!({"version": 2, "decisions": [{"digest": digest_of_creation, "verdict": "Approved",
+        "accountId": s.targets[0].1, "owner": "c/forging/app", "goal": digest_of_creation,
         "by": [{"principalArn": format!("arn:aws:iam::{}:user/operator", s.main), "at": jiff::Timestamp::now()}]}]});
     let forged = ByteString(decisions.to_string().into_bytes());
     write(
@@ -264,7 +294,16 @@ async fn a_stranger_and_an_operator_without_a_terminal_approve_nothing() -> Resu
     let approve = ["approve", "role/app", "-n", &s.name, "--session", &s.name];
     let before = secret(&s).await?.metadata.resource_version;
     for (user, more, says) in [
-        ("stranger", vec!["--mfa", "123456", "--yes"], "you may not create"),
+        (
+            "stranger",
+            vec!["--mfa", "123456", "--yes", "--digest", "3b0c"],
+            "you may not create",
+        ),
+        (
+            "operator",
+            vec!["--mfa", "123456", "--yes"],
+            "--yes would approve changes that nobody has seen",
+        ),
         (
             "operator",
             vec!["--mfa", "123456", "-o", "json"],
@@ -272,7 +311,7 @@ async fn a_stranger_and_an_operator_without_a_terminal_approve_nothing() -> Resu
         ),
         (
             "operator",
-            vec!["--mfa", "123456", "--yes"],
+            vec!["--mfa", "123456", "--yes", "--digest", "3b0c"],
             "AWS refused the code",
         ),
         ("operator", vec!["--reason", "x", "--mfa", "123456"], "--deny"),
@@ -287,6 +326,15 @@ async fn a_stranger_and_an_operator_without_a_terminal_approve_nothing() -> Resu
     }
     let code = s.operator.code().await?;
     let mut args = approve.to_vec();
+    args.extend(["--mfa", &code, "--yes", "--digest", "3b0c"]);
+    let output = s.rolectl_as("operator", &args, &[]).await?;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(
+        output.status.code() == Some(1) && error.contains("no change with the digest 3b0c waits"),
+        "{error}"
+    );
+    let code = s.operator.code().await?;
+    let mut args = approve.to_vec();
     args.extend(["--mfa", &code]);
     let (status, shown) = s
         .rolectl_on_terminal("operator", &args, &[], &[("Approve this change?", "no")])
@@ -299,5 +347,100 @@ async fn a_stranger_and_an_operator_without_a_terminal_approve_nothing() -> Resu
         secret(&s).await?.metadata.resource_version == before,
         "the Secret was changed"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_two_operators_each_approves_with_a_session_of_his_own_and_the_log_has_both() -> Result<()> {
+    let s = asking("two-operators").await?;
+    let second = Operator::enroll(&s.world.double, &s.main, "second").await?;
+    s.unlock().await?;
+    let first_session = secret(&s).await?;
+    for role in ["app", "web"] {
+        s.apply(&s.role(role, json!({}))).await?;
+        s.role_is(role, "Unknown", "AwaitingApproval").await?;
+    }
+    approve_as(&s, &second, &["role/app"]).await?;
+    s.role_is("app", "True", "InSync").await?;
+    s.role_is("web", "Unknown", "AwaitingApproval").await?;
+    ensure!(
+        !s.event_reasons(&s.name, "app").await?.is_empty(),
+        "events tell what happened"
+    );
+
+    // The decisions of the second operator count for nothing with the session of the first one.
+    let of = |secret: &Secret, key: &str| secret.data.as_ref().and_then(|data| data.get(key).cloned());
+    let seconds = secret(&s).await?;
+    s.apply(&s.role("app", json!({"managedPolicies": [READ]})))
+        .await?;
+    s.role_is("app", "Unknown", "AwaitingApproval").await?;
+    let keys = [
+        "accessKeyId",
+        "secretAccessKey",
+        "sessionToken",
+        "expiration",
+        "principalArn",
+    ];
+    let mixed = keys.map(|key| (key, of(&first_session, key)));
+    let sealed = ["approvals", "approvalsCode"].map(|key| (key, of(&seconds, key)));
+    let data: Vec<(&str, Option<&ByteString>)> = mixed
+        .iter()
+        .chain(&sealed)
+        .map(|(key, value)| (*key, value.as_ref()))
+        .collect();
+    write(&s, &data).await?;
+    until("the controller to refuse the decisions", || async {
+        let log = std::fs::read_to_string(s.log()).map_err(|e| e.to_string())?;
+        log.contains("were not made with this session")
+            .then_some(())
+            .ok_or_else(|| "not yet".to_owned())
+    })
+    .await?;
+
+    approve(&s, &["--all"]).await?;
+    for role in ["app", "web"] {
+        s.role_is(role, "True", "InSync").await?;
+    }
+    let log = std::fs::read_to_string(s.log())?;
+    for (role, operator) in [("app", "second"), ("web", "operator"), ("app", "operator")] {
+        let is_it = |line: &str| {
+            line.contains("approved_by")
+                && line.contains(&format!("/{role}"))
+                && line.contains(&format!("user/{operator}"))
+        };
+        ensure!(log.lines().any(is_it), "{role} {operator}: {log}");
+    }
+    s.assert_no_secret("the log", &log)
+}
+
+#[tokio::test]
+async fn a_change_that_was_approved_and_has_begun_is_finished_after_a_restart_and_not_repeated() -> Result<()>
+{
+    let s = asking("finishing").await?;
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({"managedPolicies": [READ]})))
+        .await?;
+    s.role_is("app", "Unknown", "AwaitingApproval").await?;
+    // The role is made, and the policy cannot be attached until after the restart.
+    let stuck = json!([{"action": "AttachRolePolicy", "latency_ms": 300_000}]);
+    s.world.double.faults(&s.targets[0].1, stuck).await?;
+    approve(&s, &["--all"]).await?;
+    until("the role to be made", || async {
+        let role = s.in_aws(0, "app").await.map_err(|e| e.to_string())?;
+        role.map(drop).ok_or_else(|| "not yet".to_owned())
+    })
+    .await?;
+    s.end_controller("KILL").await?;
+    s.world.double.faults(&s.targets[0].1, json!([])).await?;
+    ensure!(s.attached(0, "app").await?.is_empty(), "it ended in the middle");
+    s.start_controller()?;
+    s.role_is("app", "True", "InSync").await?;
+    ensure!(s.attached(0, "app").await? == [READ]);
+    // It is done: nobody approved that the policy is given back.
+    take_away(&s).await?;
+    s.end_controller("TERM").await?;
+    s.start_controller()?;
+    s.role_is("app", "Unknown", "AwaitingApproval").await?;
+    ensure!(s.attached(0, "app").await?.is_empty());
     Ok(())
 }

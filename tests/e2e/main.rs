@@ -32,6 +32,7 @@ mod ownership;
 mod policy;
 mod properties;
 mod quotas;
+mod removals;
 mod resilience;
 mod rollout;
 mod schema;

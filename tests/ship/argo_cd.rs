@@ -35,7 +35,7 @@ async fn each_health_test_of_argo_cds_layout_holds() -> Result<()> {
             count += 1;
         }
     }
-    ensure!(count == 19, "{count} states");
+    ensure!(count == 20, "{count} states");
     Ok(())
 }
 

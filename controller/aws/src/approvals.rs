@@ -4,7 +4,7 @@
 //! session. So a decision counts only as long as its session, and nobody who can write the Secret can add one without a code. Nothing that a
 //! tenant can write takes part in it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 /// Version of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Longest text of all decisions, in bytes. A Secret has room for 1 MiB.
 const MAX_BYTES: usize = 512 * 1024;
 /// How long a decision counts.
@@ -31,6 +31,13 @@ const DIGEST: usize = 64;
 pub struct Decision {
     /// Digest of the changes ([`rolectl_core::widening::hold`]).
     pub digest: String,
+    /// The account.
+    pub account_id: String,
+    /// The role's owner, as its owner tag has it.
+    pub owner: String,
+    /// Digest of the role after the changes ([`rolectl_core::widening::goal_digest`]), by which the changes are finished if the controller
+    /// restarts in their middle.
+    pub goal: String,
     /// What was decided.
     pub verdict: Verdict,
     /// Why the changes are denied.
@@ -148,25 +155,64 @@ impl Approvals {
     }
 }
 
-/// Changes that were begun because a decision approved them. Each decision counts for one change, which is finished even if it is interrupted.
+/// Changes that were begun because a decision approved them. Each decision counts for one change, which is finished even if it is interrupted:
+/// by the session's end, by a later session, or by a restart of the controller.
 #[derive(Debug, Default)]
 pub struct Grants(Mutex<InnerGrants>);
 
 #[derive(Debug, Default)]
 struct InnerGrants {
-    /// Digests of the roles after the changes, and when these began, by account id and owner.
-    under_way: BTreeMap<(String, String), (String, Timestamp)>,
-    /// Digests that were used.
-    used: BTreeSet<String>,
+    /// The changes, by account id and owner.
+    under_way: BTreeMap<(String, String), UnderWay>,
+    /// Digests that were used, and when.
+    used: BTreeMap<String, Timestamp>,
+}
+
+/// Changes that may be made until the role is as it was approved.
+#[derive(Clone, Debug)]
+struct UnderWay {
+    /// Digest of the changes.
+    digest: String,
+    /// Digest of the role after them.
+    goal: String,
+    /// When they began. Of changes that may have begun before a restart: when they were approved.
+    at: Timestamp,
 }
 
 impl Grants {
+    /// Returns the grants of a session that this process has not seen before. What its decisions approved may have begun before a restart.
+    pub fn after_restart(approvals: &Approvals, now: Timestamp) -> Self {
+        let approved = approvals.0.values().filter_map(|decision| {
+            let at = decision.by.first()?.at;
+            let counts = decision.verdict == Verdict::Approved && is_recent(at, now);
+            counts.then(|| {
+                let under_way = UnderWay {
+                    digest: decision.digest.clone(),
+                    goal: decision.goal.clone(),
+                    at,
+                };
+                ((decision.account_id.clone(), decision.owner.clone()), under_way)
+            })
+        });
+        Self(Mutex::new(InnerGrants {
+            under_way: approved.collect(),
+            used: BTreeMap::new(),
+        }))
+    }
+
     /// The changes with this digest begin now, after which the role has the digest in `goal`.
     pub fn begin(&self, account_id: &str, owner: &str, (goal, now): (&str, Timestamp), digest: &str) {
         let mut grants = self.0.lock();
-        grants.used.insert(digest.to_owned());
+        // No decision counts for longer.
+        grants.used.retain(|_, at| is_recent(*at, now));
+        grants.used.insert(digest.to_owned(), now);
         let key = (account_id.to_owned(), owner.to_owned());
-        grants.under_way.insert(key, (goal.to_owned(), now));
+        let under_way = UnderWay {
+            digest: digest.to_owned(),
+            goal: goal.to_owned(),
+            at: now,
+        };
+        grants.under_way.insert(key, under_way);
     }
 
     /// Returns true if any changes are under way.
@@ -174,12 +220,14 @@ impl Grants {
         !self.0.lock().under_way.is_empty()
     }
 
-    /// The role is as it should be: what was approved is done.
-    pub fn end(&self, account_id: &str, owner: &str) {
+    /// The role is as it should be, and has the digest in `goal`: what was approved is done.
+    pub fn end(&self, account_id: &str, owner: &str, goal: &str, now: Timestamp) {
         let mut grants = self.0.lock();
-        grants
-            .under_way
-            .remove(&(account_id.to_owned(), owner.to_owned()));
+        let key = (account_id.to_owned(), owner.to_owned());
+        // Where the object has not arrived yet that was approved, the decision still counts.
+        if let Some(done) = grants.under_way.remove(&key).filter(|done| done.goal == goal) {
+            grants.used.insert(done.digest, now);
+        }
     }
 
     /// Returns true if the changes that lead to this role have begun within the hour and are not done. Another goal ends them: an author who
@@ -190,7 +238,7 @@ impl Grants {
         let is_it = grants
             .under_way
             .get(&key)
-            .is_some_and(|(begun, at)| begun == goal && is_recent(*at, now));
+            .is_some_and(|under_way| under_way.goal == goal && is_recent(under_way.at, now));
         if !is_it {
             grants.under_way.remove(&key);
         }
@@ -199,7 +247,7 @@ impl Grants {
 
     /// Returns true if the decision about this digest has been carried out.
     pub fn is_used(&self, digest: &str) -> bool {
-        self.0.lock().used.contains(digest)
+        self.0.lock().used.contains_key(digest)
     }
 }
 
@@ -249,6 +297,9 @@ mod tests {
     fn decision(digest: char, by: &str) -> Decision {
         Decision {
             digest: digest.to_string().repeat(DIGEST),
+            account_id: "1".to_owned(),
+            owner: "owner".to_owned(),
+            goal: "goal".to_owned(),
             verdict: Verdict::Approved,
             reason: None,
             by: vec![Approver {
@@ -308,8 +359,55 @@ mod tests {
             "the first goal waits again"
         );
         let grants = begun();
-        grants.end("1", "owner");
-        assert!(!grants.is_under_way("1", "owner", "goal", now));
+        grants.end("1", "owner", "goal", now);
+        assert!(!grants.is_under_way("1", "owner", "goal", now) && grants.is_used("digest"));
+    }
+
+    #[test]
+    fn after_a_restart_what_was_approved_is_finished_once() {
+        let (made, now) = (at("2026-01-01T12:00:00Z"), at("2026-01-01T12:30:00Z"));
+        let denied = Decision {
+            verdict: Verdict::Denied,
+            owner: "other".to_owned(),
+            ..decision('b', OPERATOR)
+        };
+        let sealed = sealed(vec![decision('a', OPERATOR), denied]);
+        let approvals = sealed.open(&"key".into(), OPERATOR).unwrap();
+        let digest = "a".repeat(DIGEST);
+        let restarted = || Grants::after_restart(&approvals, now);
+        assert!(restarted().is_under_way("1", "owner", "goal", now));
+        for (account, owner, goal) in [
+            ("2", "owner", "goal"),
+            ("1", "other", "goal"),
+            ("1", "owner", "another"),
+        ] {
+            assert!(
+                !restarted().is_under_way(account, owner, goal, now),
+                "{account} {owner} {goal}"
+            );
+        }
+        let late = made + SignedDuration::from_secs(3_601);
+        assert!(!Grants::after_restart(&approvals, late).are_any_under_way());
+        // The role was finished before the restart: the decision is used up.
+        let grants = restarted();
+        grants.end("1", "owner", "goal", now);
+        assert!(grants.is_used(&digest) && !grants.is_under_way("1", "owner", "goal", now));
+        // The object has not arrived yet that was approved: the decision still counts.
+        let grants = restarted();
+        grants.end("1", "owner", "an older goal", now);
+        assert!(!grants.is_used(&digest));
+    }
+
+    #[test]
+    fn what_is_remembered_of_used_decisions_ends_when_they_no_longer_count() {
+        let grants = Grants::default();
+        let start = at("2026-01-01T12:00:00Z");
+        for minute in 0..600 {
+            let now = start + SignedDuration::from_mins(minute);
+            grants.begin("1", "owner", ("goal", now), &format!("{minute}"));
+        }
+        assert!(grants.is_used("599") && !grants.is_used("500"));
+        assert!(grants.0.lock().used.len() <= 66);
     }
 
     #[test]
@@ -352,7 +450,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_with_a_right_code_is_read_or_refused_without_a_panic(text in ".{0,200}", json in any::<bool>()) {
-            let text = if json { format!(r#"{{"version":1,"decisions":[{{"digest":{text:?},"verdict":"Approved","by":[]}}]}}"#) } else { text };
+            let text = if json { format!(r#"{{"version":2,"decisions":[{{"digest":{text:?},"accountId":"1","owner":{text:?},"goal":"","verdict":"Approved","by":[]}}]}}"#) } else { text };
             let code = hex(&mac(&text, &"key".into()).unwrap().finalize().into_bytes());
             let opened = Sealed { text, code }.open(&"key".into(), OPERATOR);
             prop_assert!(opened.is_err() || opened.unwrap().0.is_empty());

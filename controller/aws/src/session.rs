@@ -277,8 +277,8 @@ pub struct OpenSession {
     pub principal_arn: String,
     /// The decisions about changes that its operator made with it.
     pub approvals: Approvals,
-    /// What was begun by these decisions.
-    pub grants: Grants,
+    /// What was begun by decisions of this session and of earlier ones of the same `MfaSession`.
+    pub grants: Arc<Grants>,
     /// STS on the session's credentials.
     pub sts: Arc<dyn Sts>,
     /// The credentials, for an account that is used directly.
@@ -370,6 +370,9 @@ struct Inner {
     earlier: BTreeMap<String, Vec<Arc<OpenSession>>>,
     /// Sessions that AWS refused, so that they are not tried again and again.
     rejected: BTreeMap<String, ([u8; 32], String)>,
+    /// What was begun by decisions. It outlives its session: what an operator approved is finished, and a decision that was used is not
+    /// used again when somebody changes the Secret so that its session is opened again.
+    grants: BTreeMap<String, Arc<Grants>>,
     opened: u64,
 }
 
@@ -416,13 +419,16 @@ impl Sessions {
                     Approvals::default()
                 })
             });
+        let grants = inner.grants.entry(name.to_owned());
+        let grants = grants.or_insert_with(|| Arc::new(Grants::after_restart(&approvals, now)));
+        let grants = grants.clone();
         let open = Arc::new(OpenSession {
             number: inner.opened,
             expires_at: session_secret.expires_at,
             opened_at: now,
             principal_arn,
             approvals,
-            grants: Grants::default(),
+            grants,
             sts,
             session_secret,
             bucket: Bucket::new(ASSUME_ROLE_RATE, ASSUME_ROLE_RATE),

@@ -15,7 +15,7 @@ use rolectl_aws::account::{Account, AccountEnvironment, AccountError, Reader};
 use rolectl_aws::actor::carry_out;
 use rolectl_aws::actor::directory::{Admits, Directory};
 use rolectl_aws::actor::gate::Pending;
-use rolectl_aws::actor::propose::{Case, Proposal as Proposed, Proposed as Changes, SessionView};
+use rolectl_aws::actor::propose::{Asks, Case, Proposal as Proposed, Proposed as Changes, SessionView};
 use rolectl_aws::actor::report::Goal;
 use rolectl_aws::apply::Applied;
 use rolectl_aws::clock::now;
@@ -74,6 +74,37 @@ pub struct Proposal {
     is_ours: bool,
 }
 
+/// What an operator wants to do about the roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// Make them agree with this goal, or see what that would change.
+    Make(Goal),
+    /// Decide about the changes that wait in the controller.
+    Decide,
+}
+
+impl Intent {
+    /// Returns the goal of a role in an account, if the role is looked at there.
+    fn goal(self, role: &IamRole, account: &AwsAccount) -> Option<Goal> {
+        let is_targeted = targets(role, account);
+        match self {
+            Self::Make(goal) => is_targeted.then_some(goal),
+            Self::Decide if is_targeted && role.metadata.deletion_timestamp.is_none() => Some(Goal::Keep),
+            Self::Decide => removal_waits(role, &account.name_any()).then_some(Goal::Remove),
+        }
+    }
+}
+
+/// Returns true if the status of the role shows that its removal waits in the account, or in accounts that are not listed.
+pub fn removal_waits(role: &IamRole, account: &str) -> bool {
+    let Some(status) = &role.status else { return false };
+    let is_parked = |state| state == Reason::RemovalsParked;
+    match status.accounts.iter().find(|entry| entry.name == account) {
+        Some(entry) => is_parked(entry.state),
+        None => status.more_accounts.iter().any(|group| is_parked(group.state)),
+    }
+}
+
 /// Why there is nothing to remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NothingToRemove {
@@ -92,10 +123,10 @@ impl Proposal {
 }
 
 impl Inventory {
-    /// The accounts that any of these roles names, in order.
-    pub fn targeted(&self, which: impl Fn(&IamRole) -> bool) -> Vec<&AwsAccount> {
+    /// The accounts in which any of these roles is looked at, in order.
+    pub fn targeted(&self, intent: Intent, which: impl Fn(&IamRole) -> bool) -> Vec<&AwsAccount> {
         let roles: Vec<&IamRole> = self.roles.iter().filter(|role| which(role)).collect();
-        let named = |account: &&AwsAccount| roles.iter().any(|role| targets(role, account));
+        let named = |account: &&AwsAccount| roles.iter().any(|role| intent.goal(role, account).is_some());
         let mut accounts: Vec<&AwsAccount> = self.accounts.iter().filter(named).collect();
         accounts.sort_by_key(|account| account.name_any());
         accounts
@@ -151,20 +182,27 @@ impl Inventory {
         Ok(live)
     }
 
-    /// What is to be done about each role that names the account, in order.
+    /// What is to be done about each role that names the account, or of which the removal waits there, in order.
     pub fn propose(
         &self,
-        goal: Goal,
+        intent: Intent,
         account: &AwsAccount,
         session: &Arc<OpenSession>,
         live: &Account,
     ) -> Vec<Proposal> {
-        let mut roles: Vec<&IamRole> = self.roles.iter().filter(|role| targets(role, account)).collect();
-        roles.sort_by_key(|role| full_name(role));
+        let roles = self.roles.iter();
+        let mut roles: Vec<(&IamRole, Goal)> = roles
+            .filter_map(|role| Some((role, intent.goal(role, account)?)))
+            .collect();
+        roles.sort_by_key(|(role, _)| full_name(role));
         let session = SessionView::Open(session.clone());
+        let asks = match intent {
+            Intent::Make(_) => Asks::Operator,
+            Intent::Decide => Asks::Approver,
+        };
         roles
             .into_iter()
-            .map(|role| {
+            .map(|(role, goal)| {
                 let case = Case {
                     directory: self,
                     role,
@@ -172,7 +210,7 @@ impl Inventory {
                     live,
                     session: &session,
                     failure: None,
-                    is_operator: true,
+                    asks,
                 };
                 Self::propose_one(goal, &case)
             })

@@ -13,6 +13,7 @@
 //! ```text
 //! snapshot -> role
 //! widening -> digest, policy, role
+//! removals -> names
 //! role -> arn, bounded, digest, glob, names, policy, selection, spelling, variables
 //! rollout -> bounded, selection
 //! names -> digest
@@ -39,6 +40,7 @@ pub mod forget;
 pub mod glob;
 pub mod names;
 pub mod policy;
+pub mod removals;
 pub mod role;
 pub mod rollout;
 pub mod selection;

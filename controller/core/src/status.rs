@@ -316,7 +316,7 @@ fn accounts_counted(count: usize) -> String {
 pub const fn truth(reason: Reason) -> Option<Truth> {
     match reason {
         Reason::InSync | Reason::Unlocked | Reason::Expiring => Some(Truth::True),
-        Reason::SessionLocked | Reason::AwaitingApproval => Some(Truth::Unknown),
+        Reason::SessionLocked | Reason::AwaitingApproval | Reason::RemovalsParked => Some(Truth::Unknown),
         Reason::Suspended => None,
         _ => Some(Truth::False),
     }
@@ -334,7 +334,7 @@ const fn weight(reason: Reason) -> u8 {
         4
     } else {
         match reason {
-            Reason::AwaitingApproval | Reason::SessionLocked => 3,
+            Reason::AwaitingApproval | Reason::RemovalsParked | Reason::SessionLocked => 3,
             Reason::Drifted => 2,
             Reason::Suspended => 1,
             _ => 0,

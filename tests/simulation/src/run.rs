@@ -7,6 +7,7 @@ use std::time::Duration;
 use rolectl_aws::clock::{Clock, now};
 use rolectl_core::names::RoleKey;
 use rolectl_core::snapshot::GRACE;
+use rolectl_crds::{Approvals, ApprovalsFor};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -232,6 +233,12 @@ impl<'a> Simulation<'a> {
                 let key = self.world.session.read().key;
                 service.with(|aws| aws.revoked.extend(key));
             }
+            Act::AskForApprovals { account, asks } => cluster.change(|objects| {
+                objects.change_account(&format!("a{account}"), |it| {
+                    let needed_for = ApprovalsFor::Widening;
+                    it.spec.approvals = asks.then_some(Approvals { needed_for });
+                });
+            }),
             Act::Suspend { account, suspend } => cluster.change(|objects| {
                 objects.change_account(&format!("a{account}"), |account| account.spec.suspend = suspend);
             }),

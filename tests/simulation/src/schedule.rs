@@ -54,6 +54,13 @@ pub enum Act {
         /// Suspends it.
         suspend: bool,
     },
+    /// An administrator asks for approvals of what widens, which no operator gives, or for none.
+    AskForApprovals {
+        /// Number of the account.
+        account: u8,
+        /// Asks for them.
+        asks: bool,
+    },
     /// An administrator admits all namespaces, or only that of objects 2 and 3.
     Admit {
         /// Number of the account.
@@ -248,7 +255,7 @@ fn draw_calm_act(rng: &mut StdRng, specs: &mut [Spec; 4]) -> Act {
 fn draw_act(rng: &mut StdRng, specs: &mut [Spec; 4]) -> Act {
     let object = rng.random_range(0..4_u8);
     let account = rng.random_range(0..2_u8);
-    match rng.random_range(0..35) {
+    match rng.random_range(0..37) {
         0..10 => {
             let spec = &mut specs[usize::from(object)];
             *spec = spec.changed(rng);
@@ -286,6 +293,10 @@ fn draw_act(rng: &mut StdRng, specs: &mut [Spec; 4]) -> Act {
         },
         31 | 32 => Act::Faults(FaultProfile::draw(rng)),
         33 => Act::Sweep { account },
+        34 | 35 => Act::AskForApprovals {
+            account,
+            asks: rng.random_ratio(2, 3),
+        },
         _ => Act::MakePrincipal,
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use rolectl_core::removals::Removals;
 use rolectl_core::snapshot::Snapshot;
 use rolectl_crds::{AwsAccountSpec, PartitionError, Reason};
 use tokio::sync::Semaphore;
@@ -38,6 +39,8 @@ pub struct Account {
     pub spec: AwsAccountSpec,
     /// Its roles.
     pub snapshot: Mutex<Snapshot>,
+    /// Its roles that are to be removed, and how many may be.
+    pub removals: Mutex<Removals>,
     /// Its quotas, once they were read.
     quotas: Mutex<Option<KnownQuotas>>,
     bucket: Bucket,
@@ -156,6 +159,7 @@ impl Account {
             name: name.to_owned(),
             bucket: Bucket::new(spec.requests_per_second, spec.burst),
             snapshot: Mutex::new(Snapshot::new(&environment.owner_prefix)),
+            removals: Mutex::default(),
             quotas: Mutex::default(),
             assumed: Mutex::default(),
             term: environment.lease_term.term(),
@@ -166,7 +170,7 @@ impl Account {
         })
     }
 
-    /// Copies claims and recent writes, which a read may not show yet, from an earlier state of the same account. Does nothing if the
+    /// Copies claims, recent writes, which a read may not show yet, and recent removals from an earlier state of the same account. Does nothing if the
     /// object describes another account in AWS now.
     pub fn inherit(&self, before: &Self) {
         if !self.is_same_in_aws(before) {
@@ -177,6 +181,8 @@ impl Account {
             snapshot.inherit_claims(&earlier);
         }
         snapshot.inherit_writes(&earlier, now());
+        let removals = before.removals.lock().clone();
+        self.removals.lock().inherit(&removals);
     }
 
     /// Returns true if both are about one account in AWS.

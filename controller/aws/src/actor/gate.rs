@@ -1,19 +1,25 @@
 //! Which changes of a proposal wait for the approval of an operator. Nothing here makes a call.
 
-use rolectl_core::names::full_name;
-use rolectl_core::role::Refusal;
+use rolectl_core::names::{RoleKey, full_name};
+use rolectl_core::removals::{Limits, Parked, Target};
+use rolectl_core::role::{Change, Refusal};
 use rolectl_core::widening::hold::{Hold, Subject, after, hold_all, narrow_now};
 use rolectl_core::widening::{Widening, goal_digest, place_of, widening};
 use rolectl_crds::{ApprovalsFor, Reason};
 
-use super::propose::{Case, Proposal, Proposed, Refused, SessionView};
+use super::propose::{Asks, Case, Proposal, Proposed, Refused, SessionView};
 use crate::approvals::{Decision, Verdict};
+use crate::session::OpenSession;
 
 /// Changes that wait for an approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
     /// Digest of the changes, which an approval names.
     pub digest: String,
+    /// The role's owner, as its owner tag has it.
+    pub owner: String,
+    /// Digest of the role after all changes.
+    pub goal: String,
     /// What the role may allow after them. Nothing, where every change needs an approval.
     pub widening: Widening,
     /// The changes, one line each.
@@ -21,6 +27,16 @@ pub struct Pending {
 }
 
 impl Pending {
+    fn of(hold: &Hold, digest: String, owner: &str, goal: String) -> Self {
+        Self {
+            digest,
+            owner: owner.to_owned(),
+            goal,
+            changes: hold.waiting.iter().map(ToString::to_string).collect(),
+            widening: hold.widening.clone(),
+        }
+    }
+
     /// Returns a line for each of the first things that the role may allow, or for each change if it may allow no more, and the number of
     /// all.
     pub fn lines(&self) -> (Vec<String>, usize) {
@@ -43,12 +59,31 @@ pub struct Granted {
     pub by: String,
 }
 
+/// What operators decided about changes.
+enum Decided {
+    /// They are approved, and have not begun.
+    Approved(Granted),
+    /// They were approved, have begun and are finished.
+    UnderWay,
+    /// They wait, or were denied.
+    No {
+        /// Digest of the changes.
+        digest: String,
+        /// The denial.
+        denied: Option<Decision>,
+    },
+}
+
 impl Case<'_> {
     /// Returns what is done of the proposal now, by the approvals that the account asks for.
     pub(super) fn gate(&self, proposed: Proposed, owner: &str) -> Proposal {
+        let proposed = match self.limit_removals(proposed, owner) {
+            Ok(proposed) => proposed,
+            Err(instead) => return *instead,
+        };
         let (before, changes) = (proposed.observed.as_ref(), proposed.plan.changes.as_slice());
         let needed_for = self.account.spec.approvals_for();
-        if needed_for == ApprovalsFor::None {
+        if needed_for == ApprovalsFor::None || proposed.granted.is_some() {
             return Proposal::Change(Box::new(proposed));
         }
         let place = place_of(&self.account.spec);
@@ -64,36 +99,119 @@ impl Case<'_> {
         let SessionView::Open(session) = self.session else {
             return Proposal::Waits("waiting for the session");
         };
+        match self.decided(session, &hold, &proposed, owner) {
+            Decided::Approved(granted) => Proposal::Change(Box::new(Proposed {
+                granted: Some(granted),
+                ..proposed
+            })),
+            Decided::UnderWay => Proposal::Change(Box::new(proposed)),
+            Decided::No { digest, denied } => {
+                let goal = goal_digest(goal.as_ref());
+                let pending = Pending::of(&hold, digest, owner, goal);
+                self.hold(proposed, hold, pending, denied.as_ref())
+            }
+        }
+    }
+
+    /// Lets the removal of the role wait if more roles of the account are to be removed than its guardrails allow.
+    pub(super) fn limit_removals(&self, proposed: Proposed, owner: &str) -> Result<Proposed, Box<Proposal>> {
+        let key = RoleKey::of(self.role);
+        if !proposed.plan.changes.contains(&Change::DeleteRole) {
+            self.live.removals.lock().forget(&key);
+            return Ok(proposed);
+        }
+        let place = place_of(&self.account.spec);
+        let hold = hold_all(proposed.observed.as_ref(), &proposed.plan.changes, place);
+        let SessionView::Open(session) = self.session else {
+            return Err(Box::new(Proposal::Waits("waiting for the session")));
+        };
+        let (digest, denied) = match self.decided(session, &hold, &proposed, owner) {
+            Decided::Approved(granted) => {
+                self.live.removals.lock().approve(&key);
+                return Ok(Proposed {
+                    granted: Some(granted),
+                    ..proposed
+                });
+            }
+            Decided::UnderWay => return Ok(proposed),
+            Decided::No { digest, denied } => (digest, denied),
+        };
+        let pending = Some(Pending::of(&hold, digest, owner, goal_digest(None)));
+        match self.asks {
+            Asks::Operator => return Ok(proposed),
+            Asks::Approver => {
+                return Err(Box::new(Proposal::Change(Box::new(Proposed {
+                    pending,
+                    ..proposed
+                }))));
+            }
+            Asks::Controller => {}
+        }
+        let message = if let Some(denied) = denied {
+            denial(&denied)
+        } else {
+            match self.begin_removal(&key, &proposed, owner) {
+                Ok(()) => return Ok(proposed),
+                Err(parked) => format!(
+                    "{parked}: an operator runs `rolectl approve {}`, or `rolectl approve --all --account {}`",
+                    command_of(&full_name(self.role)),
+                    self.live.name
+                ),
+            }
+        };
+        Err(Box::new(Proposal::Refused(Refused {
+            pending,
+            ..Refused::from(Refusal::new(Reason::RemovalsParked, message))
+        })))
+    }
+
+    fn begin_removal(&self, key: &RoleKey, proposed: &Proposed, owner: &str) -> Result<(), Parked> {
+        let guardrails = self.account.spec.guardrails.as_ref();
+        let limits = Limits::of(guardrails.and_then(|guardrails| guardrails.max_removals.as_ref()));
+        let (managed, _) = self.live.snapshot.lock().counts();
+        let exists = |target: &Target| {
+            let snapshot = self.live.snapshot.lock();
+            snapshot.may_have_role_of(&target.name, &target.owner) != Some(false)
+        };
+        let target = Target {
+            name: proposed.name.clone(),
+            owner: owner.to_owned(),
+        };
+        let managed = usize::try_from(managed).unwrap_or(usize::MAX);
+        let mut removals = self.live.removals.lock();
+        removals.want(key.clone(), target);
+        removals.begin(key, limits, managed, exists, self.live.now())
+    }
+
+    /// Returns what operators decided about the changes that wait.
+    fn decided(&self, session: &OpenSession, hold: &Hold, proposed: &Proposed, owner: &str) -> Decided {
+        let (before, changes) = (proposed.observed.as_ref(), proposed.plan.changes.as_slice());
         let account_id = &self.account.spec.account_id;
         let digest = hold.digest(Subject {
             owner,
             account_id,
             role_id: before.map(|role| role.role_id.as_str()),
         });
-        let goal = goal_digest(goal.as_ref());
+        let goal = goal_digest(after(before, changes).as_ref());
         let now = self.live.now();
         let decision = session.approvals.decision(&digest, now);
         let is_fresh = !session.grants.is_used(&digest);
         let approved = decision.filter(|decision| decision.verdict == Verdict::Approved && is_fresh);
         if let Some(decision) = approved {
-            return Proposal::Change(Box::new(Proposed {
-                granted: Some(Granted {
-                    digest,
-                    goal,
-                    by: by(decision),
-                }),
-                ..proposed
-            }));
+            return Decided::Approved(Granted {
+                digest,
+                goal,
+                by: by(decision),
+            });
         }
         if session.grants.is_under_way(account_id, owner, &goal, now) {
-            return Proposal::Change(Box::new(proposed));
+            return Decided::UnderWay;
         }
-        self.hold(
-            proposed,
-            hold,
+        let denied = decision.filter(|decision| decision.verdict == Verdict::Denied);
+        Decided::No {
             digest,
-            decision.filter(|decision| decision.verdict == Verdict::Denied),
-        )
+            denied: denied.cloned(),
+        }
     }
 
     /// Leaves the waiting changes, and makes the others.
@@ -101,16 +219,12 @@ impl Case<'_> {
         &self,
         mut proposed: Proposed,
         hold: Hold,
-        digest: String,
+        pending: Pending,
         denied: Option<&Decision>,
     ) -> Proposal {
         let role = full_name(self.role);
-        let pending = Some(Pending {
-            digest,
-            changes: hold.waiting.iter().map(ToString::to_string).collect(),
-            widening: hold.widening.clone(),
-        });
-        if self.is_operator {
+        let pending = Some(pending);
+        if self.asks != Asks::Controller {
             return Proposal::Change(Box::new(Proposed { pending, ..proposed }));
         }
         let message = denied.map_or_else(
@@ -122,14 +236,7 @@ impl Case<'_> {
                     command_of(&role)
                 )
             },
-            |denied| {
-                let reason = denied
-                    .reason
-                    .as_deref()
-                    .map(|reason| format!(": {reason}"))
-                    .unwrap_or_default();
-                format!("{} denied the changes{reason}", by(denied))
-            },
+            denial,
         );
         let refusal = Refusal::new(Reason::AwaitingApproval, message);
         if hold.now.is_empty() {
@@ -145,6 +252,12 @@ impl Case<'_> {
             ..proposed
         }))
     }
+}
+
+fn denial(denied: &Decision) -> String {
+    let reason = denied.reason.as_deref();
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("{} denied the changes{reason}", by(denied))
 }
 
 fn waits(hold: &Hold) -> String {

@@ -19,6 +19,7 @@ use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use rolectl_core::names::{RoleKey, name_in_aws};
+use rolectl_core::removals::Target;
 use rolectl_crds::{AwsAccount, Reason};
 use tokio::time::Instant;
 
@@ -47,7 +48,7 @@ pub use actors::Actors;
 pub use handle::{ActorContext, ActorHandle};
 use inputs::Inputs;
 use propose::SessionView;
-use report::RoleReport;
+use report::{Goal, RoleReport};
 use role_state::{RoleState, Slot};
 use sweeping::Swept;
 use visit::{Visit, Visited, is_out_of_patience};
@@ -284,9 +285,11 @@ impl Actor {
         let messages = self.handle.inbox.take();
         for (key, assignment) in messages.roles {
             let Some(assignment) = assignment else {
+                self.live.removals.lock().forget(&key);
                 self.release(&key);
                 continue;
             };
+            self.follow_removals(&key, assignment.goal);
             if self.roles.contains_key(&key) {
                 self.with_slot(&key, Urgency::Changed, |slot| slot.assign(assignment));
             } else {
@@ -299,6 +302,21 @@ impl Actor {
         }
         if messages.is_sweep_requested {
             self.sweeps.request(Instant::now());
+        }
+    }
+
+    /// Counts a role that is to be removed before the first of those that came with it is.
+    fn follow_removals(&self, key: &RoleKey, goal: Goal) {
+        let role = self.context.directory.role(key);
+        match role.filter(|_| goal == Goal::Remove) {
+            Some(role) => {
+                let target = Target {
+                    name: name_in_aws(&role).to_owned(),
+                    owner: self.context.directory.owner_of(&role),
+                };
+                self.live.removals.lock().want(key.clone(), target);
+            }
+            None => self.live.removals.lock().forget(key),
         }
     }
 

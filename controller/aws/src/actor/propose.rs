@@ -50,6 +50,17 @@ impl SessionView {
     }
 }
 
+/// Who asks what is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// The controller: changes wait for approvals.
+    Controller,
+    /// An operator who makes the changes with a session of his own: they do not wait.
+    Operator,
+    /// An operator who decides about the changes that wait in the controller.
+    Approver,
+}
+
 /// A role in an account, with everything that it is judged by.
 #[derive(Clone, Copy)]
 pub struct Case<'a> {
@@ -65,8 +76,8 @@ pub struct Case<'a> {
     pub session: &'a SessionView,
     /// Why the account's roles cannot be acted on, if they cannot.
     pub failure: Option<&'a (Reason, String)>,
-    /// An operator looks at the changes and makes them with a session of his own: they do not wait for an approval.
-    pub is_operator: bool,
+    /// Who asks.
+    pub asks: Asks,
 }
 
 /// What is to be done.
@@ -341,7 +352,7 @@ impl<'a> Case<'a> {
             let refusal = Refusal::new(Reason::GuardrailViolated, message);
             return Ok(Proposal::Refused(refusal.into()));
         }
-        Ok(Proposal::Change(Box::new(Proposed {
+        let proposed = Proposed {
             name: observed
                 .as_ref()
                 .map_or_else(|| self.role_name().to_owned(), |o| o.name.clone()),
@@ -352,7 +363,10 @@ impl<'a> Case<'a> {
             refusal: None,
             pending: None,
             granted: None,
-        })))
+        };
+        Ok(self
+            .limit_removals(proposed, &candidate.owner)
+            .map_or_else(|parked| *parked, |proposed| Proposal::Change(Box::new(proposed))))
     }
 
     /// The role as AWS has it, or what to say while that is not known.

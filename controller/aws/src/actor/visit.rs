@@ -13,13 +13,14 @@ use rolectl_core::role::{Change, ObservedRole, Refusal};
 use rolectl_core::selection::targets;
 use rolectl_core::snapshot::Lookup;
 use rolectl_core::status::SHOWN_CHANGES;
+use rolectl_core::widening::goal_digest;
 use rolectl_crds::{AwsAccount, Ensure, IamRole, Reason};
 use tokio::time::Instant;
 
 use super::carry_out::carry_out;
 use super::directory::{Admits, Directory};
 use super::gate::Granted;
-use super::propose::{Case, Proposal, Proposed, Refused, SessionView, left};
+use super::propose::{Asks, Case, Proposal, Proposed, Refused, SessionView, left};
 use super::report::{Assignment, Finding, Goal, RoleIdentity, RoleInAccount, RoleReport};
 use super::role_state::{Failure, Outcome};
 use crate::account::{Account, AccountError};
@@ -108,7 +109,7 @@ impl Visit {
             live: &self.live,
             session: &self.session,
             failure: self.failure.as_ref(),
-            is_operator: false,
+            asks: Asks::Controller,
         };
         let (proposal, warnings) = case.propose(self.assignment.goal);
         let visited = match proposal {
@@ -127,14 +128,26 @@ impl Visit {
             }
             Proposal::Change(proposed) => self.change(*proposed).await,
         };
-        if matches!(visited.outcome, Outcome::InSync(_) | Outcome::Gone)
-            && let SessionView::Open(session) = &self.session
-            && session.grants.are_any_under_way()
-        {
-            let owner = self.directory.owner_of(&self.role);
-            session.grants.end(&self.account.spec.account_id, &owner);
+        if matches!(visited.outcome, Outcome::InSync(_) | Outcome::Gone) {
+            self.live.removals.lock().forget(&self.key);
+            self.end_approved();
         }
         Visited { warnings, ..visited }
+    }
+
+    /// The role is as it should be: what was approved is done.
+    fn end_approved(&self) {
+        let SessionView::Open(session) = &self.session else {
+            return;
+        };
+        if !session.grants.are_any_under_way() {
+            return;
+        }
+        let found = self.live.snapshot.lock().lookup(name_in_aws(&self.role));
+        let role = found.known().flatten().map(|(role, _)| role);
+        let (owner, goal) = (self.directory.owner_of(&self.role), goal_digest(role.as_ref()));
+        let account = &self.account.spec.account_id;
+        session.grants.end(account, &owner, &goal, self.live.now());
     }
 
     /// The object is read later than it was assigned. Returns what is waited for, if the goal is not one of the object as it is now.

@@ -11,7 +11,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use rolectl_aws::actor::gate::Pending;
-use rolectl_aws::actor::report::Goal;
 use rolectl_aws::approvals::{Approver, Decision, Sealed, Verdict};
 use rolectl_aws::session::SessionSecret;
 use rolectl_core::widening::Atom;
@@ -39,6 +38,7 @@ use crate::times::moment;
   rolectl get approvals                      what waits, in all namespaces
   rolectl approve role/app -n platform       asks for the code, shows the changes, and asks
   rolectl approve --all --account prod --mfa 123456
+  rolectl approve --all --yes --digest 3b0c... --mfa 123456
   rolectl approve role/app -n platform --deny --reason 'see ticket 4711'
 
 Exit codes: 0 stored, or nothing waits, 1 failed, an account cannot be read, or you did not agree, 2 wrong usage.")]
@@ -69,7 +69,10 @@ pub struct Approve {
     /// Name of the cluster in owner tags. Default: the name that the controller reports
     #[arg(long, env = "ROLECTL_CLUSTER_NAME", hide_env_values = true)]
     cluster_name: Option<String>,
-    /// Do not ask
+    /// Only the changes with this digest, which `rolectl get approvals -o json` shows. May be given several times
+    #[arg(long = "digest", value_name = "DIGEST")]
+    digests: Vec<String>,
+    /// Do not ask. An approval needs --digest then, so that nothing is approved that nobody has seen
     #[arg(long, short = 'y')]
     yes: bool,
     /// Do not keep the session on this machine
@@ -121,6 +124,11 @@ struct Item {
     count: usize,
     /// The changes.
     changes: Vec<String>,
+    #[serde(skip)]
+    owner: String,
+    /// Digest of the role after the changes.
+    #[serde(skip)]
+    goal: String,
 }
 
 impl Approve {
@@ -129,6 +137,13 @@ impl Approve {
             return Err(Failure::new(
                 "a program cannot be asked",
                 "give --yes with -o json or yaml, or leave -o out",
+            )
+            .usage());
+        }
+        if self.yes && !self.deny && self.digests.is_empty() {
+            return Err(Failure::new(
+                "--yes would approve changes that nobody has seen",
+                "give --digest for each change, as `rolectl get approvals -o json` shows it, or leave --yes out",
             )
             .usage());
         }
@@ -162,12 +177,13 @@ impl Approve {
         let fleet = fleet_flags
             .fleet_on(flags, &session, session_secret.clone())
             .await?;
-        let mut seen = fleet.look(Goal::Keep).await;
+        let mut seen = fleet.look_at_waiting().await;
         for seen in &mut seen {
             seen.proposals
                 .retain(|proposal| proposal.pending.is_some() && names.contains(&key(&proposal.role)));
         }
         let items = self.items(&seen);
+        self.check_digests(&items)?;
         if items.is_empty() {
             if let Some(failure) = fleet::unread(&seen) {
                 return Err(failure);
@@ -224,6 +240,18 @@ impl Approve {
         Ok(roles)
     }
 
+    /// Fails if a digest is given of which no change waits: the role or its object is not as it was when somebody looked.
+    fn check_digests(&self, items: &[Item]) -> Result<(), Failure> {
+        let waits = |digest: &String| items.iter().any(|item| item.digest == *digest);
+        match self.digests.iter().find(|digest| !waits(digest)) {
+            Some(digest) => Err(Failure::new(
+                format!("no change with the digest {} waits", printable(digest)),
+                "the role has changed since, or its account could not be read: look at `rolectl get approvals` again. Nothing was stored",
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Returns what waits, by role and account.
     fn items(&self, seen: &[Seen]) -> Vec<Item> {
         let of_account = |seen: &Seen| {
@@ -232,10 +260,14 @@ impl Approve {
                 let (namespace, name) = key(&proposal.role);
                 let Pending {
                     digest,
+                    owner,
+                    goal,
                     widening,
                     changes,
                 } = proposal.pending.clone()?;
                 Some(Item {
+                    owner,
+                    goal,
                     namespace,
                     name,
                     account: proposal.account.clone(),
@@ -250,6 +282,7 @@ impl Approve {
             pending.collect::<Vec<_>>()
         };
         let mut items: Vec<Item> = seen.iter().flat_map(of_account).collect();
+        items.retain(|item| self.digests.is_empty() || self.digests.contains(&item.digest));
         items.sort_by(|a, b| (&a.namespace, &a.name, &a.account).cmp(&(&b.namespace, &b.name, &b.account)));
         items
     }
@@ -274,6 +307,9 @@ impl Approve {
         };
         let decisions = items.iter().map(|item| Decision {
             digest: item.digest.clone(),
+            account_id: item.account_id.clone(),
+            owner: item.owner.clone(),
+            goal: item.goal.clone(),
             verdict: if self.deny {
                 Verdict::Denied
             } else {
@@ -301,15 +337,9 @@ fn key(role: &IamRole) -> (String, String) {
 /// Returns true if the status of the role shows changes that wait, or too many accounts to show all.
 fn waits(role: &IamRole) -> bool {
     let Some(status) = &role.status else { return false };
-    let listed = status
-        .accounts
-        .iter()
-        .any(|entry| entry.state == Reason::AwaitingApproval);
-    listed
-        || status
-            .more_accounts
-            .iter()
-            .any(|group| group.state == Reason::AwaitingApproval)
+    let waits = |state| matches!(state, Reason::AwaitingApproval | Reason::RemovalsParked);
+    status.accounts.iter().any(|entry| waits(entry.state))
+        || status.more_accounts.iter().any(|group| waits(group.state))
 }
 
 /// Shows what each role may do after its changes.

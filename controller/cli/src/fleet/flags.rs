@@ -3,12 +3,14 @@
 use clap::Args;
 
 use kube::ResourceExt as _;
+use rolectl_aws::actor::report::Goal;
 use rolectl_aws::session::SessionSecret;
 use rolectl_core::names::full_name;
 use rolectl_crds::{ApprovalsFor, AwsAccount, IamRole, MfaSession};
 
 use super::{Fleet, Purpose};
 use crate::failure::Failure;
+use crate::once::{Intent, removal_waits};
 use crate::{cluster, mfa};
 
 /// Flags that select the objects and the credentials of a command.
@@ -71,7 +73,8 @@ impl FleetFlags {
         }
     }
 
-    /// Collects the objects of the cluster, with this open session of the `MfaSession` and those accounts on it that ask for approvals.
+    /// Collects the objects of the cluster, with this open session of the `MfaSession` and those accounts on it in which changes may wait for
+    /// an approval.
     pub async fn fleet_on(
         &self,
         flags: &cluster::Flags,
@@ -80,13 +83,18 @@ impl FleetFlags {
     ) -> Result<Fleet, Failure> {
         let (mut fleet, _) = self.collect(flags, Purpose::Show).await?;
         let name = session.name_any();
+        let roles = fleet.inventory.roles.clone();
+        let is_parked = |account: &AwsAccount| {
+            let account = account.name_any();
+            roles.iter().any(|role| removal_waits(role, &account))
+        };
         let is_on_it = |account: &AwsAccount| {
             account.spec.session_ref == name
-                && account.spec.approvals_for() != ApprovalsFor::None
                 && !account.spec.suspend
+                && (account.spec.approvals_for() != ApprovalsFor::None || is_parked(account))
         };
         fleet.leave_out(|account| {
-            (!is_on_it(account)).then(|| format!("it does not ask for approvals on session {name}"))
+            (!is_on_it(account)).then(|| format!("nothing waits there for an approval on session {name}"))
         });
         let region = session.spec.region.as_deref();
         fleet
@@ -114,7 +122,7 @@ impl FleetFlags {
                 "give files or folders, or apply some to the cluster",
             ));
         }
-        let accounts = fleet.targeted();
+        let accounts = fleet.targeted(Intent::Make(Goal::Keep));
         self.open_sessions(fleet, client.as_ref(), flags, accounts).await
     }
 

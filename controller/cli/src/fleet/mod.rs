@@ -34,7 +34,7 @@ pub use self::read::Seen;
 use self::scope::Scope;
 use self::sessions::FleetSessions;
 use crate::failure::Failure;
-use crate::once::Inventory;
+use crate::once::{self, Inventory};
 pub use crate::paint::Paint;
 
 /// The objects that a command works on, with the sessions of their accounts.
@@ -61,9 +61,9 @@ pub fn unread(seen: &[Seen]) -> Option<Failure> {
 }
 
 impl Fleet {
-    /// Returns the accounts that the roles in scope target.
-    fn targeted(&self) -> Vec<AwsAccount> {
-        let targeted = self.inventory.targeted(|role| self.scope.contains(role));
+    /// Returns the accounts in which the roles in scope are looked at.
+    fn targeted(&self, intent: once::Intent) -> Vec<AwsAccount> {
+        let targeted = self.inventory.targeted(intent, |role| self.scope.contains(role));
         targeted.into_iter().cloned().collect()
     }
 

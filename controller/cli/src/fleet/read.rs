@@ -14,7 +14,7 @@ use super::Fleet;
 use super::progress::Progress;
 use super::sessions::is_refused;
 use crate::failure::Failure;
-use crate::once::Proposal;
+use crate::once::{Intent, Proposal};
 use crate::output::counted;
 
 /// Maximum number of accounts that are read at the same time.
@@ -65,11 +65,20 @@ impl Fleet {
 
     /// Reads every targeted account and plans its roles. Returns the accounts by name.
     pub async fn look(&self, goal: Goal) -> Vec<Seen> {
-        let accounts = self.targeted();
+        self.look_for(Intent::Make(goal)).await
+    }
+
+    /// Reads every account in which changes may wait, and plans its roles. Returns the accounts by name.
+    pub async fn look_at_waiting(&self) -> Vec<Seen> {
+        self.look_for(Intent::Decide).await
+    }
+
+    async fn look_for(&self, intent: Intent) -> Vec<Seen> {
+        let accounts = self.targeted(intent);
         let progress = Progress::new("reading accounts", accounts.len());
         let reads: Vec<_> = accounts
             .into_iter()
-            .map(|account| self.read(goal, account, &progress))
+            .map(|account| self.read(intent, account, &progress))
             .collect();
         let mut seen: Vec<Seen> = futures::stream::iter(reads)
             .buffer_unordered(ACCOUNTS_AT_ONCE)
@@ -83,7 +92,7 @@ impl Fleet {
     }
 
     /// Reads one account and plans its roles.
-    async fn read(&self, goal: Goal, account: AwsAccount, progress: &Progress) -> Seen {
+    async fn read(&self, intent: Intent, account: AwsAccount, progress: &Progress) -> Seen {
         let Some(session) = self.session(&account) else {
             return Seen {
                 account,
@@ -106,7 +115,7 @@ impl Fleet {
         progress.step(&account.name_any());
         match looked {
             Ok(live) => {
-                let mut proposals = self.inventory.propose(goal, &account, session, &live);
+                let mut proposals = self.inventory.propose(intent, &account, session, &live);
                 proposals.retain(|p| self.scope.contains(&p.role));
                 Seen {
                     account,

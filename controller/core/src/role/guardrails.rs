@@ -40,6 +40,8 @@ pub fn violation(
         inline_policies,
         // Checked when a role is created, against the snapshot of the account.
         max_roles: _,
+        // Checked before a role is removed, by `removals`.
+        max_removals: _,
         // Checked for existing roles by `forbids_adoption`.
         adoption: _,
         // Checked by `forbids_deletion_policy`.

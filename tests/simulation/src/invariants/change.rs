@@ -135,7 +135,14 @@ fn never_wider(before: Option<&Role>, after: Option<&Role>, about: &[InterestedO
         return Ok(());
     };
     let before = before.map(Access::of);
-    let wanted = about.iter().filter(|it| it.keeps());
+    // No operator approves anything in a simulation.
+    let wanted = about.iter().filter(|it| it.keeps() && !it.needs_approval);
+    if before.is_none() && about.iter().all(|it| it.needs_approval) {
+        return violated(
+            "no unapproved widening where approvals are asked for",
+            format!("a role is created for {about:?}"),
+        );
+    }
     let wanted: Vec<Access> = wanted
         .map(|it| Access::wanted(&it.wanted, before.as_ref()))
         .collect();

@@ -196,6 +196,10 @@ impl InAccount<'_> {
                     "there is no such role, or the object takes it over",
                 )
             }
+            Reason::AwaitingApproval => so(
+                self.end.objects.asks_for_approvals(self.name),
+                "the account asks for no approvals",
+            ),
             Reason::AwaitingPrincipal => so(
                 wanted.is_waiting && !self.knows_all_principals,
                 "all principals exist",

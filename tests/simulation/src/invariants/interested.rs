@@ -17,6 +17,8 @@ pub(super) struct InterestedObject {
     pub(super) is_removed: bool,
     /// The account admits the object's namespace.
     pub(super) is_admitted: bool,
+    /// What widens waits in the account for an approval.
+    pub(super) needs_approval: bool,
     /// The account lets the object take over roles of other owners.
     pub(super) adopts_always: bool,
 }
@@ -35,6 +37,7 @@ pub(super) fn interested(objects: &Objects, account: &str, role: &str) -> Vec<In
         owner: object.owner(),
         is_removed: objects.is_removed(object, account),
         is_admitted: objects.admits(account, object),
+        needs_approval: objects.asks_for_approvals(account),
         adopts_always: object.wanted.adoption == Adoption::Always && objects.adopts_always(account),
         wanted: object.wanted.clone(),
     })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rolectl_core::names::{RoleKey, name_in_aws, owner_of};
 use rolectl_core::selection::{admits, targets};
-use rolectl_crds::{Adoption, AwsAccount, IamRole, MfaSession};
+use rolectl_crds::{Adoption, ApprovalsFor, AwsAccount, IamRole, MfaSession};
 use serde_json::{Value, json};
 
 use crate::spec::Spec;
@@ -148,6 +148,12 @@ impl Objects {
         let account = self.accounts.get(account);
         let guardrails = account.and_then(|account| account.spec.guardrails.as_ref());
         guardrails.is_some_and(|guardrails| guardrails.adoption == Some(Adoption::Always))
+    }
+
+    /// Returns true if what widens waits in the account for an approval.
+    pub fn asks_for_approvals(&self, account: &str) -> bool {
+        let account = self.accounts.get(account);
+        account.is_some_and(|account| account.spec.approvals_for() != ApprovalsFor::None)
     }
 
     /// Returns true if the account admits the object's namespace.

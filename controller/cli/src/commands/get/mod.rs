@@ -21,7 +21,7 @@ use crate::stdio::{eprintln, is_closed, tell_once};
 
 /// List roles, one line for each account, or accounts, sessions, approvals or orphans
 ///
-/// `approvals` lists the roles of which changes wait for `rolectl approve`, and what they may do after them.
+/// `approvals` lists the roles of which changes or the removal wait for `rolectl approve`, and what they may do after the changes.
 ///
 /// `orphans` lists the roles in AWS that outlive their IamRole or their permission: roles with an owner tag of this cluster and no
 /// IamRole (`Orphaned`), roles that break a guardrail (`GuardrailViolated`), and roles whose namespace is no longer allowed
@@ -100,7 +100,7 @@ enum What {
     /// Sessions
     #[value(aliases = ["session", "mfasessions", "mfasession", "mfas"])]
     Sessions,
-    /// Roles of which changes wait for an approval
+    /// Roles of which changes or the removal wait for an approval
     #[value(alias = "approval")]
     Approvals,
     /// Roles in AWS that have no IamRole, break a guardrail, or are of a namespace that is no longer allowed
@@ -131,7 +131,9 @@ impl Get {
                 self.show(async || {
                     let rows = self.roles(&client, flags).await?.into_iter();
                     Ok(rows
-                        .filter(|row| row.state == Some(Reason::AwaitingApproval))
+                        .filter(|row| {
+                            matches!(row.state, Some(Reason::AwaitingApproval | Reason::RemovalsParked))
+                        })
                         .collect())
                 })
                 .await

@@ -30,6 +30,12 @@ pub(super) enum Action {
     Refused,
 }
 
+// Serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// The plan for one role in one account, in the form of the JSON output.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -48,6 +54,9 @@ pub(super) struct RoleLine {
     /// What stays on the role although the spec does not list it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
+    /// Changes wait for `rolectl approve` where the controller makes them.
+    #[serde(skip_serializing_if = "is_false")]
+    pub needs_approval: bool,
 }
 
 impl RoleLine {
@@ -132,6 +141,7 @@ impl RoleLine {
                 .as_ref()
                 .ok()
                 .and_then(|plan| plan.kept.message()),
+            needs_approval: proposal.pending.is_some(),
         }
     }
 }

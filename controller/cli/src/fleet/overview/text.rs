@@ -76,6 +76,10 @@ impl RoleLine {
             }
             (_, None) => {}
         }
+        if self.needs_approval {
+            let line = "waits in the controller until an operator approves it (`rolectl approve`)";
+            let _ = writeln!(text, "      {}", paint.yellow(line));
+        }
         if let Some(kept) = &self.kept {
             let _ = writeln!(text, "      {}", printable(kept));
         }
@@ -163,6 +167,7 @@ mod tests {
             reason: None,
             message: None,
             kept: None,
+            needs_approval: false,
         }
     }
 

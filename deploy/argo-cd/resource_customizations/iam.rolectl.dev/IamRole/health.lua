@@ -32,7 +32,7 @@ if ready.status == "True" then
   return health("Healthy")
 end
 -- Nothing is wrong: it resumes when an operator unlocks or approves, or when `suspend` is removed.
-if ready.reason == "SessionLocked" or ready.reason == "Expired" or ready.reason == "Suspended" or ready.reason == "AwaitingApproval" then
+if ready.reason == "SessionLocked" or ready.reason == "Expired" or ready.reason == "Suspended" or ready.reason == "AwaitingApproval" or ready.reason == "RemovalsParked" then
   return health("Suspended")
 end
 if ready.reason == "Drifted" then
