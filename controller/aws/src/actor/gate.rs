@@ -1,6 +1,7 @@
 //! Which changes of a proposal wait for the approval of an operator. Nothing here makes a call.
 
 use rolectl_core::names::{RoleKey, full_name};
+use rolectl_core::policy::inclusion::Budget;
 use rolectl_core::removals::{Limits, Parked, Target};
 use rolectl_core::role::{Change, Refusal};
 use rolectl_core::widening::hold::{Hold, Subject, after, hold_all, narrow_now};
@@ -88,13 +89,14 @@ impl Case<'_> {
         }
         let place = place_of(&self.account.spec);
         let goal = after(before, changes);
+        let budget = Budget::default();
         let hold = if needed_for == ApprovalsFor::All {
-            hold_all(before, changes, place)
-        } else if widening(before, goal.as_ref(), place).is_none() {
+            hold_all(before, changes, place, &budget)
+        } else if widening(before, goal.as_ref(), place, &budget).is_none() {
             // The order of a plan keeps every step within the old or the new role, so that only the whole decides.
             return Proposal::Change(Box::new(proposed));
         } else {
-            narrow_now(before, changes, place)
+            narrow_now(before, changes, place, &budget)
         };
         let SessionView::Open(session) = self.session else {
             return Proposal::Waits("waiting for the session");
@@ -121,7 +123,8 @@ impl Case<'_> {
             return Ok(proposed);
         }
         let place = place_of(&self.account.spec);
-        let hold = hold_all(proposed.observed.as_ref(), &proposed.plan.changes, place);
+        let budget = Budget::default();
+        let hold = hold_all(proposed.observed.as_ref(), &proposed.plan.changes, place, &budget);
         let SessionView::Open(session) = self.session else {
             return Err(Box::new(Proposal::Waits("waiting for the session")));
         };

@@ -11,26 +11,20 @@ use super::kept::keeps_inline;
 use super::observed::{ObservedDocument, ObservedRole};
 use crate::bounded::display;
 use crate::policy::cache::{DocumentCache, ReadDocument};
-use crate::policy::inclusion::{Inclusion, inclusion};
+use crate::policy::inclusion::{Budget, Inclusion, Policies, inclusion_of};
 use crate::policy::lint::{Finding, Place, Severity};
-use crate::policy::{
-    Caseless, Document, Effect, MAX_BYTES, PolicyDocument, PolicyError, Principals, Scope, Statement,
-};
+use crate::policy::{Caseless, Document, Effect, MAX_BYTES, PolicyDocument, PolicyError, Scope, Statement};
 use crate::variables::VARIABLE;
 
 /// Length of the longest description of what exceeds a ceiling, in bytes. Leaves room in a message for what to do about it.
 const EXCESS: usize = 600;
-/// Most work that one comparison may take, in characters of the role's document that are compared with a pattern of the ceiling. A
-/// tenant's document must not keep the controller busy.
-const MAX_WORK: usize = 1_000_000;
-/// The work for a wildcard, as a multiple of that for another character: every character is tried for it.
-const WILDCARD: usize = 30;
-
 /// The two documents, for one account.
 pub(super) struct Ceilings<'a> {
     context: &'a AccountContext,
     permissions: Option<Arc<ReadDocument>>,
     trust: Option<Arc<ReadDocument>>,
+    /// All comparisons of a role share it.
+    budget: Budget,
 }
 
 /// Returns the documents that are set, with their fields below `guardrails`.
@@ -119,6 +113,7 @@ impl<'a> Ceilings<'a> {
             context,
             permissions: None,
             trust: None,
+            budget: Budget::default(),
         };
         for (field, policy, place) in declared(guardrails) {
             let document = read(policy, place, context, documents).map_err(|error| (field, error))?;
@@ -186,10 +181,17 @@ impl<'a> Ceilings<'a> {
             return None;
         }
         let outer = concerning(ceiling.canonical(), inner);
-        if work(&outer, inner) > MAX_WORK {
-            return Some("it is too large to compare: shorten its lists, or split it".to_owned());
-        }
-        let found = inclusion(&outer, inner, Some(&self.context.account_id));
+        let side = |called, document| Policies {
+            called,
+            documents: vec![(None, document)],
+            unread: vec![],
+        };
+        let found = inclusion_of(
+            &side("the ceiling", &outer),
+            &side("the role", inner),
+            Some(&self.context.account_id),
+            &self.budget,
+        );
         (!found.is_shown()).then(|| shown(&found))
     }
 }
@@ -231,66 +233,11 @@ fn service(action: &Caseless) -> Option<&str> {
 /// Returns the first part that exceeds the ceiling and the number of the others.
 fn shown(found: &Inclusion) -> String {
     let first = found.excess.first().map(|excess| display(excess, EXCESS));
-    let first = first
-        .unwrap_or_default()
-        .replace("the outer document", "the ceiling");
+    let first = first.unwrap_or_default();
     match found.count.saturating_sub(1) {
         0 => first,
         more => format!("{first} (and {more} more)"),
     }
-}
-
-/// Returns the work to compare two documents, at most: each combination of an action, a resource and a principal of an Allow is compared
-/// with each pattern of the ceiling and of the own Denies.
-fn work(outer: &PolicyDocument, inner: &PolicyDocument) -> usize {
-    let denies = inner.statements.iter().filter(|s| s.effect == Effect::Deny);
-    let patterns = outer.statements.iter().chain(denies);
-    let patterns = patterns
-        .flat_map(values)
-        .map(|(count, _)| count)
-        .fold(0, usize::saturating_add);
-    let allows = inner.statements.iter().filter(|s| s.effect == Effect::Allow);
-    allows
-        .map(combinations)
-        .fold(0, usize::saturating_add)
-        .saturating_mul(patterns)
-}
-
-/// Returns the work of all combinations of the values of a statement.
-fn combinations(statement: &Statement) -> usize {
-    let all = values(statement);
-    let number = all
-        .iter()
-        .map(|(count, _)| *count.max(&1))
-        .fold(1, usize::saturating_mul);
-    let each = all
-        .iter()
-        .map(|(count, work)| number.saturating_mul(*work) / *count.max(&1));
-    each.fold(0, usize::saturating_add)
-}
-
-/// Returns the number of actions, resources and principals of a statement, each with the work of all of them.
-fn values(statement: &Statement) -> [(usize, usize); 3] {
-    let actions = statement.action.inner().iter().map(Caseless::as_str);
-    let resources = statement.resource.iter().flat_map(Scope::inner);
-    let principals = match statement.principal.as_ref().map(Scope::inner) {
-        Some(Principals::Named(kinds)) => Some(kinds.values().flatten()),
-        Some(Principals::Everybody) | None => None,
-    };
-    [
-        sum(actions),
-        sum(resources.map(String::as_str)),
-        sum(principals.into_iter().flatten().map(String::as_str)),
-    ]
-}
-
-/// Returns the number of texts and the work of all of them.
-fn sum<'t>(texts: impl Iterator<Item = &'t str>) -> (usize, usize) {
-    texts.fold((0, 0), |(count, work), text| {
-        let wildcards = text.bytes().filter(|b| matches!(b, b'*' | b'?')).count();
-        let own = text.len().saturating_add(wildcards.saturating_mul(WILDCARD));
-        (count + 1, work.saturating_add(own))
-    })
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@
 //!
 //! ```text
 //! admission -> change, desired, guardrails, observed, ownership, plan, refusal
-//! guardrails -> access, ceiling, desired, kept, managed_policy, observed, tags
 //! narrowing -> access, change, observed, order
 //! plan -> change, desired, instance_profiles, kept, managed_policy, observed, order, ownership, profile_tag, quotas, refusal, removal, tags
+//! guardrails -> access, ceiling, desired, kept, managed_policy, observed, tags
+//! order -> access, change, managed_policy, observed, quotas
 //! ceiling -> access, desired, kept, observed
 //! instance_profiles -> change, desired, observed, profile_tag
-//! order -> access, change, managed_policy, observed
 //! quotas -> desired, kept, observed, refusal, tags
 //! removal -> access, change, managed_policy, observed
 //! removed -> change, observed

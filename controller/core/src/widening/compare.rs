@@ -5,7 +5,7 @@ use std::fmt;
 
 use rolectl_crds::AwsAccountSpec;
 
-use crate::policy::inclusion::{Excess, Policies, Unread, inclusion_of, write_matched};
+use crate::policy::inclusion::{Budget, Excess, Policies, Unread, inclusion_of, write_matched};
 use crate::role::managed_policy::{is_same_policy, may_allow, may_deny};
 use crate::role::order::simulate;
 use crate::role::tags::is_ignored;
@@ -191,7 +191,7 @@ impl Widening {
                 let (part, name) = named(key);
                 Some((part, name?))
             });
-            let is_whole = excess.action == "*" && excess.statement == "*";
+            let is_whole = excess.is_whole();
             let given = |text: String| (!is_whole).then_some(text);
             self.add(Atom {
                 part,
@@ -262,20 +262,31 @@ impl Verdict {
 }
 
 /// Compares two states of a role. `None` is a role that does not exist.
-pub fn verdict(before: Option<&ObservedRole>, after: Option<&ObservedRole>, place: Place<'_>) -> Verdict {
-    let more = widening(before, after, place);
+pub fn verdict(
+    before: Option<&ObservedRole>,
+    after: Option<&ObservedRole>,
+    place: Place<'_>,
+    budget: &Budget,
+) -> Verdict {
+    let more = widening(before, after, place, budget);
     if !more.is_none() {
         return Verdict::Widens(more);
     }
-    if widening(after, before, place).is_none() {
+    if widening(after, before, place, budget).is_none() {
         Verdict::Same
     } else {
         Verdict::Narrows
     }
 }
 
-/// Returns what a role may allow after and did not before. `None` is a role that does not exist.
-pub fn widening(before: Option<&ObservedRole>, after: Option<&ObservedRole>, place: Place<'_>) -> Widening {
+/// Returns what a role may allow after and did not before. `None` is a role that does not exist. Nothing that exceeds the budget is shown to
+/// be as before.
+pub fn widening(
+    before: Option<&ObservedRole>,
+    after: Option<&ObservedRole>,
+    place: Place<'_>,
+    budget: &Budget,
+) -> Widening {
     let mut found = Widening::default();
     let Some(after) = after else {
         return found;
@@ -284,8 +295,8 @@ pub fn widening(before: Option<&ObservedRole>, after: Option<&ObservedRole>, pla
         found.add(Atom::of(Part::Role, None, "the role does not exist yet"));
         return found;
     };
-    trust(before, after, place, &mut found);
-    permissions(before, after, &mut found);
+    trust(before, after, place, budget, &mut found);
+    permissions(before, after, budget, &mut found);
     boundary(before, after, &mut found);
     let (old, new) = (before.max_session_duration, after.max_session_duration);
     if new > old {
@@ -305,10 +316,16 @@ pub fn widening(before: Option<&ObservedRole>, after: Option<&ObservedRole>, pla
     found
 }
 
-fn trust(before: &ObservedRole, after: &ObservedRole, place: Place<'_>, found: &mut Widening) {
+fn trust(
+    before: &ObservedRole,
+    after: &ObservedRole,
+    place: Place<'_>,
+    budget: &Budget,
+    found: &mut Widening,
+) {
     let (outer, inner) = (alone(&before.trust), alone(&after.trust));
     let part = Part::TrustPolicy;
-    let compared = inclusion_of(&outer, &inner, Some(place.account_id));
+    let compared = inclusion_of(&outer, &inner, Some(place.account_id), budget);
     found.extend(compared.excess, compared.count, |_| (part, None), part);
 }
 
@@ -358,7 +375,7 @@ fn all_policies(role: &ObservedRole) -> Policies<'_> {
     policies
 }
 
-fn permissions(before: &ObservedRole, after: &ObservedRole, found: &mut Widening) {
+fn permissions(before: &ObservedRole, after: &ObservedRole, budget: &Budget, found: &mut Widening) {
     let (outer, mut inner) = (all_policies(before), all_policies(after));
     // IAM compares ARNs of policies without regard to case.
     for unread in &mut inner.unread {
@@ -385,7 +402,7 @@ fn permissions(before: &ObservedRole, after: &ObservedRole, found: &mut Widening
             (Part::InlinePolicy, of_text(after).or_else(|| of_text(before)))
         }
     };
-    let compared = inclusion_of(&outer, &inner, None);
+    let compared = inclusion_of(&outer, &inner, None, budget);
     found.extend(compared.excess, compared.count, named, Part::InlinePolicy);
 }
 
@@ -423,7 +440,8 @@ pub fn after(before: Option<&ObservedRole>, changes: &[Change]) -> Option<Observ
 
 /// Returns the verdict of each change of a plan. What makes the whole wider belongs to the last change that causes it.
 pub fn verdicts(before: Option<&ObservedRole>, changes: &[Change], place: Place<'_>) -> Vec<Verdict> {
-    let whole = widening(before, after(before, changes).as_ref(), place);
+    let budget = Budget::default();
+    let whole = widening(before, after(before, changes).as_ref(), place, &budget);
     let positions: Vec<Option<usize>> = whole
         .atoms
         .iter()
@@ -441,7 +459,7 @@ pub fn verdicts(before: Option<&ObservedRole>, changes: &[Change], place: Place<
             .zip(&positions)
             .filter(|(_, position)| **position == Some(at));
         let atoms: Vec<Atom> = caused.map(|(atom, _)| atom.clone()).collect();
-        let alone = verdict(state.as_ref(), next.as_ref(), place);
+        let alone = verdict(state.as_ref(), next.as_ref(), place, &budget);
         all.push(match alone {
             _ if is_complete && !atoms.is_empty() => Verdict::Widens(Widening {
                 count: atoms.len(),

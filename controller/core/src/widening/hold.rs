@@ -4,6 +4,7 @@ pub use super::compare::after;
 use super::compare::{Place, Widening, widening};
 pub use super::digest::Subject;
 use super::digest::digest;
+use crate::policy::inclusion::Budget;
 use crate::role::access::common;
 use crate::role::order::simulate;
 use crate::role::{Change, DocumentDiff, ObservedRole};
@@ -28,7 +29,12 @@ impl Hold {
 
 /// Divides the changes of a plan: those that only narrow the role are made now. A trust policy that both narrows and widens is first set to
 /// what the old and the new one have in common.
-pub fn narrow_now(before: Option<&ObservedRole>, changes: &[Change], place: Place<'_>) -> Hold {
+pub fn narrow_now(
+    before: Option<&ObservedRole>,
+    changes: &[Change],
+    place: Place<'_>,
+    budget: &Budget,
+) -> Hold {
     let goal = after(before, changes);
     // A deletion is made as a whole: AWS deletes only a role that has no policies.
     if goal.is_none() {
@@ -39,7 +45,8 @@ pub fn narrow_now(before: Option<&ObservedRole>, changes: &[Change], place: Plac
     }
     let (mut now, mut waiting) = (vec![], without_replaced(changes));
     let mut state = before.cloned();
-    let narrows = |next: Option<&ObservedRole>| before.is_some() && widening(before, next, place).is_none();
+    let narrows =
+        |next: Option<&ObservedRole>| before.is_some() && widening(before, next, place, budget).is_none();
     // A change may narrow only after one that follows it, such as the removal of a Deny of what is no longer allowed.
     loop {
         let mut left = vec![];
@@ -58,7 +65,7 @@ pub fn narrow_now(before: Option<&ObservedRole>, changes: &[Change], place: Plac
             break;
         }
     }
-    if let Some(change) = interim_trust(state.as_ref(), &waiting, place) {
+    if let Some(change) = interim_trust(state.as_ref(), &waiting, place, budget) {
         let next = simulate(state.clone(), &change);
         if narrows(next.as_ref()) {
             now.push(change);
@@ -70,7 +77,7 @@ pub fn narrow_now(before: Option<&ObservedRole>, changes: &[Change], place: Plac
         now.clear();
     }
     Hold {
-        widening: widening(state.as_ref(), goal.as_ref(), place),
+        widening: widening(state.as_ref(), goal.as_ref(), place, budget),
         now,
         waiting,
     }
@@ -98,16 +105,26 @@ fn without_replaced(changes: &[Change]) -> Vec<Change> {
 }
 
 /// Makes all changes of a plan wait.
-pub fn hold_all(before: Option<&ObservedRole>, changes: &[Change], place: Place<'_>) -> Hold {
+pub fn hold_all(
+    before: Option<&ObservedRole>,
+    changes: &[Change],
+    place: Place<'_>,
+    budget: &Budget,
+) -> Hold {
     Hold {
         now: vec![],
         waiting: changes.to_vec(),
-        widening: widening(before, after(before, changes).as_ref(), place),
+        widening: widening(before, after(before, changes).as_ref(), place, budget),
     }
 }
 
 /// Returns the change of the trust policy to what the old one and the waiting one have in common, if that is less than the old one.
-fn interim_trust(state: Option<&ObservedRole>, waiting: &[Change], place: Place<'_>) -> Option<Change> {
+fn interim_trust(
+    state: Option<&ObservedRole>,
+    waiting: &[Change],
+    place: Place<'_>,
+    budget: &Budget,
+) -> Option<Change> {
     let state = state?;
     let wanted = waiting.iter().rev().find_map(|change| match change {
         Change::UpdateTrustPolicy(document, _) => Some(document),
@@ -117,5 +134,5 @@ fn interim_trust(state: Option<&ObservedRole>, waiting: &[Change], place: Place<
     let diff = DocumentDiff::between(&state.trust, &interim);
     let change = Change::UpdateTrustPolicy(interim, diff);
     let next = simulate(Some(state.clone()), &change);
-    (!widening(next.as_ref(), Some(state), place).is_none()).then_some(change)
+    (!widening(next.as_ref(), Some(state), place, budget).is_none()).then_some(change)
 }

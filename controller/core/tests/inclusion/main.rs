@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use rolectl_core::policy::PolicyDocument;
-use rolectl_core::policy::inclusion::{Parsed, Policies, Unread, includes, inclusion_of};
+use rolectl_core::policy::inclusion::{Budget, Parsed, Policies, Unread, includes, inclusion_of};
 
 use documents::{Mutation, Side};
 use random::Random;
@@ -149,7 +149,7 @@ fn pool(
         };
         // The account of the role is not always known.
         let own = (!random.chance(10)).then_some(OWN);
-        let is_shown = includes(&parsed[outer], &parsed[inner], own);
+        let is_shown = includes(&parsed[outer], &parsed[inner], own, &Budget::default());
         let more = allowed[inner].more_than(&allowed[outer]);
         assert!(
             !is_shown || more.is_none(),
@@ -172,14 +172,14 @@ fn pool(
                 .add(is_shown, more.is_none());
         }
         if random.chance(1) {
-            let whole = inclusion_of(&policies[outer], &policies[inner], own);
+            let whole = inclusion_of(&policies[outer], &policies[inner], own, &Budget::default());
             assert_eq!(
                 whole.is_shown(),
                 is_shown,
                 "the two forms of the comparison differ"
             );
             assert!(
-                includes(&parsed[outer], &parsed[outer], own),
+                includes(&parsed[outer], &parsed[outer], own, &Budget::default()),
                 "a side includes itself"
             );
         }
@@ -220,7 +220,9 @@ fn inclusion_is_transitive_and_keeps_with_a_deny_more_or_an_allow_less() {
             let all = [&base, &one, &two, &narrower].map(|side| (side, side.documents()));
             let all = all.each_ref().map(|(side, documents)| policies(side, documents));
             let parsed = all.each_ref().map(Policies::parsed);
-            let has = |outer: usize, inner: usize| includes(&parsed[outer], &parsed[inner], Some(OWN));
+            let has = |outer: usize, inner: usize| {
+                includes(&parsed[outer], &parsed[inner], Some(OWN), &Budget::default())
+            };
             assert!(has(0, 3), "{base:#?} {narrower:#?}");
             let allowed = [&base, &one, &two].map(|side| world.allowed(side));
             if has(0, 1) && has(1, 2) {

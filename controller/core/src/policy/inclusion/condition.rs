@@ -5,21 +5,69 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::pattern::{Kind, Pattern};
+use super::budget::Budget;
+use super::pattern::Kind;
+use super::text::{Form, Text};
 use crate::policy::document::Caseless;
 
-/// The conditions of a statement: values by operator and key.
-pub type Conditions = BTreeMap<Caseless, BTreeMap<Caseless, BTreeSet<String>>>;
+/// Steps to compare two values that are not compared as patterns.
+const VALUE: usize = 16;
+
+/// One operator and key of a statement, with its values.
+pub struct Condition<'a> {
+    operator: Operator,
+    key: &'a Caseless,
+    values: &'a BTreeSet<String>,
+    texts: Vec<Text<'a>>,
+}
+
+impl<'a> Condition<'a> {
+    /// Returns the conditions of a statement.
+    pub fn all(
+        conditions: &'a BTreeMap<Caseless, BTreeMap<Caseless, BTreeSet<String>>>,
+        has_variables: bool,
+    ) -> Vec<Self> {
+        let each = conditions
+            .iter()
+            .flat_map(|(operator, keys)| keys.iter().map(move |(key, values)| (operator, key, values)));
+        let all = each.map(|(operator, key, values)| {
+            let operator = Operator::of(operator.as_str());
+            let form = match positive(&operator.base) {
+                "stringlike" => Form::Pattern(Kind::Text),
+                "arnlike" => Form::Pattern(Kind::Arn),
+                _ => Form::Literal,
+            };
+            Self {
+                operator,
+                key,
+                values,
+                texts: values
+                    .iter()
+                    .map(|text| Text::of(text, form, has_variables))
+                    .collect(),
+            }
+        });
+        all.collect()
+    }
+
+    fn needs_key(&self) -> bool {
+        self.operator.needs_key(self.values)
+    }
+
+    fn needs_absence(&self) -> bool {
+        self.operator.needs_absence(self.values)
+    }
+
+    fn base(&self) -> &str {
+        &self.operator.base
+    }
+}
 
 /// Returns true if every request that meets `inner` meets `outer`: each condition of `outer` follows from one of `inner`.
-pub fn implies(inner: &Conditions, outer: &Conditions, has_variables: bool) -> bool {
-    outer.iter().all(|(operator, keys)| {
-        keys.iter().all(|(key, values)| {
-            let mut candidates = inner.iter().filter_map(|(own, keys)| Some((own, keys.get(key)?)));
-            candidates.any(|(own, own_values)| {
-                follows(own.as_str(), own_values, operator.as_str(), values, has_variables)
-            })
-        })
+pub fn implies(inner: &[Condition<'_>], outer: &[Condition<'_>], budget: &Budget) -> bool {
+    outer.iter().all(|condition| {
+        let mut own = inner.iter();
+        own.any(|own| budget.spend(1) && own.key == condition.key && follows(own, condition, budget))
     })
 }
 
@@ -88,48 +136,46 @@ fn is_only(values: &BTreeSet<String>, text: &str) -> bool {
 }
 
 /// Returns true if the condition `b` follows from the condition `a` on the same key.
-fn follows(
-    a: &str,
-    a_values: &BTreeSet<String>,
-    b: &str,
-    b_values: &BTreeSet<String>,
-    has_variables: bool,
-) -> bool {
-    let (a, b) = (Operator::of(a), Operator::of(b));
-    if a.needs_absence(a_values) && is_comparable(&b.base) {
-        return b.takes_missing();
+fn follows(a: &Condition<'_>, b: &Condition<'_>, budget: &Budget) -> bool {
+    let (by_a, by_b) = (&a.operator, &b.operator);
+    if a.needs_absence() && is_comparable(b.base()) {
+        return by_b.takes_missing();
     }
-    if b.base == "null" && is_only(b_values, "false") {
-        return a.needs_key(a_values);
+    if by_b.base == "null" && is_only(b.values, "false") {
+        return a.needs_key();
     }
-    if a.set != b.set || (a.takes_missing() && !b.takes_missing()) {
+    if by_a.set != by_b.set || (by_a.takes_missing() && !by_b.takes_missing()) {
         return false;
     }
-    if a.base == b.base && a_values == b_values {
+    if by_a.base == by_b.base && budget.spend(a.values.len()) && a.values == b.values {
         return true;
     }
+    // What equals one value differs from the others, where the key has one value.
+    let are_alone = by_a.set == Set::None && by_b.set == Set::None && is_single_valued(a.key.as_str());
+    if are_alone && !is_negated(a.base()) && is_negated(b.base()) {
+        let differs = |own| {
+            b.texts
+                .iter()
+                .all(|other| are_apart(a.base(), own, positive(b.base()), other, budget))
+        };
+        return is_comparable(a.base()) && a.texts.iter().all(differs);
+    }
     // `Null` and operators that are not known are compared for equality only.
-    if is_negated(&a.base) != is_negated(&b.base) || !is_comparable(&a.base) || !is_comparable(&b.base) {
+    if is_negated(a.base()) != is_negated(b.base()) || !is_comparable(a.base()) || !is_comparable(b.base()) {
         return false;
     }
-    if is_negated(&a.base) {
+    if is_negated(a.base()) {
         // What differs from more differs from less.
-        return all_are_covered(&a.base, a_values, &b.base, b_values, has_variables);
+        return all_are_covered(a, b, budget);
     }
-    all_are_covered(&b.base, b_values, &a.base, a_values, has_variables)
+    all_are_covered(b, a, budget)
 }
 
 /// Returns true if each value of `inner` is covered by one of `outer`.
-fn all_are_covered(
-    outer_by: &str,
-    outer: &BTreeSet<String>,
-    inner_by: &str,
-    inner: &BTreeSet<String>,
-    has_variables: bool,
-) -> bool {
-    inner.iter().all(|value| {
-        let mut outer = outer.iter();
-        outer.any(|own| value_covers(outer_by, own, inner_by, value, has_variables))
+fn all_are_covered(outer: &Condition<'_>, inner: &Condition<'_>, budget: &Budget) -> bool {
+    inner.texts.iter().all(|value| {
+        let mut own = outer.texts.iter();
+        own.any(|own| value_covers(outer.base(), own, inner.base(), value, budget))
     })
 }
 
@@ -171,61 +217,47 @@ fn is_single_valued(key: &str) -> bool {
 }
 
 /// Returns true if no request meets both. False if that cannot be shown.
-pub fn contradict(one: &Conditions, other: &Conditions, has_variables: bool) -> bool {
-    one.iter().any(|(a, keys)| {
-        keys.iter().any(|(key, a_values)| {
-            let mut others = other.iter().filter_map(|(b, keys)| Some((b, keys.get(key)?)));
-            others.any(|(b, b_values)| {
-                let (a, b) = (Operator::of(a.as_str()), Operator::of(b.as_str()));
-                excludes(key.as_str(), (&a, a_values), (&b, b_values), has_variables)
-            })
-        })
+pub fn contradict(one: &[Condition<'_>], other: &[Condition<'_>], budget: &Budget) -> bool {
+    one.iter().any(|a| {
+        let mut others = other.iter();
+        others.any(|b| budget.spend(1) && a.key == b.key && excludes(a, b, budget))
     })
 }
 
-fn excludes(
-    key: &str,
-    (a, a_values): (&Operator, &BTreeSet<String>),
-    (b, b_values): (&Operator, &BTreeSet<String>),
-    has_variables: bool,
-) -> bool {
-    if (a.needs_absence(a_values) && b.needs_key(b_values))
-        || (b.needs_absence(b_values) && a.needs_key(a_values))
-    {
+fn excludes(a: &Condition<'_>, b: &Condition<'_>, budget: &Budget) -> bool {
+    if (a.needs_absence() && b.needs_key()) || (b.needs_absence() && a.needs_key()) {
         return true;
     }
-    let is_one_value = a.set == Set::None && b.set == Set::None && is_single_valued(key);
-    let are_comparable = is_comparable(&a.base) && is_comparable(&b.base);
+    let (by_a, by_b) = (&a.operator, &b.operator);
+    let is_one_value = by_a.set == Set::None && by_b.set == Set::None && is_single_valued(a.key.as_str());
+    let are_comparable = is_comparable(a.base()) && is_comparable(b.base());
     // A request without the key must not meet both.
-    if !is_one_value || !are_comparable || (a.takes_missing() && b.takes_missing()) {
+    if !is_one_value || !are_comparable || (by_a.takes_missing() && by_b.takes_missing()) {
         return false;
     }
-    match (is_negated(&a.base), is_negated(&b.base)) {
+    match (is_negated(a.base()), is_negated(b.base())) {
         // All that equals one of the values differs from none of the other's.
-        (false, true) => all_are_covered(&b.base, b_values, &a.base, a_values, has_variables),
-        (true, false) => all_are_covered(&a.base, a_values, &b.base, b_values, has_variables),
-        (false, false) => a_values.iter().all(|value| {
-            let mut others = b_values.iter();
-            others.all(|other| are_apart(&a.base, value, &b.base, other, has_variables))
+        (false, true) => all_are_covered(b, a, budget),
+        (true, false) => all_are_covered(a, b, budget),
+        (false, false) => a.texts.iter().all(|value| {
+            let mut others = b.texts.iter();
+            others.all(|other| are_apart(a.base(), value, b.base(), other, budget))
         }),
         (true, true) => false,
     }
 }
 
 /// Returns true if nothing equals both values.
-fn are_apart(a_by: &str, a: &str, b_by: &str, b: &str, has_variables: bool) -> bool {
-    let parse = |by: &str, text: &str| match by {
-        "stringequals" => Some(Pattern::literal(text, has_variables)),
-        "stringlike" => Some(Pattern::parse(text, Kind::Text, has_variables)),
-        _ => None,
-    };
+fn are_apart(a_by: &str, a: &Text<'_>, b_by: &str, b: &Text<'_>, budget: &Budget) -> bool {
+    let is_text = |by: &str| matches!(by, "stringequals" | "stringlike");
+    if !budget.spend(VALUE) {
+        return false;
+    }
     if let ("bool", "bool") = (a_by, b_by) {
+        let (a, b) = (a.as_str(), b.as_str());
         return !a.eq_ignore_ascii_case(b) && !a.contains('$') && !b.contains('$');
     }
-    if let (Some(a), Some(b)) = (parse(a_by, a), parse(b_by, b)) {
-        return a.is_disjoint(&b, Kind::Text);
-    }
-    false
+    is_text(a_by) && is_text(b_by) && a.is_disjoint(b, budget)
 }
 
 fn is_negated(base: &str) -> bool {
@@ -250,38 +282,35 @@ fn is_comparable(base: &str) -> bool {
 }
 
 /// Returns true if what equals `inner` by the operator `inner_by` equals `outer` by `outer_by`, too. Operators are without their negation.
-fn value_covers(outer_by: &str, outer: &str, inner_by: &str, inner: &str, has_variables: bool) -> bool {
+fn value_covers(outer_by: &str, outer: &Text<'_>, inner_by: &str, inner: &Text<'_>, budget: &Budget) -> bool {
     let (outer_by, inner_by) = (positive(outer_by), positive(inner_by));
-    let literal = |text: &str| Pattern::literal(text, has_variables);
-    let pattern = |text: &str| Pattern::parse(text, Kind::Text, has_variables);
+    let (one, other) = (outer.as_str(), inner.as_str());
+    if !budget.spend(VALUE) {
+        return false;
+    }
     match (outer_by, inner_by) {
-        ("stringequals", "stringequals") => outer == inner,
-        ("stringequalsignorecase", "stringequals" | "stringequalsignorecase") => {
-            literal(outer).folded() == literal(inner).folded()
+        ("stringequals", "stringequals") => one == other,
+        ("stringequalsignorecase", "stringequals" | "stringequalsignorecase") | ("bool", "bool") => {
+            one.eq_ignore_ascii_case(other)
         }
-        ("stringlike", "stringequals") => pattern(outer).covers(&literal(inner), Kind::Text),
-        ("stringlike", "stringlike") => pattern(outer).covers(&pattern(inner), Kind::Text),
-        // ArnEquals and ArnLike behave in the same way.
+        ("stringlike", "stringequals" | "stringlike") => outer.covers(inner, budget),
+        // ArnEquals and ArnLike behave in the same way. A pattern that is no ARN is documented for resources only.
         ("arnlike", "arnlike") => {
-            let arn = |text: &str| Pattern::parse(text, Kind::Arn, has_variables);
-            let (outer, inner) = (arn(outer), arn(inner));
-            // A pattern that is no ARN is documented for resources only.
-            outer == inner || (outer.is_arn() && outer.covers(&inner, Kind::Arn))
+            one == other || (outer.pattern(budget).is_arn() && outer.covers(inner, budget))
         }
-        ("bool", "bool") => outer.eq_ignore_ascii_case(inner),
-        ("ipaddress", "ipaddress") => match (network(outer), network(inner)) {
+        ("ipaddress", "ipaddress") => match (network(one), network(other)) {
             (Some(outer), Some(inner)) => contains(outer, inner),
-            _ => outer == inner,
+            _ => one == other,
         },
         (outer_by, inner_by) => match (order(outer_by), order(inner_by)) {
             (Some((outer_kind, outer_by)), Some((inner_kind, inner_by))) if outer_kind == inner_kind => {
                 let number = |text: &str| number(outer_kind, text);
-                match (number(outer), number(inner)) {
+                match (number(one), number(other)) {
                     (Some(outer), Some(inner)) => is_within(outer_by, outer, inner_by, inner),
-                    _ => outer_by == inner_by && outer == inner,
+                    _ => outer_by == inner_by && one == other,
                 }
             }
-            _ => outer_by == inner_by && outer == inner,
+            _ => outer_by == inner_by && one == other,
         },
     }
 }
@@ -393,8 +422,17 @@ mod tests {
             let values: BTreeSet<String> = values.split(',').map(str::to_owned).collect();
             (operator.to_owned(), values)
         };
-        let ((a, a_values), (b, b_values)) = (read(a), read(b));
-        follows(&a, &a_values, &b, &b_values, true)
+        let of = |text: &str| {
+            let (operator, values) = read(text);
+            let keys = BTreeMap::from([(Caseless::from("k"), values)]);
+            BTreeMap::from([(Caseless::from(operator.as_str()), keys)])
+        };
+        let (a, b) = (of(a), of(b));
+        implies(
+            &Condition::all(&a, true),
+            &Condition::all(&b, true),
+            &Budget::default(),
+        )
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! Shows that a policy document allows no more than another.
 //!
 //! ```text
-//! statement -> condition, pattern, principal
-//! condition -> pattern
-//! pattern
+//! statement -> budget, condition, pattern, principal, text
+//! condition -> budget, pattern, text
+//! text -> budget, pattern
+//! pattern -> budget, subsets, token
+//! subsets -> budget, token
+//! budget
 //! principal
+//! token
 //! ```
 //!
 //! The answer is sound and not complete: where it is yes, no request is allowed by the inner document and not by the outer one. Where it is
@@ -15,22 +19,30 @@
 //! - each atom (action, resource, principal) of an Allow of it is covered by one Allow of the outer one, or lies wholly in one of its own
 //!   Denies, and
 //! - each Deny of the outer one is covered by Denies of the inner one, or is disjoint from every atom that the inner one allows.
+//!
+//! The work has a limit, the [`Budget`] of a verdict: whoever writes a policy chooses how much work its comparison is.
 
+mod budget;
 mod condition;
 mod pattern;
 mod principal;
 mod statement;
+mod subsets;
+mod text;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use self::statement::{Atom, Prepared, Value};
+pub use self::budget::Budget;
+use self::statement::{Asked, Atom, Prepared, Related, Relation};
 use super::document::{Effect, PolicyDocument, Scope};
 
 /// Most atoms that are named.
 const MAX_NAMED: usize = 20;
-/// Most atoms of a document that are looked at.
-const MAX_ATOMS: usize = 50_000;
+/// Why nothing is shown where the budget is used up.
+const TOO_COMPLEX: &str =
+    "the policies are too complex to compare: use fewer or simpler patterns, statements and conditions";
 
 /// A part of a document that may allow more than another document.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
@@ -56,10 +68,20 @@ pub struct Excess {
     pub missing_deny_of: Option<String>,
 }
 
+impl Excess {
+    /// Returns true if it is about all that the policies may allow, and not about a statement.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.action == "*" && self.statement == "*"
+    }
+}
+
 impl fmt::Display for Excess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(policy) = &self.policy {
             write!(f, "{policy}, ")?;
+        }
+        if self.is_whole() {
+            return f.write_str(&self.why);
         }
         write!(f, "statement {}: {}", self.statement, self.action)?;
         write_matched(f, self.resource.as_deref(), self.principal.as_deref())?;
@@ -128,7 +150,7 @@ pub struct Unread<'a> {
 }
 
 impl Policies<'_> {
-    /// Parses the statements, for comparisons with several others.
+    /// Prepares the statements, for comparisons with several others.
     pub fn parsed(&self) -> Parsed<'_> {
         Parsed::of(self)
     }
@@ -154,6 +176,12 @@ impl Policies<'_> {
     fn has(&self, unread: &Unread<'_>) -> bool {
         self.unread.iter().any(|other| other.name == unread.name)
     }
+
+    /// Returns true if the other side does not have a policy that may deny and of which no document is known.
+    fn misses_a_deny_of(&self, other: &Policies<'_>) -> bool {
+        let mut all = self.unread.iter();
+        all.any(|unread| unread.may_deny && !other.has(unread))
+    }
 }
 
 /// Compares what two documents allow. `own_account` is the account of the role whose trust policies they are.
@@ -167,81 +195,98 @@ pub fn inclusion(outer: &PolicyDocument, inner: &PolicyDocument, own_account: Op
         side("the outer document", outer),
         side("the inner document", inner),
     );
-    inclusion_of(&outer, &inner, own_account)
+    inclusion_of(&outer, &inner, own_account, &Budget::default())
 }
 
-/// Compares what two sets of policies allow. `own_account` is the account of the role whose trust policies they are.
-pub fn inclusion_of(outer: &Policies<'_>, inner: &Policies<'_>, own_account: Option<&str>) -> Inclusion {
+/// Compares what two sets of policies allow. `own_account` is the account of the role whose trust policies they are. All comparisons of a
+/// verdict have the same budget.
+pub fn inclusion_of(
+    outer: &Policies<'_>,
+    inner: &Policies<'_>,
+    own_account: Option<&str>,
+    budget: &Budget,
+) -> Inclusion {
     if is_same(outer, inner) {
         return Inclusion::default();
     }
-    let mut found = Inclusion::default();
-    compare(&outer.parsed(), &inner.parsed(), own_account, false, &mut found);
-    found
+    let asked = Asked { own_account, budget };
+    compared(&outer.parsed(), &inner.parsed(), asked, false)
 }
 
 /// Returns true if the inner side is shown to allow no more than the outer one, as [`inclusion_of`] does, without the atoms. It ends at
 /// the first of them.
-pub fn includes(outer: &Parsed<'_>, inner: &Parsed<'_>, own_account: Option<&str>) -> bool {
-    if is_same(outer.policies, inner.policies) {
-        return true;
-    }
-    let mut found = Inclusion::default();
-    compare(outer, inner, own_account, true, &mut found);
-    found.is_shown()
+pub fn includes(outer: &Parsed<'_>, inner: &Parsed<'_>, own_account: Option<&str>, budget: &Budget) -> bool {
+    let asked = Asked { own_account, budget };
+    is_same(outer.policies, inner.policies) || compared(outer, inner, asked, true).is_shown()
 }
 
 fn is_same(outer: &Policies<'_>, inner: &Policies<'_>) -> bool {
     outer.unread == inner.unread && outer.is_part_of(inner) && inner.is_part_of(outer)
 }
 
-fn compare(
-    outer: &Parsed<'_>,
-    inner: &Parsed<'_>,
-    own_account: Option<&str>,
-    only_first: bool,
-    found: &mut Inclusion,
-) {
+fn compared(outer: &Parsed<'_>, inner: &Parsed<'_>, asked: Asked<'_>, only_first: bool) -> Inclusion {
+    let mut found = Inclusion::default();
     let is_one_version = outer.versions.union(&inner.versions).count() <= 1;
     if !is_one_version && (outer.has_variables || inner.has_variables) {
         found.add(|| whole("the documents have different versions, and one has `${`, which means a variable in 2012-10-17 only"));
-        return;
+        return found;
     }
-    if outer.size.saturating_add(inner.size) > MAX_ATOMS {
-        found.add(|| whole("the documents are too large to compare"));
-        return;
+    asked.budget.spend(outer.len().saturating_add(inner.len()));
+    compare(outer, inner, asked, only_first, &mut found);
+    // What was found until then is a part of what would have been found.
+    if asked.budget.is_used_up() {
+        found = Inclusion::default();
+        found.add(|| whole(TOO_COMPLEX));
     }
+    found
+}
+
+fn compare(
+    outer: &Parsed<'_>,
+    inner: &Parsed<'_>,
+    asked: Asked<'_>,
+    only_first: bool,
+    found: &mut Inclusion,
+) {
     // What the inner side denies, too, needs no look.
     let missing: Vec<&Prepared<'_>> = outer
         .denies
         .iter()
-        .filter(|deny| !deny.atoms().all(|atom| inner.denies(&atom, own_account)))
+        .filter(|deny| !inner.denies(deny, asked))
         .collect();
+    let needs_grants = outer.policies.misses_a_deny_of(inner.policies);
     let mut grants = false;
-    for atom in inner.allows.iter().flat_map(Prepared::atoms) {
-        if inner.denies(&atom, own_account) {
+    for statement in &inner.allows {
+        let is_kept = is_among(statement, &outer.allows, asked);
+        if is_kept && missing.is_empty() && !needs_grants {
             continue;
         }
-        grants = true;
-        if !outer.allows(&atom, own_account) {
-            let why = format!("no statement of {} is shown to allow it", outer.policies.called);
-            found.add(|| excess(&atom, why));
-        } else if let Some(deny) = missing.iter().find(|deny| !deny.is_disjoint(&atom)) {
-            let why = format!(
-                "statement {} of {} may deny it",
-                deny.name(),
-                outer.policies.called
-            );
-            found.add(|| Excess {
-                missing_deny_of: deny.policy.map(str::to_owned),
-                ..excess(&atom, why)
-            });
-        }
-        if only_first && !found.is_shown() {
-            return;
+        let denied = Related::new(Relation::Covered, inner.denies.iter(), statement, asked);
+        let allowed = Related::new(Relation::Covered, outer.allows.iter(), statement, asked);
+        let apart = Related::new(Relation::Apart, missing.iter().copied(), statement, asked);
+        for atom in statement.atoms() {
+            if !asked.budget.spend(1) {
+                return;
+            }
+            if denied.first(atom).is_some() {
+                continue;
+            }
+            grants = true;
+            if !is_kept && allowed.first(atom).is_none() {
+                let why = || format!("no statement of {} is shown to allow it", outer.policies.called);
+                found.add(|| excess(statement, atom, why()));
+            } else if let Some(deny) = apart.first_other(atom) {
+                found.add(|| Excess {
+                    missing_deny_of: deny.policy.map(str::to_owned),
+                    ..excess(statement, atom, denial(deny, outer))
+                });
+            }
+            if only_first && !found.is_shown() {
+                return;
+            }
         }
     }
-    unread_excess(outer, inner, &missing, grants, found);
+    unread_excess(outer, inner, &missing, grants, asked, found);
 }
 
 /// Adds what policies of which no document is known may allow, or may no longer deny.
@@ -250,27 +295,28 @@ fn unread_excess(
     inner: &Parsed<'_>,
     missing: &[&Prepared<'_>],
     grants: bool,
+    asked: Asked<'_>,
     found: &mut Inclusion,
 ) {
     let of = |unread: &Unread<'_>, why: String| Excess {
         policy: Some(unread.name.to_owned()),
         ..whole(&why)
     };
-    let allows_all = outer.allows.iter().any(Prepared::is_everything) && missing.is_empty();
+    let is_everything = |allow: &Prepared<'_>| allow.is_everything(asked.budget);
     let may_allow: Vec<&Unread<'_>> = inner
         .policies
         .unread
         .iter()
         .filter(|unread| unread.may_allow)
         .collect();
+    let allows_all = !may_allow.is_empty() && missing.is_empty() && outer.allows.iter().any(is_everything);
     for unread in &may_allow {
         if !outer.policies.has(unread) && !allows_all {
             found.add(|| of(unread, "what this policy allows is not known".to_owned()));
         } else if let Some(deny) = missing.first() {
             let why = format!(
-                "what this policy allows is not known, and statement {} of {} may deny it",
-                deny.name(),
-                outer.policies.called
+                "what this policy allows is not known, and {}",
+                denial(deny, outer)
             );
             found.add(|| Excess {
                 missing_deny_of: deny.policy.map(str::to_owned),
@@ -291,13 +337,19 @@ fn unread_excess(
     }
 }
 
-/// Policies with their statements parsed.
+fn denial(deny: &Prepared<'_>, outer: &Parsed<'_>) -> String {
+    format!(
+        "statement {} of {} may deny it",
+        deny.name(),
+        outer.policies.called
+    )
+}
+
+/// Policies whose statements are ready to be compared.
 pub struct Parsed<'a> {
     policies: &'a Policies<'a>,
     allows: Vec<Prepared<'a>>,
     denies: Vec<Prepared<'a>>,
-    /// Number of atoms.
-    size: usize,
     versions: BTreeSet<&'a str>,
     has_variables: bool,
 }
@@ -308,10 +360,8 @@ impl<'a> Parsed<'a> {
             policies.statements(Effect::Allow),
             policies.statements(Effect::Deny),
         );
-        let size = allows.iter().chain(&denies).map(Prepared::size);
         let documents = || policies.documents.iter().map(|(_, document)| *document);
         Self {
-            size: size.fold(0_usize, usize::saturating_add),
             versions: documents().map(|document| document.version.as_str()).collect(),
             has_variables: documents().any(has_variables),
             policies,
@@ -320,16 +370,18 @@ impl<'a> Parsed<'a> {
         }
     }
 
-    fn allows(&self, atom: &Atom<'_>, own_account: Option<&str>) -> bool {
-        self.allows
-            .iter()
-            .any(|statement| statement.covers(atom, own_account))
+    fn len(&self) -> usize {
+        self.allows.len().saturating_add(self.denies.len())
     }
 
-    fn denies(&self, atom: &Atom<'_>, own_account: Option<&str>) -> bool {
-        self.denies
-            .iter()
-            .any(|statement| statement.covers(atom, own_account))
+    /// Returns true if everything that the statement matches is denied.
+    fn denies(&self, statement: &Prepared<'_>, asked: Asked<'_>) -> bool {
+        if is_among(statement, &self.denies, asked) {
+            return true;
+        }
+        let denied = Related::new(Relation::Covered, self.denies.iter(), statement, asked);
+        let mut atoms = statement.atoms();
+        atoms.all(|atom| asked.budget.spend(1) && denied.first(atom).is_some())
     }
 }
 
@@ -352,13 +404,20 @@ fn has_variables(document: &PolicyDocument) -> bool {
     })
 }
 
-fn excess(atom: &Atom<'_>, why: String) -> Excess {
+/// Returns true if one of the statements matches the same as this one, because it has the same elements.
+fn is_among(statement: &Prepared<'_>, all: &[Prepared<'_>], asked: Asked<'_>) -> bool {
+    let mut all = all.iter();
+    all.any(|other| asked.budget.spend(1) && other.is_like(statement))
+}
+
+fn excess(statement: &Prepared<'_>, atom: Atom, why: String) -> Excess {
+    let (action, resource, principal) = statement.shown(atom);
     Excess {
-        policy: atom.statement.policy.map(str::to_owned),
-        statement: atom.statement.name(),
-        action: atom.action.shown(),
-        resource: atom.resource.map(Value::shown),
-        principal: atom.principal.shown(),
+        policy: statement.policy.map(str::to_owned),
+        statement: statement.name(),
+        action,
+        resource,
+        principal,
         why,
         missing_deny_of: None,
     }

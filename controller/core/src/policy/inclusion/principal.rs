@@ -42,6 +42,19 @@ impl Principal {
         }
     }
 
+    /// Returns the steps to compare the principal with another.
+    pub fn steps(&self) -> usize {
+        match self {
+            Self::Own | Self::Everybody | Self::AllBut(Principals::Everybody) => 1,
+            Self::Named(_, value) => 1 + value.len() / 8,
+            Self::AllBut(Principals::Named(kinds)) => {
+                let all = kinds.values().flatten();
+                all.map(|value| 1 + value.len() / 8)
+                    .fold(1, usize::saturating_add)
+            }
+        }
+    }
+
     /// Returns true if every caller that `inner` names is one of this, too. `own_account` is the account of the role whose trust policy it is.
     pub fn covers(&self, inner: &Self, own_account: Option<&str>) -> bool {
         match (self, inner) {
