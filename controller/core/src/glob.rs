@@ -1,33 +1,37 @@
 //! Patterns with the wildcards `*` and `?` of IAM.
 
+use std::str::Chars;
+
 /// Returns true if `text` matches a
 /// [pattern of IAM](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html#reference_policies_elements_resource_wildcards):
 /// `*` is any number of characters, `?` is one character. The comparison is case-sensitive.
 pub fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    // `reach[i]` is true if the characters of the pattern so far match the first i characters of the text.
-    let mut reach = vec![false; text.len() + 1];
-    if let Some(first) = reach.first_mut() {
-        *first = true;
-    }
-    for p in pattern {
-        let mut next = vec![false; text.len() + 1];
-        let mut any = false;
-        for (i, slot) in next.iter_mut().enumerate() {
-            let here = reach.get(i).copied().unwrap_or_default();
-            any |= here;
-            let before = i
-                .checked_sub(1)
-                .and_then(|j| Some((reach.get(j).copied()?, text.get(j).copied()?)));
-            *slot = match p {
-                '*' => any,
-                '?' => before.is_some_and(|(ok, _)| ok),
-                c => before.is_some_and(|(ok, t)| ok && t == c),
-            };
+    let (mut pattern, mut text) = (pattern.chars(), text.chars());
+    // What follows the last star, and the text from where it is tried. A later star takes all that an earlier one could.
+    let mut star: Option<(Chars<'_>, Chars<'_>)> = None;
+    loop {
+        let (mut rest, mut more) = (pattern.clone(), text.clone());
+        match (rest.next(), more.next()) {
+            (None, None) => return true,
+            (Some('*'), _) => {
+                star = Some((rest.clone(), text.clone()));
+                pattern = rest;
+                continue;
+            }
+            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
+                (pattern, text) = (rest, more);
+                continue;
+            }
+            _ => {}
         }
-        reach = next;
+        let Some((rest, from)) = &mut star else {
+            return false;
+        };
+        if from.next().is_none() {
+            return false;
+        }
+        (pattern, text) = (rest.clone(), from.clone());
     }
-    reach.last().copied().unwrap_or_default()
 }
 
 /// Returns the part of a value before the first wildcard (`*`, `?`) or policy variable (`${`).
@@ -51,6 +55,13 @@ mod tests {
             ("*b*", "abc", true),
             ("", "a", false),
             ("a*b*c", "a1b2c", true),
+            ("*ab", "aab", true),
+            ("*a?*b", "aab", true),
+            ("*a?b", "ab", false),
+            ("a*", "a", true),
+            ("*", "", true),
+            ("ä?*", "äöü", true),
+            ("a", "*", false),
         ] {
             assert_eq!(matches(pattern, text), matched, "{pattern} {text}");
         }
