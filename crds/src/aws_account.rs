@@ -118,8 +118,9 @@ pub struct AwsAccountSpec {
     /// If true, the controller makes no call in this account. Default: false.
     #[serde(default)]
     pub suspend: bool,
-    /// When a change of an `IamRole` reaches this account: accounts with a lower number are changed first, and the next ones only after
-    /// all of these are done. From 0 to 100. `spec.rollout.waves` of an `IamRole` comes before it. Default: 0.
+    /// When a change of an `IamRole` reaches this account: accounts of the role with a lower number are changed first, and the next ones
+    /// only after all of these are done. From 0 to 100. An `IamRole` cannot change this order: its `spec.rollout.waves` order accounts with
+    /// the same number. Default: 0, the first wave.
     #[serde(default, skip_serializing_if = "is_first")]
     #[schemars(range(max = 100))]
     pub wave: u32,

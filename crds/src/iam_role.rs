@@ -109,8 +109,8 @@ pub struct IamRoleSpec {
     #[serde(default)]
     pub suspend: bool,
     /// How a change of this spec reaches the accounts: in waves, and how many accounts at once. It concerns the change of a spec only:
-    /// drift is corrected at once. Default: absent, which changes the accounts in the order of `spec.wave` of the `AwsAccount`s, and
-    /// accounts of the same wave at once.
+    /// drift is corrected at once. Default: absent, and accounts are changed in the order of `spec.wave` of the `AwsAccount`s, those of the
+    /// same wave at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Box<Rollout>>,
 }
@@ -122,7 +122,8 @@ pub struct IamRoleSpec {
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rollout {
-    /// The largest number of accounts that are being changed at the same time. Default: all accounts of the wave.
+    /// The largest number of accounts that are being changed at the same time. An account in which the change failed is tried again within
+    /// this number. Default: all accounts of the wave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "concurrencies")]
     pub max_concurrent: Option<u32>,
@@ -134,13 +135,13 @@ pub struct Rollout {
     #[schemars(range(max = 10000))]
     pub max_failures: u32,
     /// The time between the end of a wave and the beginning of the next, such as `30m`, up to `168h`. A restart of the controller begins
-    /// this time again. Default: `0s`.
+    /// this time again. Default: absent, and the next wave begins at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::aws_account::duration")]
     pub soak: Option<Duration>,
-    /// The accounts of each wave, by name, by label, or both. An account belongs to the first wave that selects it. Accounts that no wave
-    /// selects are changed last. Within a wave, accounts with a lower `spec.wave` are first. Default: the waves that the `AwsAccount`s
-    /// have as `spec.wave`.
+    /// The order of the accounts that have the same `spec.wave`: the accounts of each wave, by name, by label, or both. An account belongs
+    /// to the first wave that selects it. Accounts that no wave selects are changed last. `spec.wave` of the `AwsAccount`s comes first: no
+    /// account is changed before another one with a lower `spec.wave`. Default: accounts with the same `spec.wave` are changed at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub waves: Vec<AccountSelection>,
@@ -369,26 +370,38 @@ pub struct ShardRollout {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub waves: Vec<ShardWave>,
+    /// Accounts in which the change has begun and failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u32,
     /// The first failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// True if the session of an account is locked. Such accounts are in no wave until it is open again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub locked: bool,
 }
 
-/// Numbers of accounts of one wave in one shard.
+/// Numbers of accounts of one wave in one shard. Waves are ordered by `wave`, and then by `roleWave`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ShardWave {
-    /// Number of the wave.
+    /// `spec.wave` of the accounts.
     pub wave: u32,
+    /// Position of the wave in `spec.rollout.waves`, from 1. Absent if the role has no waves of its own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub role_wave: u32,
     /// Accounts whose change has not begun.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub waiting: u32,
     /// Accounts that are being changed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub working: u32,
-    /// Accounts in which the change failed.
+    /// Accounts that refuse the change, and in which it has not begun.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed: u32,
+    /// Accounts in which the change failed and is being tried again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retrying: u32,
 }
 
 /// Numbers of accounts of a role.

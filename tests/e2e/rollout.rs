@@ -10,13 +10,21 @@ use rolectl_tests::scenario::Scenario;
 use rolectl_tests::wait::{holds_for, until};
 use serde_json::{Value, json};
 
-const READ_ONLY: &str = "arn:aws:iam::aws:policy/ReadOnlyAccess";
+pub const READ_ONLY: &str = "arn:aws:iam::aws:policy/ReadOnlyAccess";
 /// A policy that an account has if a test made it there.
-const CUSTOM: &str = "arn:aws:iam::$(account.id):policy/custom";
+pub const CUSTOM: &str = "arn:aws:iam::$(account.id):policy/custom";
 
 /// Three accounts in the waves 0, 1 and 2, a controller and an open session. No sweep comes by itself.
 async fn in_waves(name: &str) -> Result<Scenario<'static>> {
-    let s = Scenario::with(crate::world().await?, name, 3, |account| {
+    let s = accounts_in_waves(name, 3).await?;
+    s.start_controller()?;
+    s.unlock().await?;
+    Ok(s)
+}
+
+/// Accounts in the waves 0, 1, 2 and so on.
+pub async fn accounts_in_waves(name: &str, targets: usize) -> Result<Scenario<'static>> {
+    Scenario::with(crate::world().await?, name, targets, |account| {
         let name = account["metadata"]["name"].as_str().unwrap_or_default();
         let wave: u32 = name
             .rsplit('-')
@@ -26,14 +34,11 @@ async fn in_waves(name: &str) -> Result<Scenario<'static>> {
         account["spec"]["wave"] = json!(wave);
         account["spec"]["driftInterval"] = json!("1h");
     })
-    .await?;
-    s.start_controller()?;
-    s.unlock().await?;
-    Ok(s)
+    .await
 }
 
 /// Makes the policy that some accounts lack.
-async fn make_custom(s: &Scenario<'_>, target: usize) -> Result<()> {
+pub async fn make_custom(s: &Scenario<'_>, target: usize) -> Result<()> {
     let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]});
     s.hands(target)
         .await?
@@ -46,7 +51,7 @@ async fn make_custom(s: &Scenario<'_>, target: usize) -> Result<()> {
 }
 
 /// The trust policy of [`Scenario::role`], or one that grants less.
-fn trust(is_narrow: bool) -> Value {
+pub fn trust(is_narrow: bool) -> Value {
     let mut condition = json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}});
     if is_narrow {
         condition["StringEquals"] = json!({"aws:PrincipalTag/team": "platform"});
@@ -68,7 +73,7 @@ fn states(role: &IamRole) -> BTreeMap<String, (Reason, String)> {
 }
 
 /// Waits until the accounts have these states and messages.
-async fn accounts_are(s: &Scenario<'_>, expected: &[(&str, Reason, &str)]) -> Result<IamRole> {
+pub async fn accounts_are(s: &Scenario<'_>, expected: &[(&str, Reason, &str)]) -> Result<IamRole> {
     until(&format!("the accounts to be {expected:?}"), || async {
         let role = s.roles().get("app").await.map_err(|e| e.to_string())?;
         let status = role.status.clone().unwrap_or_default();
@@ -87,7 +92,7 @@ async fn accounts_are(s: &Scenario<'_>, expected: &[(&str, Reason, &str)]) -> Re
 }
 
 /// Runs `rolectl` as an administrator of the namespace, and returns what it prints.
-async fn admin(s: &Scenario<'_>, args: &[&str], code: i32) -> Result<String> {
+pub async fn admin(s: &Scenario<'_>, args: &[&str], code: i32) -> Result<String> {
     let output = s
         .rolectl_as("admin", &[args, &["-n", &s.name]].concat(), &[])
         .await?;
@@ -262,7 +267,7 @@ async fn an_aborted_rollout_leaves_the_other_accounts_until_the_spec_changes() -
     s.apply(&s.role("app", json!({"managedPolicies": ["ReadOnlyAccess"]})))
         .await?;
     s.role_is("app", "True", "InSync").await?;
-    // The accounts of a wave of the role's own, one at a time, and a time after it.
+    // The waves of the role cannot put the last account of the owner's order first.
     let names: Vec<&String> = s.targets.iter().map(|(name, _)| name).collect();
     let slowly = |description: &str| {
         json!({"managedPolicies": ["ReadOnlyAccess"], "description": description,
@@ -272,16 +277,21 @@ async fn an_aborted_rollout_leaves_the_other_accounts_until_the_spec_changes() -
     accounts_are(
         &s,
         &[
-            ("2", Reason::InSync, ""),
+            ("0", Reason::InSync, ""),
             (
-                "0",
+                "1",
                 Reason::RollingOut,
-                "waits for the end of spec.rollout.soak after wave 1",
+                "waits for the end of spec.rollout.soak after wave 0.2, until ",
             ),
-            ("1", Reason::RollingOut, "spec.rollout.soak"),
+            ("2", Reason::RollingOut, "waits for wave 1.2"),
         ],
     )
     .await?;
+    let shown = admin(&s, &["rollout", "status", "role/app"], 0).await?;
+    ensure!(
+        shown.contains("Wave 1.2 waits for the end of spec.rollout.soak after wave 0.2, until 2"),
+        "{shown}"
+    );
     let told = admin(&s, &["rollout", "abort", "role/app"], 0).await?;
     ensure!(
         told.contains("is aborted, and 2 accounts are not changed"),
@@ -293,14 +303,14 @@ async fn an_aborted_rollout_leaves_the_other_accounts_until_the_spec_changes() -
         let role = s.hands(target).await?.get_role().role_name("app").send().await?;
         Ok(role.role.and_then(|role| role.description).unwrap_or_default())
     };
-    ensure!(description(2).await? == "second" && description(0).await?.is_empty());
+    ensure!(description(0).await? == "second" && description(2).await?.is_empty());
 
     // The request is about that generation only.
     let mut quick = slowly("third");
     quick["rollout"]["soak"] = json!("0s");
     s.apply(&s.role("app", quick)).await?;
     s.role_is("app", "True", "InSync").await?;
-    ensure!(description(0).await? == "third");
+    ensure!(description(2).await? == "third");
     Ok(())
 }
 

@@ -1,12 +1,13 @@
 //! Implements `rolectl rollout`.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use clap::{Args, Subcommand};
 use kube::{Api, Client, ResourceExt as _};
 use rolectl_core::conditions::ready_reason;
-use rolectl_core::rollout::{Command, Seen, State, is_unavailable, wave_of};
+use rolectl_core::rollout::{Command, Retry, Seen, State, Wave, is_unavailable, wave_of};
 use rolectl_core::selection::targets;
 use rolectl_crds::{AccountStatus, AwsAccount, IamRole, ROLLOUT_ANNOTATION, Reason};
 use schemars::JsonSchema;
@@ -39,15 +40,21 @@ enum Verb {
 }
 
 /// Show which accounts have the change, and what the others wait for
+///
+/// A wave is shown as `spec.wave` of its accounts. Where the role has waves of its own, their number follows after a dot: `10.2`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolectl rollout status role/app -n platform
+  rolectl rollout status role/app -n platform --all
   rolectl rollout status role/app -n platform -o json
 
 Exit codes: 0 shown, 1 failed, 2 wrong usage.")]
 struct Status {
     #[command(flatten)]
     object: ObjectArgs,
+    /// Show all accounts: without it, the first 30, those without the change first
+    #[arg(long)]
+    all: bool,
     /// Form of the output
     #[arg(long, short, value_enum, default_value_t)]
     output: Format,
@@ -113,9 +120,12 @@ impl fmt::Display for Stage {
 #[schemars(rename = "RolloutAccount")]
 struct Line {
     account: String,
-    /// Number of its wave. Absent if you may not read the `AwsAccount`.
+    /// `spec.wave` of the account. Absent if you may not read the `AwsAccount`.
     #[serde(skip_serializing_if = "Option::is_none")]
     wave: Option<u32>,
+    /// Position in `spec.rollout.waves` of the role, from 1. Absent if the role has no waves of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_wave: Option<u32>,
     state: Stage,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
@@ -174,7 +184,7 @@ impl Status {
         if self.output != Format::Table {
             return machine(self.output, &report);
         }
-        for line in report.text() {
+        for line in report.text(self.all) {
             println!("{line}");
         }
         Ok(())
@@ -251,7 +261,7 @@ fn report(role: &IamRole, accounts: &[AwsAccount]) -> RolloutReport {
     let is_current = status.observed_generation == generation;
     let not_shown = status.more_accounts.iter().map(|group| group.count);
     let not_shown = not_shown.fold(0, u32::saturating_add);
-    let mut lines: Vec<(u32, Line)> = status
+    let mut lines: Vec<Line> = status
         .accounts
         .iter()
         .map(|entry| line(role, entry, objects.get(&entry.name).copied()))
@@ -265,9 +275,9 @@ fn report(role: &IamRole, accounts: &[AwsAccount]) -> RolloutReport {
         let entry = AccountStatus::new(name.clone(), Reason::Progressing);
         lines.push(line(role, &entry, Some(account)));
     }
-    lines.sort_by(|(place, one), (other_place, other)| {
-        let key = |line: &Line, place: u32| (line.wave.unwrap_or(u32::MAX), place, line.account.clone());
-        key(one, *place).cmp(&key(other, *other_place))
+    lines.sort_by(|one, other| {
+        let key = |line: &Line| line.wave().unwrap_or(UNKNOWN);
+        (key(one), &one.account).cmp(&(key(other), &other.account))
     });
     let reason = ready_reason(&status.conditions).filter(|_| is_current);
     RolloutReport {
@@ -278,12 +288,12 @@ fn report(role: &IamRole, accounts: &[AwsAccount]) -> RolloutReport {
         message: ready_condition(&status.conditions)
             .filter(|_| is_current)
             .map(|ready| ready.message.clone()),
-        accounts: lines.into_iter().map(|(_, line)| line).collect(),
+        accounts: lines,
         not_shown,
     }
 }
 
-fn line(role: &IamRole, entry: &AccountStatus, account: Option<&AwsAccount>) -> (u32, Line) {
+fn line(role: &IamRole, entry: &AccountStatus, account: Option<&AwsAccount>) -> Line {
     let generation = role.metadata.generation;
     let is_current = entry.observed_generation == generation;
     let waits = matches!(entry.state, Reason::RollingOut | Reason::RolloutStopped);
@@ -295,10 +305,13 @@ fn line(role: &IamRole, entry: &AccountStatus, account: Option<&AwsAccount>) -> 
         has_begun: is_current && !waits,
         is_unavailable: reason.and_then(Reason::named).is_some_and(is_unavailable),
         reported: is_current.then_some((entry.state, message.as_deref().unwrap_or_default())),
+        retry: Retry::Due,
     });
-    let line = Line {
+    let wave = account.map(|account| wave_of(role, account));
+    Line {
         account: entry.name.clone(),
-        wave: account.map(|account| wave_of(role, account)),
+        wave: wave.map(|wave| wave.account),
+        role_wave: wave.map(|wave| wave.role).filter(|position| *position > 0),
         state: match state {
             State::Done => Stage::Done,
             State::Working => Stage::Working,
@@ -307,8 +320,49 @@ fn line(role: &IamRole, entry: &AccountStatus, account: Option<&AwsAccount>) -> 
             State::Waiting => Stage::Waiting,
         },
         message,
-    };
-    (account.map_or(0, |account| account.spec.wave), line)
+    }
+}
+
+/// The place of accounts whose wave is not known.
+const UNKNOWN: Wave = Wave {
+    account: u32::MAX,
+    role: 0,
+};
+/// Number of accounts that are shown for people.
+const SHOWN: usize = 30;
+/// Number of accounts that are named as those which the others wait for.
+const NAMED: usize = 5;
+
+impl Line {
+    fn wave(&self) -> Option<Wave> {
+        Some(Wave {
+            account: self.wave?,
+            role: self.role_wave.unwrap_or_default(),
+        })
+    }
+
+    const fn is_open(&self) -> bool {
+        matches!(self.state, Stage::Working | Stage::Waiting)
+    }
+
+    fn row(&self) -> Vec<Cell> {
+        let colour = match self.state {
+            Stage::Done => Colour::Green,
+            Stage::Failed => Colour::Red,
+            Stage::Working | Stage::Unavailable | Stage::Waiting => Colour::Yellow,
+        };
+        vec![
+            Cell::from(self.wave_shown()),
+            Cell::from(&self.account),
+            Cell::coloured(&self.state.to_string(), colour),
+            Cell::from(self.message.as_deref().unwrap_or_default()),
+        ]
+    }
+
+    fn wave_shown(&self) -> String {
+        self.wave()
+            .map_or_else(|| "-".to_owned(), |wave| wave.to_string())
+    }
 }
 
 impl RolloutReport {
@@ -321,8 +375,8 @@ impl RolloutReport {
     }
 
     /// Returns the report for people.
-    fn text(&self) -> Vec<String> {
-        let open = self.count(Stage::Waiting) + self.count(Stage::Working);
+    fn text(&self, all: bool) -> Vec<String> {
+        let open = self.accounts.iter().filter(|line| line.is_open()).count();
         let what = match (self.stopped, open) {
             (true, _) => "stopped",
             (false, 0) if self.not_shown == 0 => "complete",
@@ -336,32 +390,35 @@ impl RolloutReport {
             self.shown(),
             generation.unwrap_or_default()
         )];
-        if let Some(message) = self.message.as_ref().filter(|_| self.stopped) {
-            text.push(printable(message).into_owned());
+        if self.stopped {
+            let message = self.message.iter();
+            text.extend(message.map(|message| printable(message).into_owned()));
             text.push(
                 "Correct the cause or the spec; rolectl rollout resume continues, rolectl rollout abort leaves the others as they are."
                     .to_owned(),
             );
+        } else {
+            text.extend(self.waits_for());
         }
         text.push(String::new());
-        let rows = self.accounts.iter().map(|line| {
-            let colour = match line.state {
-                Stage::Done => Colour::Green,
-                Stage::Failed => Colour::Red,
-                Stage::Working | Stage::Unavailable | Stage::Waiting => Colour::Yellow,
-            };
-            vec![
-                Cell::from(line.wave.map_or_else(|| "-".to_owned(), |wave| wave.to_string())),
-                Cell::from(&line.account),
-                Cell::coloured(&line.state.to_string(), colour),
-                Cell::from(line.message.as_deref().unwrap_or_default()),
-            ]
-        });
+        let mut shown: Vec<&Line> = self.accounts.iter().collect();
+        if !all && shown.len() > SHOWN {
+            text.extend(self.by_wave());
+            text.push(String::new());
+            // The sort is stable, so the order of the waves stays.
+            shown.sort_by_key(|line| Reverse(line.state != Stage::Done));
+            shown.truncate(SHOWN);
+        }
+        let rows = shown.iter().map(|line| line.row()).collect();
         text.extend(lines(
             &["WAVE", "ACCOUNT", "STATE", "MESSAGE"],
-            rows.collect(),
+            rows,
             Layout::of_stdout(),
         ));
+        let more = self.accounts.len().saturating_sub(shown.len());
+        if more > 0 {
+            text.push(format!("and {}: --all shows them", counted_more(more)));
+        }
         if self.not_shown > 0 {
             let count = usize::try_from(self.not_shown).unwrap_or(usize::MAX);
             text.push(format!(
@@ -370,6 +427,72 @@ impl RolloutReport {
             ));
         }
         text
+    }
+
+    /// What the first wave that is not complete waits for.
+    fn waits_for(&self) -> Option<String> {
+        let first = self.accounts.iter().find(|line| line.is_open())?;
+        let wave = first.wave();
+        let of_wave = self.accounts.iter().filter(|line| line.wave() == wave);
+        let open: Vec<&Line> = of_wave.clone().filter(|line| line.is_open()).collect();
+        let shown = match wave {
+            Some(wave) => format!("Wave {wave}"),
+            None => "The rollout".to_owned(),
+        };
+        let has_begun = open.iter().any(|line| line.state == Stage::Working);
+        if let Some(message) = first.message.as_ref().filter(|_| !has_begun) {
+            return Some(printable(&format!("{shown} {message}.")).into_owned());
+        }
+        let names = open.iter().take(NAMED);
+        let names: Vec<String> = names
+            .map(|line| format!("{} ({})", line.account, line.state))
+            .collect();
+        let more = match open.len().saturating_sub(names.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let done = of_wave.clone().filter(|line| line.state == Stage::Done).count();
+        let text = format!(
+            "{shown} is being changed, {done} of {} done; it waits for {}{more}.",
+            counted(of_wave.count(), "account"),
+            names.join(", ")
+        );
+        Some(printable(&text).into_owned())
+    }
+
+    /// The numbers of accounts in each wave.
+    fn by_wave(&self) -> Vec<String> {
+        let mut waves: BTreeMap<Wave, (String, BTreeMap<Stage, usize>)> = BTreeMap::new();
+        for line in &self.accounts {
+            let (_, counts) = waves
+                .entry(line.wave().unwrap_or(UNKNOWN))
+                .or_insert_with(|| (line.wave_shown(), BTreeMap::new()));
+            *counts.entry(line.state).or_default() += 1;
+        }
+        let rows = waves.into_values().map(|(wave, counts)| {
+            let stages = [
+                Stage::Done,
+                Stage::Working,
+                Stage::Failed,
+                Stage::Unavailable,
+                Stage::Waiting,
+            ];
+            let counts = stages.map(|stage| counts.get(&stage).copied().unwrap_or_default());
+            let counts = counts.iter().map(|count| Cell::from(count.to_string()));
+            std::iter::once(Cell::from(wave)).chain(counts).collect()
+        });
+        lines(
+            &["WAVE", "DONE", "WORKING", "FAILED", "UNAVAILABLE", "WAITING"],
+            rows.collect(),
+            Layout::of_stdout(),
+        )
+    }
+}
+
+fn counted_more(count: usize) -> String {
+    match count {
+        1 => "1 more account".to_owned(),
+        count => format!("{count} more accounts"),
     }
 }
 
@@ -440,6 +563,49 @@ mod tests {
                 "None g done",
             ]
         );
-        assert_eq!(report.text()[0], "IamRole team/app, generation 3: under way");
+        let text = report.text(false);
+        assert_eq!(
+            text[..3],
+            [
+                "IamRole team/app, generation 3: under way",
+                "Wave 0 is being changed, 1 of 2 accounts done; it waits for e (working).",
+                "",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_wave_that_has_not_begun_says_what_it_waits_for() {
+        let role = role(&json!([
+            {"name": "a", "state": "InSync", "observedGeneration": 3, "lastAppliedGeneration": 3},
+            {"name": "b", "state": "RollingOut", "observedGeneration": 3, "lastAppliedGeneration": 2,
+                "message": "waits for the end of spec.rollout.soak after wave 0, until 2026-11-28T08:00:00Z"},
+        ]));
+        let report = report(&role, &[account("a", 0, "InSync"), account("b", 4, "InSync")]);
+        assert_eq!(
+            report.text(false)[1],
+            "Wave 4 waits for the end of spec.rollout.soak after wave 0, until 2026-11-28T08:00:00Z."
+        );
+    }
+
+    #[test]
+    fn many_accounts_are_counted_by_wave_and_the_first_without_the_change_are_listed() {
+        let entry = |number: u32| {
+            let (state, applied) = match number {
+                0..=599 => ("InSync", 3),
+                600 => ("InvalidSpec", 2),
+                601..=610 => ("Progressing", 2),
+                _ => ("RollingOut", 2),
+            };
+            json!({"name": format!("a-{number:04}"), "state": state, "observedGeneration": 3, "lastAppliedGeneration": applied})
+        };
+        let role = role(&(0..1000).map(entry).collect::<Vec<_>>().into());
+        let accounts: Vec<AwsAccount> = (0..1000)
+            .map(|number| account(&format!("a-{number:04}"), number / 500, "InSync"))
+            .collect();
+        let report = report(&role, &accounts);
+        let text = report.text(false);
+        insta::assert_snapshot!(text.join("\n"));
+        assert_eq!(report.text(true).len(), 4 + 1000, "--all shows them");
     }
 }

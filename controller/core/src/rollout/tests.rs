@@ -1,7 +1,6 @@
 use std::collections::BTreeSet;
 
-use proptest::prelude::*;
-use rolectl_crds::{AwsAccount, IamRole};
+use rolectl_crds::{AwsAccount, IamRole, Reason};
 use serde_json::{Value, json};
 
 use super::*;
@@ -13,16 +12,28 @@ fn spec(value: Value) -> Rollout {
 fn account(name: &str, wave: u32, state: State) -> Progress {
     Progress {
         name: name.to_owned(),
-        wave,
-        place: 0,
+        wave: of_account(wave),
         state,
     }
 }
 
+/// A wave of a role without waves of its own.
+const fn of_account(wave: u32) -> Wave {
+    Wave {
+        account: wave,
+        role: 0,
+    }
+}
+
 fn failed() -> State {
+    failed_until(Retry::Due)
+}
+
+fn failed_until(retry: Retry) -> State {
     State::Failed {
         has_begun: false,
         message: "no such policy".to_owned(),
+        retry,
     }
 }
 
@@ -44,7 +55,8 @@ fn decide(spec: Value, command: Command, states: &[(u32, State)]) -> (String, Ph
     let mark = |step: &Step| match step {
         Step::Go => 'G',
         Step::Wait(Why::Wave(_)) => 'w',
-        Step::Wait(Why::Soak(_)) => 's',
+        Step::Wait(Why::Soak(..)) => 's',
+        Step::Wait(Why::Retry) => 'r',
         Step::Wait(Why::Turn) => 't',
         Step::Wait(Why::Stopped) => 'x',
         Step::Wait(Why::Unavailable) => 'u',
@@ -57,6 +69,7 @@ fn decide(spec: Value, command: Command, states: &[(u32, State)]) -> (String, Ph
 fn a_wave_begins_once_the_waves_before_it_are_complete_and_nothing_has_failed() {
     use State::{Done, Unavailable, Waiting, Working};
     let none = Command::None;
+    let later = Retry::At(Instant::now() + Duration::from_hours(1));
     let stopped = |text: &str| Phase::Stopped(text.to_owned());
     let one_failure = "the rollout stopped after 1 failure; first in a: no such policy";
     let aborted = "the rollout was aborted: change the spec to begin another one";
@@ -167,11 +180,47 @@ fn a_wave_begins_once_the_waves_before_it_are_complete_and_nothing_has_failed() 
             "tG",
             Phase::Running,
         ),
+        // What failed is tried again within the limit. While it pauses, it takes nobody's place.
         (
             json!({"maxConcurrent": 1, "maxFailures": 1}),
             none,
             vec![(0, failed()), (0, Waiting), (0, Waiting)],
-            "GGt",
+            "Gtt",
+            Phase::Running,
+        ),
+        (
+            json!({"maxConcurrent": 1, "maxFailures": 1}),
+            none,
+            vec![(0, failed_until(later)), (0, Waiting), (0, Waiting)],
+            "rGt",
+            Phase::Running,
+        ),
+        (
+            json!({"maxConcurrent": 1, "maxFailures": 1}),
+            none,
+            vec![(0, failed()), (0, Working), (0, Waiting)],
+            "rGt",
+            Phase::Running,
+        ),
+        (
+            json!({"maxConcurrent": 1, "maxFailures": 1}),
+            none,
+            vec![(0, failed_until(Retry::UnderWay)), (0, Waiting)],
+            "Gt",
+            Phase::Running,
+        ),
+        (
+            json!({"maxConcurrent": 1, "maxFailures": 2}),
+            none,
+            vec![(0, failed()), (0, failed())],
+            "Gr",
+            Phase::Done,
+        ),
+        (
+            json!({"maxFailures": 1}),
+            none,
+            vec![(0, failed_until(later)), (0, Waiting)],
+            "GG",
             Phase::Running,
         ),
         // People.
@@ -253,7 +302,10 @@ fn the_time_after_a_wave_begins_when_it_was_first_seen_complete() {
     };
     let first = at(&Completed::new(), start);
     assert_eq!(first.again, Some(start + hour));
-    assert_eq!(first.steps["b"], Step::Wait(Why::Soak(0)));
+    assert_eq!(
+        first.steps["b"],
+        Step::Wait(Why::Soak(of_account(0), start + hour))
+    );
     let later = at(&first.completed, start + hour / 2);
     assert_eq!(later.again, Some(start + hour), "the time is not lengthened");
     let end = at(&later.completed, start + hour);
@@ -266,18 +318,19 @@ fn replicas_take_turns_and_wait_for_each_others_waves() {
     let open = |goes_first, wave, waiting, working| Elsewhere {
         goes_first,
         waves: [(
-            wave,
+            of_account(wave),
             ShardWave {
                 wave,
                 waiting,
                 working,
-                failed: 0,
+                ..ShardWave::default()
             },
         )]
         .into(),
+        failed: 0,
         failure: None,
     };
-    let targets: BTreeMap<u32, u32> = [(0, 3)].into();
+    let targets: BTreeMap<Wave, u32> = [(of_account(0), 3)].into();
     for (elsewhere, expected) in [
         (open(true, 1, 1, 0), Step::Go),
         (open(true, 0, 1, 0), Step::Wait(Why::Turn)),
@@ -289,11 +342,21 @@ fn replicas_take_turns_and_wait_for_each_others_waves() {
             Step::Wait(Why::Turn),
         ),
         (
-            Elsewhere::of(true, Some(&report_of(&[], Some(1))), Some(2), &targets),
+            Elsewhere::of(
+                true,
+                Some(&report_of(&[], &BTreeMap::new(), Some(1), false)),
+                Some(2),
+                &targets,
+            ),
             Step::Wait(Why::Turn),
         ),
         (
-            Elsewhere::of(true, Some(&report_of(&[], Some(2))), Some(2), &targets),
+            Elsewhere::of(
+                true,
+                Some(&report_of(&[], &BTreeMap::new(), Some(2), false)),
+                Some(2),
+                &targets,
+            ),
             Step::Go,
         ),
     ] {
@@ -307,9 +370,18 @@ fn replicas_take_turns_and_wait_for_each_others_waves() {
         };
         let decision = rollout(&rolling, Instant::now());
         assert_eq!(decision.steps["a"], expected, "{elsewhere:?}");
-        assert_eq!(decision.steps["b"], Step::Wait(Why::Wave(0)), "{elsewhere:?}");
+        assert_eq!(
+            decision.steps["b"],
+            Step::Wait(Why::Wave(of_account(0))),
+            "{elsewhere:?}"
+        );
     }
-    let failing = report_of(&[account("z", 0, failed()), account("y", 0, failed())], Some(2));
+    let failing = report_of(
+        &[account("z", 0, failed()), account("y", 0, failed())],
+        &BTreeMap::new(),
+        Some(2),
+        false,
+    );
     let elsewhere = Elsewhere::of(false, Some(&failing), Some(2), &targets);
     let accounts = [account("a", 0, State::Waiting)];
     let rolling = Rolling {
@@ -334,11 +406,13 @@ fn failures_that_come_from_the_account_do_not_count() {
             has_begun,
             is_unavailable,
             reported: reason.map(|reason| (reason, "why")),
+            retry: Retry::Due,
         })
     };
     let failed = State::Failed {
         has_begun: true,
         message: "why".to_owned(),
+        retry: Retry::Due,
     };
     for (reason, state) in [
         (Reason::SessionLocked, State::Unavailable),
@@ -417,20 +491,26 @@ fn aws_account(name: &str, tier: &str, wave: u32) -> AwsAccount {
 }
 
 #[test]
-fn the_waves_of_a_role_come_before_those_of_the_accounts() {
+fn the_waves_of_a_role_order_accounts_of_the_same_wave_of_their_owner() {
     let of_accounts = role(&json!({"rollout": {}}));
     let of_role = role(
         &json!({"rollout": {"waves": [{"names": ["b"]}, {"selector": {"matchLabels": {"tier": "dev"}}}]}}),
     );
     for (name, tier, wave, without, with) in [
-        ("a", "dev", 5, 5, 2),
-        ("b", "dev", 0, 0, 1),
-        ("c", "prod", 1, 1, 3),
+        ("a", "dev", 5, "5", "5.2"),
+        ("b", "dev", 0, "0", "0.1"),
+        ("b", "dev", 9, "9", "9.1"),
+        ("c", "prod", 1, "1", "1.3"),
     ] {
         let account = aws_account(name, tier, wave);
-        assert_eq!(wave_of(&of_accounts, &account), without, "{name}");
-        assert_eq!(wave_of(&of_role, &account), with, "{name}");
+        assert_eq!(wave_of(&of_accounts, &account).to_string(), without, "{name}");
+        assert_eq!(wave_of(&of_role, &account).to_string(), with, "{name}");
     }
+    let order: Vec<Wave> = [(0, 1), (0, 2), (1, 0), (1, 1), (2, 0)]
+        .into_iter()
+        .map(|(account, role)| Wave { account, role })
+        .collect();
+    assert!(order.is_sorted());
     let (first, later) = (aws_account("a", "dev", 0), aws_account("a", "dev", 1));
     for (spec, in_first, in_later) in [
         (json!({}), false, true),
@@ -451,159 +531,132 @@ fn the_waves_of_a_role_come_before_those_of_the_accounts() {
     assert_eq!(wave_error(&of_role), None);
 }
 
-/// What comes of a change in an account of the simulation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Succeeds,
-    Fails,
-    /// It cannot be used for this many rounds, and succeeds then.
-    Away(u32),
-}
-
-#[derive(Clone, Debug)]
-struct Simulated {
-    wave: u32,
-    fate: Fate,
-    /// Rounds that the change takes.
-    takes: u32,
-    /// The round in which the account is added.
-    arrives: u32,
-}
-
-fn simulated() -> impl Strategy<Value = Simulated> {
-    let fate = prop_oneof![
-        6 => Just(Fate::Succeeds),
-        1 => Just(Fate::Fails),
-        2 => (1..8_u32).prop_map(Fate::Away),
-    ];
-    (
-        0..4_u32,
-        fate,
-        1..5_u32,
-        prop_oneof![4 => Just(0), 1 => 0..12_u32],
-    )
-        .prop_map(|(wave, fate, takes, arrives)| Simulated {
-            wave,
-            fate,
-            takes,
-            arrives,
-        })
-}
-
-proptest! {
-    #[test]
-    fn a_rollout_keeps_its_limits_and_ends(
-        accounts in proptest::collection::vec(simulated(), 1..12),
-        most in proptest::option::of(1..4_u32),
-        tolerated in 0..3_u32,
-        soak in 0..4_u64,
-        restarts in proptest::collection::btree_set(0..40_u32, 0..4),
-    ) {
-        let round_takes = Duration::from_mins(1);
-        let spec = Rollout {
-            max_concurrent: most,
-            max_failures: tolerated,
-            soak: Some((round_takes * u32::try_from(soak).unwrap()).into()),
-            ..Rollout::default()
+#[test]
+fn a_failure_counts_until_the_account_has_the_change_and_each_attempt_takes_a_turn() {
+    let (now, second) = (Instant::now(), Duration::from_secs(1));
+    let mut memory = Memory::default();
+    let see = |memory: &mut Memory, is_answered, reported: Option<Reason>, at: Instant| {
+        let sight = Sight {
+            is_applied: reported == Some(Reason::InSync),
+            is_answered,
+            reported: reported.map(|reason| (reason, "why")),
+            ..Sight::default()
         };
-        let start = Instant::now();
-        let mut begun: BTreeMap<usize, u32> = BTreeMap::new();
-        let mut done: BTreeMap<usize, u32> = BTreeMap::new();
-        let mut failed: BTreeSet<usize> = BTreeSet::new();
-        let mut told: BTreeSet<usize> = BTreeSet::new();
-        let mut completed = Completed::new();
-        let mut last = None;
-        for round in 0..400_u32 {
-            let now = start + round_takes * round;
-            if restarts.contains(&round) {
-                // Only what a status has is left: who is done, and who has failed.
-                told.clear();
-                begun.retain(|index, _| done.contains_key(index) || failed.contains(index));
-                completed.clear();
-            }
-            for (index, account) in accounts.iter().enumerate() {
-                let is_over = begun.get(&index).is_some_and(|since| since + account.takes <= round);
-                if is_over && !done.contains_key(&index) {
-                    match account.fate {
-                        Fate::Fails => drop(failed.insert(index)),
-                        _ => drop(done.insert(index, round)),
-                    }
-                }
-            }
-            let here = accounts.iter().enumerate().filter(|(_, account)| account.arrives <= round);
-            let progress: Vec<Progress> = here
-                .clone()
-                .map(|(index, account)| {
-                    let is_away = matches!(account.fate, Fate::Away(until) if round < until);
-                    let state = if done.contains_key(&index) {
-                        State::Done
-                    } else if failed.contains(&index) {
-                        State::Failed { has_begun: told.contains(&index), message: "no such policy".to_owned() }
-                    } else if is_away {
-                        State::Unavailable
-                    } else if told.contains(&index) {
-                        State::Working
-                    } else {
-                        State::Waiting
-                    };
-                    Progress { name: format!("{index:02}"), wave: account.wave, place: 0, state }
-                })
-                .collect();
-            let rolling = Rolling {
-                spec: &spec,
-                command: Command::None,
-                accounts: &progress,
-                elsewhere: &[],
-                completed: &completed,
-            };
-            let decision = rollout(&rolling, now);
-            let mut reversed = progress.clone();
-            reversed.reverse();
-            let again = rollout(&Rolling { accounts: &reversed, ..rolling }, now);
-            prop_assert_eq!(&decision, &again, "the order of the input does not matter");
-            completed = decision.completed.clone();
-            let before = told.clone();
-            for (index, account) in here.clone() {
-                let step = &decision.steps[&format!("{index:02}")];
-                if *step != Step::Go {
-                    told.remove(&index);
-                    continue;
-                }
-                let is_new = told.insert(index) && !done.contains_key(&index) && !failed.contains(&index);
-                if !is_new {
-                    continue;
-                }
-                begun.insert(index, round);
-                // After a restart a failure in a later wave counts again once that wave is reached.
-                let counts = |other: &&usize| before.contains(*other) || accounts[**other].wave <= account.wave;
-                let failures = failed.iter().filter(counts).count();
-                prop_assert!(failures <= tolerated as usize, "{} begins after {} failures", index, failures);
-                for (other, before) in here.clone().filter(|(_, other)| other.wave < account.wave) {
-                    let is_away = matches!(before.fate, Fate::Away(until) if round < until);
-                    prop_assert!(
-                        is_away || done.contains_key(&other) || failed.contains(&other),
-                        "{} begins before {} of an earlier wave", index, other
-                    );
-                    if let Some(at) = done.get(&other) {
-                        prop_assert!(u64::from(round - at) >= soak, "{} begins too soon after {}", index, other);
-                    }
-                }
-            }
-            let working = told
-                .iter()
-                .filter(|index| !done.contains_key(index) && !failed.contains(index))
-                .count();
-            if let Some(most) = most {
-                prop_assert!(working <= most as usize, "{} at once", working);
-            }
-            last = Some(decision.phase);
-        }
-        let failures = accounts.iter().filter(|account| account.fate == Fate::Fails).count();
-        if failures <= tolerated as usize {
-            prop_assert_eq!(last, Some(Phase::Done));
-            prop_assert_eq!(done.len() + failures, accounts.len());
-        } else {
-            prop_assert!(last.is_some_and(|phase| phase != Phase::Running), "it ends or stops");
-        }
+        memory.see("a", sight, at, |attempts| second * attempts)
+    };
+    let turn = |memory: &mut Memory| memory.decided(["a".to_owned()].into(), Completed::new());
+    let no_turn = |memory: &mut Memory| memory.decided(BTreeSet::new(), Completed::new());
+    let failed = |retry| State::Failed {
+        has_begun: true,
+        message: "why".to_owned(),
+        retry,
+    };
+    assert_eq!(
+        see(&mut memory, true, Some(Reason::RollingOut), now),
+        State::Waiting
+    );
+    turn(&mut memory);
+    assert_eq!(
+        see(&mut memory, false, Some(Reason::RollingOut), now),
+        State::Working
+    );
+    let first = failed(Retry::At(now + second));
+    assert_eq!(see(&mut memory, true, Some(Reason::InvalidSpec), now), first);
+    assert_eq!(
+        see(&mut memory, true, Some(Reason::InvalidSpec), now + second),
+        first,
+        "counted once"
+    );
+    // It waits without a turn, and says so.
+    no_turn(&mut memory);
+    assert_eq!(see(&mut memory, false, Some(Reason::InvalidSpec), now), first);
+    assert_eq!(see(&mut memory, true, Some(Reason::RollingOut), now), first);
+    assert_eq!(memory.failure("a"), Some((Reason::InvalidSpec, "why")));
+    // The next attempt.
+    turn(&mut memory);
+    for passing in [Reason::RollingOut, Reason::Throttled, Reason::Progressing] {
+        assert_eq!(
+            see(&mut memory, false, Some(passing), now),
+            failed(Retry::UnderWay)
+        );
     }
+    assert_eq!(
+        see(&mut memory, true, Some(Reason::Throttled), now),
+        failed(Retry::UnderWay)
+    );
+    assert_eq!(
+        see(&mut memory, true, Some(Reason::InvalidSpec), now),
+        failed(Retry::At(now + 2 * second))
+    );
+    no_turn(&mut memory);
+    memory.retry_now("a");
+    assert_eq!(
+        see(&mut memory, true, Some(Reason::RollingOut), now),
+        failed(Retry::Due)
+    );
+    // A refusal that is no longer reported has no cause any more.
+    turn(&mut memory);
+    see(&mut memory, true, Some(Reason::GuardrailViolated), now);
+    no_turn(&mut memory);
+    assert_eq!(
+        see(&mut memory, true, Some(Reason::GuardrailViolated), now),
+        failed(Retry::At(now + 3 * second))
+    );
+    assert_eq!(
+        see(&mut memory, true, Some(Reason::RollingOut), now),
+        failed(Retry::Due)
+    );
+    turn(&mut memory);
+    assert_eq!(see(&mut memory, true, Some(Reason::InSync), now), State::Done);
+    assert_eq!(see(&mut memory, true, Some(Reason::Drifted), now), State::Done);
+    assert_eq!(memory.failure("a"), None);
+}
+
+#[test]
+fn the_report_of_a_shard_is_bounded_and_keeps_what_the_limits_count() {
+    let many: Vec<Progress> = (0..1000)
+        .map(|wave| account(&format!("{wave:04}"), wave, State::Working))
+        .chain((1000..2000).map(|wave| account(&format!("{wave:04}"), wave, failed_until(Retry::UnderWay))))
+        .collect();
+    let go = many
+        .iter()
+        .map(|account| (account.name.clone(), Step::Go))
+        .collect();
+    let report = report_of(&many, &go, Some(1), false);
+    assert_eq!(report.waves.len(), 128);
+    assert!(report.waves.is_sorted_by_key(Wave::of));
+    let sum = |number: fn(&ShardWave) -> u32| report.waves.iter().map(number).sum::<u32>();
+    assert_eq!(
+        (sum(|it| it.working), sum(|it| it.failed), sum(|it| it.retrying)),
+        (1000, 1000, 1000)
+    );
+    assert_eq!(
+        report.waves[0],
+        ShardWave {
+            working: 1,
+            ..of_account(0).empty()
+        }
+    );
+}
+
+#[test]
+fn a_wave_that_only_another_shard_has_is_soaked_after_too() {
+    let spec = spec(json!({"soak": "1h"}));
+    let targets: BTreeMap<Wave, u32> = [(of_account(0), 1)].into();
+    let complete = report_of(&[], &BTreeMap::new(), Some(2), false);
+    let elsewhere = Elsewhere::of(true, Some(&complete), Some(2), &targets);
+    let accounts = [account("b", 1, State::Waiting)];
+    let rolling = Rolling {
+        spec: &spec,
+        command: Command::None,
+        accounts: &accounts,
+        elsewhere: &[elsewhere],
+        completed: &Completed::new(),
+    };
+    let now = Instant::now();
+    let end = now + Duration::from_hours(1);
+    assert_eq!(
+        rollout(&rolling, now).steps["b"],
+        Step::Wait(Why::Soak(of_account(0), end))
+    );
 }

@@ -1,22 +1,77 @@
 //! What the objects say about a rollout: the waves of the accounts, and the request of a person.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Instant;
+
 use kube::ResourceExt as _;
-use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, ROLLOUT_ANNOTATION};
+use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, ROLLOUT_ANNOTATION, ShardWave};
 
 use crate::selection::{in_selection, operator_error};
 
-/// Returns the wave of the account in the rollouts of this role. Waves are made in the order of their numbers.
-///
-/// The waves of the role are counted from 1, and accounts that none of them selects are in one more. Without them it is `spec.wave` of
-/// the account.
-pub fn wave_of(role: &IamRole, account: &AwsAccount) -> u32 {
-    let waves = waves_of(role);
-    if waves.is_empty() {
-        return account.spec.wave;
+/// A wave of a rollout. Waves are made in this order: what the owner of an account says comes before what the author of a role says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wave {
+    /// `spec.wave` of the accounts.
+    pub account: u32,
+    /// Position in `spec.rollout.waves` of the role, from 1. 0 if the role has no waves.
+    pub role: u32,
+}
+
+/// When each wave was complete, as far as this process has seen it.
+pub type Completed = BTreeMap<Wave, Instant>;
+
+impl Wave {
+    /// After all others.
+    pub(super) const LAST: Self = Self {
+        account: u32::MAX,
+        role: u32::MAX,
+    };
+
+    /// Returns the wave of these numbers.
+    pub const fn of(counts: &ShardWave) -> Self {
+        Self {
+            account: counts.wave,
+            role: counts.role_wave,
+        }
     }
+
+    /// The numbers of a wave without accounts.
+    pub(super) fn empty(self) -> ShardWave {
+        ShardWave {
+            wave: self.account,
+            role_wave: self.role,
+            ..ShardWave::default()
+        }
+    }
+}
+
+impl fmt::Display for Wave {
+    /// `10`, or `10.2` for the second wave of the role among accounts with `wave: 10`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.role {
+            0 => write!(f, "{}", self.account),
+            role => write!(f, "{}.{role}", self.account),
+        }
+    }
+}
+
+/// Returns the wave of the account in the rollouts of this role.
+///
+/// The waves of the role are counted from 1, and accounts that none of them selects are in one more. They order only accounts with the same
+/// `spec.wave`: an author must not bring a change to an account before the owner of the accounts wants it there.
+pub fn wave_of(role: &IamRole, account: &AwsAccount) -> Wave {
+    let waves = waves_of(role);
     let found = waves.iter().position(|wave| in_selection(wave, account));
-    let number = found.unwrap_or(waves.len()).saturating_add(1);
-    u32::try_from(number).unwrap_or(u32::MAX)
+    let number = match found {
+        Some(index) => index.saturating_add(1),
+        None if waves.is_empty() => 0,
+        None => waves.len().saturating_add(1),
+    };
+    Wave {
+        account: account.spec.wave,
+        role: u32::try_from(number).unwrap_or(u32::MAX),
+    }
 }
 
 fn waves_of(role: &IamRole) -> &[rolectl_crds::AccountSelection] {

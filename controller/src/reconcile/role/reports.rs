@@ -210,12 +210,13 @@ impl RoleReports {
     /// One account is to be asked again.
     pub fn nudge_account(&self, key: &RoleKey, account: &str) {
         let mut roles = self.0.lock();
-        let found = roles
-            .get_mut(key)
-            .and_then(|record| record.accounts.get_mut(account));
-        if let Some(found) = found {
+        let Some(record) = roles.get_mut(key) else { return };
+        if let Some(found) = record.accounts.get_mut(account) {
             // No actor has this number.
             found.request.instance = 0;
+        }
+        if let Some(rollout) = &mut record.rollout {
+            rollout.accounts.retry_now(account);
         }
     }
 
@@ -499,6 +500,7 @@ impl RoleReports {
 #[cfg(test)]
 mod tests {
     use rolectl_aws::actor::report::RoleInAccount;
+    use rolectl_core::rollout::{Completed, Wave};
 
     use super::*;
 
@@ -602,20 +604,19 @@ mod tests {
         for account in ["a", "b"] {
             reports.assign(&key, account, request(1), false, None);
         }
-        let running = RolloutMemory {
+        let mut running = RolloutMemory {
             generation: Some(1),
             is_running: true,
-            applied: ["c".to_owned()].into(),
             ..RolloutMemory::default()
         };
+        let complete: Completed = [(Wave::default(), std::time::Instant::now())].into();
+        running.accounts.decided(["c".to_owned()].into(), complete);
         reports.set_rollout(&key, Some(running));
         let in_sync = report(1, state(Reason::InSync));
         assert_eq!(reports.report("a", &key, in_sync), Wake::Soon);
-        assert_eq!(reports.rollout(&key, Some(1)).applied.len(), 1);
-        assert!(
-            reports.rollout(&key, Some(2)).applied.is_empty(),
-            "another generation begins from the start"
-        );
+        let completed = |generation| reports.rollout(&key, Some(generation)).accounts.completed().len();
+        assert_eq!(completed(1), 1);
+        assert_eq!(completed(2), 0, "another generation begins from the start");
     }
 
     #[test]

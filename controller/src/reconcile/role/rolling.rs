@@ -3,35 +3,38 @@
 //! Each replica decides about the accounts of its own shards. What the shards of others have done is in their parts of the status.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use rolectl_crds::{AccountStatus, AwsAccount, DriftPolicy, Reason, Rollout, ShardRollout};
 use tokio::time::Instant;
 
 use rolectl_aws::actor::report::{Finding, Goal, Turn};
 use rolectl_core::rollout::{
-    Command, Completed, Decision, Elsewhere, Phase, Progress, Rolling, Seen, State, Step, Why,
-    is_unavailable, report_of, rollout, wave_of,
+    Command, Decision, Elsewhere, Memory, Phase, Progress, Rolling, Sight, Step, Wave, Why, is_unavailable,
+    report_of, rollout, wave_of,
 };
 
+use super::super::pauses;
 use super::Pass;
 use super::assign::Assignments;
 use super::entries::Answers;
 
 /// After how many failed sweeps in a row an account that AWS does not serve no longer delays the others.
 const PATIENCE: u32 = 1;
+/// How soon a change that failed is tried again, at first and at most, where the number of accounts at once is limited.
+const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(5));
 
 /// What this process remembers of the rollout of one generation.
 #[derive(Clone, Debug, Default)]
 pub struct RolloutMemory {
     /// The generation.
     pub generation: Option<i64>,
-    /// The accounts in which it was applied at some time.
-    pub applied: HashSet<String>,
-    /// The accounts that were told to begin.
-    pub begun: HashSet<String>,
-    /// When each wave was complete.
-    pub completed: Completed,
+    /// What is remembered of its accounts.
+    pub accounts: Memory,
+    /// When the time after a wave ends, by both clocks: the status must show the same time in each pass.
+    pub soak_ends: Option<(std::time::Instant, Timestamp)>,
     /// Accounts wait for others.
     pub is_running: bool,
 }
@@ -40,6 +43,7 @@ pub struct RolloutMemory {
 pub(super) struct Rolled {
     decision: Decision,
     accounts: Vec<Progress>,
+    memory: RolloutMemory,
 }
 
 impl Pass<'_> {
@@ -61,13 +65,18 @@ impl Pass<'_> {
         let mut memory = reports.rollout(&self.key, generation);
         let answers = reports.answers(&self.key);
         let kept = assignments.goals.iter().filter(|(_, goal)| *goal == Goal::Keep);
+        let now = Instant::now().into_std();
         let mut accounts = vec![];
         for (account, _) in kept {
-            let progress = self.progress(account, &answers, &memory);
-            if progress.state == State::Done {
-                memory.applied.insert(progress.name.clone());
-            }
-            accounts.push(progress);
+            let name = account.name_any();
+            let sight = self.sight(account, &name, &answers);
+            let pause = |attempts| pauses::backoff(attempts, RETRY);
+            let state = memory.accounts.see(&name, sight, now, pause);
+            accounts.push(Progress {
+                wave: wave_of(self.role, account),
+                name,
+                state,
+            });
         }
         let default = Rollout::default();
         let rolling = Rolling {
@@ -75,24 +84,32 @@ impl Pass<'_> {
             command: Command::of(self.role),
             accounts: &accounts,
             elsewhere: &self.elsewhere(),
-            completed: &memory.completed,
+            completed: memory.accounts.completed(),
         };
-        let decision = rollout(&rolling, Instant::now().into_std());
+        let decision = rollout(&rolling, now);
         let going = decision.steps.iter().filter(|(_, step)| **step == Step::Go);
-        memory.begun = going.map(|(name, _)| name.clone()).collect();
-        memory.completed.clone_from(&decision.completed);
+        let going = going.map(|(name, _)| name.clone()).collect();
+        memory.accounts.decided(going, decision.completed.clone());
         memory.is_running = decision.phase != Phase::Done;
-        reports.set_rollout(&self.key, Some(memory));
+        let ends = decision.steps.values().find_map(|step| match step {
+            Step::Wait(Why::Soak(_, end)) => Some(*end),
+            _ => None,
+        });
+        memory.set_soak_end(ends, now);
+        reports.set_rollout(&self.key, Some(memory.clone()));
         // A pass decides once.
-        let _ = self.rolled.set(Rolled { decision, accounts });
+        let _ = self.rolled.set(Rolled {
+            decision,
+            accounts,
+            memory,
+        });
     }
 
-    fn progress(&self, account: &AwsAccount, answers: &Answers, memory: &RolloutMemory) -> Progress {
-        let name = account.name_any();
+    /// What an account says.
+    fn sight<'s>(&'s self, account: &AwsAccount, name: &str, answers: &'s Answers) -> Sight<'s> {
         let generation = self.role.metadata.generation;
-        let report = answers
-            .get(name.as_str())
-            .and_then(|answer| answer.report.as_ref());
+        let answer = answers.get(name);
+        let report = answer.and_then(|answer| answer.report.as_ref());
         let found = match report.filter(|report| report.generation == generation) {
             Some(report) => match &report.finding {
                 Finding::State(state) => Some((state.state, state.message.as_deref().unwrap_or_default())),
@@ -100,7 +117,7 @@ impl Pass<'_> {
             },
             // After a restart the status has what was seen last. It can only delay the others.
             None => self
-                .prior(&name)
+                .prior(name)
                 .filter(|prior| prior.observed_generation == generation)
                 .map(|prior| (prior.state, prior.message.as_deref().unwrap_or_default())),
         };
@@ -109,27 +126,38 @@ impl Pass<'_> {
                 && matches!(&report.finding, Finding::State(state) if state.in_sync.is_some())
         });
         let was_in_sync = self
-            .prior(&name)
+            .prior(name)
             .is_some_and(|prior| generation.is_some() && prior.last_applied_generation == generation);
-        let state = State::of(&Seen {
-            is_applied: is_in_sync || was_in_sync || memory.applied.contains(&name),
-            has_begun: memory.begun.contains(&name),
-            is_unavailable: account.spec.suspend || self.cannot_be_used(&name),
-            reported: found,
-        });
-        Progress {
-            wave: wave_of(self.role, account),
-            place: account.spec.wave,
-            name,
-            state,
+        Sight {
+            is_applied: is_in_sync || was_in_sync,
+            is_unavailable: account.spec.suspend || self.cannot_be_used(account, name),
+            is_answered: answer.is_some_and(|answer| answer.is_answered),
+            reported: found.filter(|(reason, _)| !self.is_over(account, *reason)),
         }
     }
 
+    /// Returns true if what an account reports has ended, and the account has not said so yet. When a session is opened, the accounts of a
+    /// later wave must not overtake those of an earlier one that answer after them.
+    fn is_over(&self, account: &AwsAccount, reason: Reason) -> bool {
+        match reason {
+            Reason::SessionLocked => self.has_session(account),
+            Reason::Suspended => !account.spec.suspend,
+            _ => false,
+        }
+    }
+
+    fn has_session(&self, account: &AwsAccount) -> bool {
+        let open = self.context.sessions.current(&account.spec.session_ref);
+        open.is_some_and(|open| open.expires_at > Timestamp::now())
+    }
+
     /// Returns true if the account as a whole cannot be used, by its actor.
-    fn cannot_be_used(&self, account: &str) -> bool {
-        let report = self.context.actors.get(account).map(|actor| actor.report());
+    fn cannot_be_used(&self, account: &AwsAccount, name: &str) -> bool {
+        let report = self.context.actors.get(name).map(|actor| actor.report());
         report.is_some_and(|report| {
-            is_unavailable(report.reason) && (!report.reason.is_reconciling() || report.failures > PATIENCE)
+            is_unavailable(report.reason)
+                && (!report.reason.is_reconciling() || report.failures > PATIENCE)
+                && !self.is_over(account, report.reason)
         })
     }
 
@@ -141,20 +169,27 @@ impl Pass<'_> {
         }
         let own = self.part.numbers();
         let first = own.iter().min().copied().unwrap_or(usize::MAX);
-        let mut targets: BTreeMap<usize, BTreeMap<u32, u32>> = BTreeMap::new();
+        let mut targets: BTreeMap<usize, BTreeMap<Wave, u32>> = BTreeMap::new();
+        let mut locked = HashSet::new();
         for account in &self.targets {
             let name = account.name_any();
             let number = self.number_of(&name);
             if !self.holds(&name) && !own.contains(&number) && self.context.serves_session_of(&name) {
                 let waves = targets.entry(number).or_default();
                 *waves.entry(wave_of(self.role, account)).or_default() += 1;
+                if !self.has_session(account) {
+                    locked.insert(number);
+                }
             }
         }
         let parts = || self.role.status.iter().flat_map(|status| &status.shards);
-        let of = |(number, waves): (&usize, &BTreeMap<u32, u32>)| {
+        let of = |(number, waves): (&usize, &BTreeMap<Wave, u32>)| {
             let name = shards.part_name(*number);
             let part = parts().find(|part| part.name == name);
+            // Its holder has not reported since the sessions of its accounts were opened.
+            let is_over = |reported: &&ShardRollout| reported.locked && !locked.contains(number);
             let reported = part.and_then(|part| part.rollout.as_ref());
+            let reported = reported.filter(|reported| !is_over(reported));
             Elsewhere::of(*number < first, reported, self.role.metadata.generation, waves)
         };
         targets.iter().map(of).collect()
@@ -187,10 +222,21 @@ impl Pass<'_> {
 
     /// What the shard reports of the rollout for the others. `None`: the role is not staged.
     pub(super) fn rollout_of_shard(&self, number: usize) -> Option<ShardRollout> {
-        let accounts = self.rolled.get()?.accounts.iter();
+        let rolled = self.rolled.get()?;
+        let accounts = rolled.accounts.iter();
         let of_shard = accounts.filter(|account| self.number_of(&account.name) == number);
         let of_shard: Vec<Progress> = of_shard.cloned().collect();
-        Some(report_of(&of_shard, self.role.metadata.generation))
+        let mut targets = self.targets.iter();
+        let is_locked = targets.any(|account| {
+            let name = account.name_any();
+            self.number_of(&name) == number && self.holds(&name) && !self.has_session(account)
+        });
+        Some(report_of(
+            &of_shard,
+            &rolled.decision.steps,
+            self.role.metadata.generation,
+            is_locked,
+        ))
     }
 
     /// The entry of an account with what it waits for. The account's actor knows nothing of the others.
@@ -199,14 +245,38 @@ impl Pass<'_> {
         if !waits {
             return entry;
         }
-        let steps = self.rolled.get().map(|rolled| &rolled.decision.steps);
-        let (state, message) = match steps.and_then(|steps| steps.get(&entry.name)) {
-            Some(Step::Wait(why @ Why::Stopped)) => (Reason::RolloutStopped, why.to_string()),
-            Some(Step::Wait(why)) => (Reason::RollingOut, why.to_string()),
-            Some(Step::Go) | None => (Reason::Progressing, "under way".to_owned()),
+        let rolled = self.rolled.get();
+        let step = rolled.and_then(|rolled| rolled.decision.steps.get(&entry.name));
+        let failure = rolled.and_then(|rolled| rolled.memory.accounts.failure(&entry.name));
+        let (state, message) = match (step, failure) {
+            (Some(Step::Wait(why @ Why::Stopped)), _) => (Reason::RolloutStopped, why.to_string()),
+            // It has failed, and waits until it may try again.
+            (Some(Step::Go | Step::Wait(Why::Retry)), Some((reason, message))) => {
+                (reason, message.to_owned())
+            }
+            (Some(Step::Wait(why)), _) => {
+                let ends = rolled.and_then(|rolled| rolled.memory.soak_ends);
+                let until = ends.filter(|_| matches!(why, Why::Soak(..)));
+                let until = until.map(|(_, at)| format!(", until {at}")).unwrap_or_default();
+                (Reason::RollingOut, format!("{why}{until}"))
+            }
+            (Some(Step::Go) | None, _) => (Reason::Progressing, "under way".to_owned()),
         };
         entry.state = state;
         entry.message = Some(message);
         entry
+    }
+}
+
+impl RolloutMemory {
+    /// Computes the time of the end of a wait once.
+    fn set_soak_end(&mut self, end: Option<std::time::Instant>, now: std::time::Instant) {
+        let kept = self.soak_ends.filter(|(at, _)| Some(*at) == end);
+        self.soak_ends = kept.or_else(|| {
+            let end = end?;
+            let wait = SignedDuration::try_from(end.saturating_duration_since(now)).ok()?;
+            let at = Timestamp::now().checked_add(wait).ok()?;
+            Some((end, at.round(jiff::Unit::Second).ok()?))
+        });
     }
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use rolectl_core::names::full_name;
-use rolectl_core::rollout::{needs_turn, wave_of};
+use rolectl_core::rollout::{Wave, needs_turn, wave_of};
 use rolectl_crds::{AwsAccount, IamRole};
 
 use super::super::read::Seen;
@@ -20,15 +20,18 @@ use super::super::read::Seen;
 pub(super) struct RolloutLine {
     namespace: String,
     name: String,
-    waves: Vec<Wave>,
+    waves: Vec<PlannedWave>,
 }
 
 /// Accounts that are changed before those of the next wave.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "PlannedWave")]
-struct Wave {
+struct PlannedWave {
+    /// `spec.wave` of the accounts.
     wave: u32,
+    /// Position in `spec.rollout.waves`, from 1. Absent if the role has no waves of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_wave: Option<u32>,
     accounts: Vec<String>,
 }
 
@@ -55,19 +58,20 @@ fn line(role: &IamRole, accounts: &[&AwsAccount]) -> Option<RolloutLine> {
     if !accounts.iter().any(|account| needs_turn(role, account)) {
         return None;
     }
-    let mut waves: BTreeMap<u32, Vec<(u32, String)>> = BTreeMap::new();
+    let mut waves: BTreeMap<Wave, Vec<String>> = BTreeMap::new();
     for account in accounts {
         let wave = waves.entry(wave_of(role, account)).or_default();
-        wave.push((account.spec.wave, account.name_any()));
+        wave.push(account.name_any());
     }
     if waves.len() < 2 && role.spec.rollout.is_none() {
         return None;
     }
     let waves = waves.into_iter().map(|(wave, mut accounts)| {
         accounts.sort();
-        Wave {
-            wave,
-            accounts: accounts.into_iter().map(|(_, name)| name).collect(),
+        PlannedWave {
+            wave: wave.account,
+            role_wave: Some(wave.role).filter(|position| *position > 0),
+            accounts,
         }
     });
     Some(RolloutLine {
@@ -88,7 +92,16 @@ impl RolloutLine {
             "The controller changes role {}/{} in waves:",
             self.namespace, self.name
         );
-        for Wave { wave, accounts } in &self.waves {
+        for PlannedWave {
+            wave,
+            role_wave,
+            accounts,
+        } in &self.waves
+        {
+            let wave = Wave {
+                account: *wave,
+                role: role_wave.unwrap_or_default(),
+            };
             let names: Vec<&str> = accounts.iter().take(SHOWN).map(String::as_str).collect();
             let more = match accounts.len().saturating_sub(SHOWN) {
                 0 => String::new(),
@@ -141,7 +154,12 @@ mod tests {
         );
         assert_eq!(
             shown(&json!({"waves": [{"names": ["c"]}]}), &[&a, &b, &c]),
-            "The controller changes role team/app in waves:\n  wave 1: c\n  wave 2: a, b\n\n"
+            "The controller changes role team/app in waves:\n  wave 0.2: a, b\n  wave 7.1: c\n\n",
+            "the owner's order comes first"
+        );
+        assert_eq!(
+            shown(&json!({"waves": [{"names": ["b"]}]}), &[&a, &b]),
+            "The controller changes role team/app in waves:\n  wave 0.1: b\n  wave 0.2: a\n\n"
         );
         assert_eq!(
             shown(&json!({"maxConcurrent": 1}), &[&a]),
