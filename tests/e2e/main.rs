@@ -35,6 +35,7 @@ mod quotas;
 mod removals;
 mod resilience;
 mod rollout;
+mod rollout_order;
 mod schema;
 mod secrecy;
 mod session;
