@@ -118,8 +118,9 @@ pub struct AwsAccountSpec {
     /// If true, the controller makes no call in this account. Default: false.
     #[serde(default)]
     pub suspend: bool,
-    /// When a change of an `IamRole` reaches this account: accounts of the role with a lower number are changed first, and the next ones
-    /// only after all of these are done. From 0 to 100. An `IamRole` cannot change this order: its `spec.rollout.waves` order accounts with
+    /// When a change of an `IamRole` reaches this account: it begins here once it is complete in those accounts of the role that have a lower
+    /// number, except those that cannot be used now and up to `spec.rollout.maxFailures` that failed. What only takes access away does not
+    /// wait. From 0 to 100. An `IamRole` cannot change this order: its `spec.rollout.waves` order accounts with
     /// the same number. Default: 0, the first wave.
     #[serde(default, skip_serializing_if = "is_first")]
     #[schemars(range(max = 100))]
@@ -303,8 +304,8 @@ pub struct Guardrails {
     pub max_roles: Option<u32>,
     /// The largest number of roles that are removed within some time: by the deletion of `IamRole`s or of a namespace, by a change of
     /// `spec.accounts`, or by `ensure: Absent`. If more are to be removed, all of these wait with the reason `RemovalsParked` until an operator
-    /// approves them with `rolectl approve`. An account with more than 5 roles never loses more than half of them without an approval. Default:
-    /// 20 in `10m`.
+    /// approves them with `rolectl approve`. Within the time, an account that had more than 5 managed roles loses at most half of them, also if
+    /// `count` is higher. Roles that are released (`deletionPolicy: Retain`) do not count. Default: 20 in `10m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_removals: Option<MaxRemovals>,
     /// The widest value of `adoption` that is allowed in this account. With `Never`, no existing role is taken over; with `IfUnowned`,
@@ -351,11 +352,11 @@ pub struct Guardrails {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MaxRemovals {
-    /// The number of roles. With 0 every removal needs an approval. Default: 20.
+    /// The largest number of roles that are removed within `window` without an approval. With 0 every removal needs one. Default: 20.
     #[serde(default = "default_removals")]
     #[schemars(range(min = 0, max = 10000))]
     pub count: u32,
-    /// The time, such as `10m`, from `1m` to `24h`. Default: `10m`.
+    /// The time in which removals are counted, such as `10m`, from `1m` to `24h`. Default: `10m`.
     #[serde(default = "default_removal_window")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('24h')")
         .message("window is between 1m and 24h"))]

@@ -466,7 +466,7 @@ pub struct AccountStatus {
     /// The first changes that are pending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
-    /// Digest of the changes that wait for an approval. It is informational: `rolectl approve` computes it itself.
+    /// Digest of the changes that wait for an approval, for `rolectl approve --digest`, which computes it itself and stops if it differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<String>,
     /// The generation of the spec that this entry describes.

@@ -92,8 +92,8 @@ reasons! {
     Drifted => "See `status.accounts[].changes`. Set `drift: Correct` to have the changes made, or change the spec to what AWS has.",
     /// Changes wait for the approval of an operator, because the account asks for it (`spec.approvals`).
     AwaitingApproval => "See `status.accounts[].changes`. An operator runs `rolectl approve`.",
-    /// More roles of the account are to be removed than `guardrails.maxRemovals` allows, and none of them is removed.
-    RemovalsParked => "If the roles are to go, an operator runs `rolectl approve --all --account NAME`. Otherwise apply the IamRoles again, or correct `spec.accounts`.",
+    /// The removal waits for an operator: it exceeds `guardrails.maxRemovals` of the account, another removal there waits, or an operator denied it.
+    RemovalsParked => "If the roles are to go, an operator runs `rolectl approve --all --account NAME`. Otherwise revert `spec.accounts` or `ensure`, or set `deletionPolicy: Retain` on IamRoles that are being deleted.",
     /// The spec cannot be carried out as it is written.
     InvalidSpec => "Correct the field that the message names. `rolectl lint` finds the same problem before the object is applied.",
     /// No `AwsAccount` has this name.

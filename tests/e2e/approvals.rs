@@ -29,7 +29,7 @@ pub async fn approve(s: &Scenario<'_>, more: &[&str]) -> Result<String> {
     approve_as(s, &s.operator, more).await
 }
 
-/// The same as another operator.
+/// Runs `rolectl approve` as this operator.
 async fn approve_as(s: &Scenario<'_>, operator: &Operator, more: &[&str]) -> Result<String> {
     let code = operator.code().await?;
     let mut args: Vec<String> = [

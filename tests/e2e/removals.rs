@@ -1,9 +1,9 @@
-//! Many removals at a time: none is made before an operator approves it, whatever asks for them.
+//! Many removals at a time wait for an operator: of deleted objects, of accounts that are no longer selected, of `ensure: Absent`.
 
 use anyhow::{Result, ensure};
 use rolectl_tests::scenario::Scenario;
 use rolectl_tests::wait::until;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::approvals::{approve, digests};
 
@@ -41,7 +41,7 @@ async fn a_folder_that_is_deleted_in_git_removes_no_role_until_an_operator_appro
         s.role_is(role, "Unknown", "RemovalsParked").await?;
     }
     ensure!(s.owned_roles(0).await?.len() == 8, "none is removed");
-    s.role_tells("app-0", "more than 4 roles of the account are to be removed")
+    s.role_tells("app-0", "more than 4 of the account's roles are to be removed")
         .await?;
     s.role_is("app-7", "True", "InSync").await?;
     // A restart removes nothing, either.
@@ -65,7 +65,7 @@ async fn a_folder_that_is_deleted_in_git_removes_no_role_until_an_operator_appro
         }
     })
     .await?;
-    // The limit is for what comes next, too.
+    // Approved removals do not count, so that a single one needs no approval.
     s.delete("app-6").await?;
     Ok(())
 }
@@ -107,28 +107,66 @@ async fn a_selector_that_loses_its_accounts_removes_no_role_and_when_it_is_corre
 }
 
 #[tokio::test]
-async fn roles_that_are_to_be_absent_count_and_an_owner_sets_the_limits() -> Result<()> {
-    let s = with_roles("many-absent", 1, 3).await?;
+async fn roles_that_are_to_be_absent_count_and_those_that_are_retained_do_not() -> Result<()> {
+    let s = with_roles("many-absent", 1, 4).await?;
     s.change_account(
         0,
         json!({"guardrails": {"adoption": "Always", "maxRemovals": {"count": 1, "window": "1h"}}}),
     )
     .await?;
-    s.delete("app-0").await?;
-    let absent = json!({"ensure": "Absent", "accounts": {"names": [s.targets[0].0]}});
-    s.apply(&s.role("app-1", absent.clone())).await?;
-    s.role_is("app-1", "Unknown", "RemovalsParked").await?;
-    s.role_tells(
-        "app-1",
-        "1 roles of the account were removed in the last 1h, and 1 more are to be",
-    )
+    let spec = |mut more: Value| {
+        more["accounts"] = json!({"names": [s.targets[0].0]});
+        more
+    };
+    s.apply(&s.role("app-3", spec(json!({"deletionPolicy": "Retain"}))))
+        .await?;
+    s.lock().await?;
+    let args = [
+        "delete",
+        "iamrole",
+        "app-0",
+        "app-3",
+        "-n",
+        &s.name,
+        "--wait=false",
+    ];
+    s.world.plane.kubectl(&args).await?;
+    s.unlock().await?;
+    until("one role to be deleted and one to be released", || async {
+        let left = s.owned_roles(0).await.map_err(|e| e.to_string())?;
+        if left.len() == 2 {
+            Ok(())
+        } else {
+            Err(format!("{left:?}"))
+        }
+    })
     .await?;
-    ensure!(
-        s.owned_roles(0).await?.len() == 2,
-        "the second one is not removed"
-    );
+    s.lock().await?;
+    for role in ["app-1", "app-2"] {
+        s.apply(&s.role(role, spec(json!({"ensure": "Absent"})))).await?;
+    }
+    s.unlock().await?;
+    for role in ["app-1", "app-2"] {
+        s.role_is(role, "Unknown", "RemovalsParked").await?;
+    }
+    s.role_tells("app-1", "more than 1 of the account's roles are to be removed")
+        .await?;
     approve(&s, &["role/app-1"]).await?;
     s.role_is("app-1", "True", "InSync").await?;
-    ensure!(s.owned_roles(0).await?.len() == 1);
+    s.role_is("app-2", "Unknown", "RemovalsParked").await?;
+    s.look_again("app-2").await?;
+    s.role_tells(
+        "app-2",
+        "the account lost 1 of its roles in the last 1h, and is to lose 1 more",
+    )
+    .await?;
+    // After a restart nothing is known of the window, and the removal still waits.
+    s.end_controller("TERM").await?;
+    s.start_controller()?;
+    s.apply(&s.role("app-9", spec(json!({})))).await?;
+    s.role_is("app-9", "True", "InSync").await?;
+    s.look_again("app-2").await?;
+    s.role_is("app-2", "Unknown", "RemovalsParked").await?;
+    ensure!(s.owned_roles(0).await?.contains(&"app-2".to_owned()));
     Ok(())
 }

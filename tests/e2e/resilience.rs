@@ -11,6 +11,8 @@ use rolectl_tests::slow_api::SlowApi;
 use rolectl_tests::wait::until;
 use serde_json::{Value, json};
 
+use crate::approvals::approve;
+
 const ROLES: usize = 50;
 
 fn many(s: &Scenario<'_>) -> Value {
@@ -67,6 +69,11 @@ async fn a_controller_killed_midway_leaves_fifty_correct_roles_and_no_orphan_onc
         .kubectl(&["delete", "iamroles", "--all", "-n", "kill", "--wait=false"])
         .await?;
     s.start_controller()?;
+    for n in 0..ROLES {
+        s.role_is(&format!("app-{n:02}"), "Unknown", "RemovalsParked")
+            .await?;
+    }
+    approve(&s, &["--all"]).await?;
     until("all roles to be gone", || async {
         let left = s.owned_roles(0).await.map_err(|e| e.to_string())?;
         if left.is_empty() {

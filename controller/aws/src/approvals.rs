@@ -1,10 +1,11 @@
 //! Approvals of changes: what an operator decided with a fresh MFA code, as the session's Secret has it.
 //!
 //! The decisions are written together with the session that the code opened, and carry a message authentication code under a key of that
-//! session. So a decision counts only as long as its session, and nobody who can write the Secret can add one without a code. Nothing that a
+//! session. So a decision counts only as long as its session (what it approved and has begun is finished by later
+//! ones, too: [`Grants`]), and nobody who can write the Secret can add one without a code. Nothing that a
 //! tenant can write takes part in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::{SignedDuration, Timestamp};
@@ -38,6 +39,8 @@ pub struct Decision {
     /// Digest of the role after the changes ([`rolectl_core::widening::goal_digest`]), by which the changes are finished if the controller
     /// restarts in their middle.
     pub goal: String,
+    /// Digests of the single changes. No other change is made to finish them after a restart.
+    pub changes: BTreeSet<String>,
     /// What was decided.
     pub verdict: Verdict,
     /// Why the changes are denied.
@@ -175,42 +178,50 @@ struct UnderWay {
     digest: String,
     /// Digest of the role after them.
     goal: String,
-    /// When they began. Of changes that may have begun before a restart: when they were approved.
+    /// When they began. If this process did not begin them: when they were approved.
     at: Timestamp,
+    /// Digests of the single changes, if this process did not begin them. Another one may have, before a restart.
+    only: Option<BTreeSet<String>>,
 }
 
 impl Grants {
-    /// Returns the grants of a session that this process has not seen before. What its decisions approved may have begun before a restart.
-    pub fn after_restart(approvals: &Approvals, now: Timestamp) -> Self {
-        let approved = approvals.0.values().filter_map(|decision| {
-            let at = decision.by.first()?.at;
-            let counts = decision.verdict == Verdict::Approved && is_recent(at, now);
-            counts.then(|| {
-                let under_way = UnderWay {
-                    digest: decision.digest.clone(),
-                    goal: decision.goal.clone(),
-                    at,
-                };
-                ((decision.account_id.clone(), decision.owner.clone()), under_way)
-            })
-        });
-        Self(Mutex::new(InnerGrants {
-            under_way: approved.collect(),
-            used: BTreeMap::new(),
-        }))
+    /// A session with these decisions was opened. What they approved may have begun in another process: before a restart, or while another
+    /// replica looked after the account.
+    pub fn follow(&self, approvals: &Approvals, now: Timestamp) {
+        let mut grants = self.0.lock();
+        for decision in approvals.0.values() {
+            let made = decision.by.first().map(|by| by.at);
+            let Some(at) = made.filter(|at| decision.verdict == Verdict::Approved && is_recent(*at, now))
+            else {
+                continue;
+            };
+            if grants.used.contains_key(&decision.digest) {
+                continue;
+            }
+            let key = (decision.account_id.clone(), decision.owner.clone());
+            grants.under_way.entry(key).or_insert_with(|| UnderWay {
+                digest: decision.digest.clone(),
+                goal: decision.goal.clone(),
+                at,
+                only: Some(decision.changes.clone()),
+            });
+        }
     }
 
     /// The changes with this digest begin now, after which the role has the digest in `goal`.
     pub fn begin(&self, account_id: &str, owner: &str, (goal, now): (&str, Timestamp), digest: &str) {
         let mut grants = self.0.lock();
-        // No decision counts for longer.
-        grants.used.retain(|_, at| is_recent(*at, now));
+        // No decision counts for longer, also one that was made by a clock that is ahead.
+        grants
+            .used
+            .retain(|_, at| now.duration_since(*at) <= VALID_FOR + CLOCK_SKEW);
         grants.used.insert(digest.to_owned(), now);
         let key = (account_id.to_owned(), owner.to_owned());
         let under_way = UnderWay {
             digest: digest.to_owned(),
             goal: goal.to_owned(),
             at: now,
+            only: None,
         };
         grants.under_way.insert(key, under_way);
     }
@@ -231,18 +242,32 @@ impl Grants {
     }
 
     /// Returns true if the changes that lead to this role have begun within the hour and are not done. Another goal ends them: an author who
-    /// comes back to the first one waits again.
-    pub fn is_under_way(&self, account_id: &str, owner: &str, goal: &str, now: Timestamp) -> bool {
+    /// comes back to the first one waits again. `changes` are the digests of what waits.
+    pub fn is_under_way(
+        &self,
+        account_id: &str,
+        owner: &str,
+        (goal, changes): (&str, &[String]),
+        now: Timestamp,
+    ) -> bool {
         let key = (account_id.to_owned(), owner.to_owned());
         let mut grants = self.0.lock();
-        let is_it = grants
-            .under_way
-            .get(&key)
-            .is_some_and(|under_way| under_way.goal == goal && is_recent(under_way.at, now));
+        let is_part = |only: &BTreeSet<String>| changes.iter().all(|change| only.contains(change));
+        let is_it = grants.under_way.get(&key).is_some_and(|under_way| {
+            under_way.goal == goal
+                && is_recent(under_way.at, now)
+                && under_way.only.as_ref().is_none_or(is_part)
+        });
         if !is_it {
             grants.under_way.remove(&key);
         }
         is_it
+    }
+
+    /// An operator denied changes of the role: nothing that was approved before is finished.
+    pub fn deny(&self, account_id: &str, owner: &str) {
+        let key = (account_id.to_owned(), owner.to_owned());
+        self.0.lock().under_way.remove(&key);
     }
 
     /// Returns true if the decision about this digest has been carried out.
@@ -300,6 +325,7 @@ mod tests {
             account_id: "1".to_owned(),
             owner: "owner".to_owned(),
             goal: "goal".to_owned(),
+            changes: ["one".to_owned(), "two".to_owned()].into(),
             verdict: Verdict::Approved,
             reason: None,
             by: vec![Approver {
@@ -349,18 +375,18 @@ mod tests {
             grants
         };
         let (grants, late) = (begun(), at("2026-01-01T13:00:01Z"));
-        assert!(grants.is_used("digest") && grants.is_under_way("1", "owner", "goal", now));
-        assert!(!grants.is_under_way("1", "other", "goal", now));
-        assert!(!grants.is_under_way("1", "owner", "goal", late));
+        assert!(grants.is_used("digest") && grants.is_under_way("1", "owner", ("goal", &[]), now));
+        assert!(!grants.is_under_way("1", "other", ("goal", &[]), now));
+        assert!(!grants.is_under_way("1", "owner", ("goal", &[]), late));
         let grants = begun();
-        assert!(!grants.is_under_way("1", "owner", "another", now));
+        assert!(!grants.is_under_way("1", "owner", ("another", &[]), now));
         assert!(
-            !grants.is_under_way("1", "owner", "goal", now),
+            !grants.is_under_way("1", "owner", ("goal", &[]), now),
             "the first goal waits again"
         );
         let grants = begun();
         grants.end("1", "owner", "goal", now);
-        assert!(!grants.is_under_way("1", "owner", "goal", now) && grants.is_used("digest"));
+        assert!(!grants.is_under_way("1", "owner", ("goal", &[]), now) && grants.is_used("digest"));
     }
 
     #[test]
@@ -374,24 +400,37 @@ mod tests {
         let sealed = sealed(vec![decision('a', OPERATOR), denied]);
         let approvals = sealed.open(&"key".into(), OPERATOR).unwrap();
         let digest = "a".repeat(DIGEST);
-        let restarted = || Grants::after_restart(&approvals, now);
-        assert!(restarted().is_under_way("1", "owner", "goal", now));
+        let restarted_at = |now| {
+            let grants = Grants::default();
+            grants.follow(&approvals, now);
+            grants
+        };
+        let restarted = || restarted_at(now);
+        let finishes = |changes: &[&str]| {
+            let changes: Vec<String> = changes.iter().map(|change| (*change).to_owned()).collect();
+            restarted().is_under_way("1", "owner", ("goal", &changes), now)
+        };
+        assert!(finishes(&["two"]) && finishes(&["one", "two"]));
+        assert!(!finishes(&["two", "three"]), "nobody approved the third change");
+        assert!(restarted().is_under_way("1", "owner", ("goal", &[]), now));
         for (account, owner, goal) in [
             ("2", "owner", "goal"),
             ("1", "other", "goal"),
             ("1", "owner", "another"),
         ] {
             assert!(
-                !restarted().is_under_way(account, owner, goal, now),
+                !restarted().is_under_way(account, owner, (goal, &[]), now),
                 "{account} {owner} {goal}"
             );
         }
         let late = made + SignedDuration::from_secs(3_601);
-        assert!(!Grants::after_restart(&approvals, late).are_any_under_way());
+        assert!(!restarted_at(late).are_any_under_way());
         // The role was finished before the restart: the decision is used up.
         let grants = restarted();
         grants.end("1", "owner", "goal", now);
-        assert!(grants.is_used(&digest) && !grants.is_under_way("1", "owner", "goal", now));
+        assert!(grants.is_used(&digest) && !grants.is_under_way("1", "owner", ("goal", &[]), now));
+        grants.follow(&approvals, now);
+        assert!(!grants.are_any_under_way(), "the session is opened again");
         // The object has not arrived yet that was approved: the decision still counts.
         let grants = restarted();
         grants.end("1", "owner", "an older goal", now);
@@ -407,7 +446,7 @@ mod tests {
             grants.begin("1", "owner", ("goal", now), &format!("{minute}"));
         }
         assert!(grants.is_used("599") && !grants.is_used("500"));
-        assert!(grants.0.lock().used.len() <= 66);
+        assert!(grants.0.lock().used.len() <= 67);
     }
 
     #[test]
@@ -450,7 +489,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_with_a_right_code_is_read_or_refused_without_a_panic(text in ".{0,200}", json in any::<bool>()) {
-            let text = if json { format!(r#"{{"version":2,"decisions":[{{"digest":{text:?},"accountId":"1","owner":{text:?},"goal":"","verdict":"Approved","by":[]}}]}}"#) } else { text };
+            let text = if json { format!(r#"{{"version":2,"decisions":[{{"digest":{text:?},"accountId":"1","owner":{text:?},"goal":"","changes":[],"verdict":"Approved","by":[]}}]}}"#) } else { text };
             let code = hex(&mac(&text, &"key".into()).unwrap().finalize().into_bytes());
             let opened = Sealed { text, code }.open(&"key".into(), OPERATOR);
             prop_assert!(opened.is_err() || opened.unwrap().0.is_empty());

@@ -419,9 +419,8 @@ impl Sessions {
                     Approvals::default()
                 })
             });
-        let grants = inner.grants.entry(name.to_owned());
-        let grants = grants.or_insert_with(|| Arc::new(Grants::after_restart(&approvals, now)));
-        let grants = grants.clone();
+        let grants = inner.grants.entry(name.to_owned()).or_default().clone();
+        grants.follow(&approvals, now);
         let open = Arc::new(OpenSession {
             number: inner.opened,
             expires_at: session_secret.expires_at,

@@ -24,6 +24,7 @@ use rolectl_aws::session::OpenSession;
 use rolectl_aws::sweep::{quotas, sweep};
 use rolectl_core::names::{RoleKey, full_name, name_in_aws, owner_of};
 use rolectl_core::policy::cache::DocumentCache;
+use rolectl_core::removals::waits_by_status;
 use rolectl_core::role::admission::access_roles;
 use rolectl_core::role::{ObservedRole, Plan, Refusal};
 use rolectl_core::rollout::wave_error;
@@ -90,18 +91,8 @@ impl Intent {
         match self {
             Self::Make(goal) => is_targeted.then_some(goal),
             Self::Decide if is_targeted && role.metadata.deletion_timestamp.is_none() => Some(Goal::Keep),
-            Self::Decide => removal_waits(role, &account.name_any()).then_some(Goal::Remove),
+            Self::Decide => waits_by_status(role, &account.name_any()).then_some(Goal::Remove),
         }
-    }
-}
-
-/// Returns true if the status of the role shows that its removal waits in the account, or in accounts that are not listed.
-pub fn removal_waits(role: &IamRole, account: &str) -> bool {
-    let Some(status) = &role.status else { return false };
-    let is_parked = |state| state == Reason::RemovalsParked;
-    match status.accounts.iter().find(|entry| entry.name == account) {
-        Some(entry) => is_parked(entry.state),
-        None => status.more_accounts.iter().any(|group| is_parked(group.state)),
     }
 }
 
@@ -232,7 +223,7 @@ impl Inventory {
             pending: None,
             observed: None,
         };
-        if let Err(refusal) = check_role(role) {
+        if let Err(refusal) = check_role(role, goal) {
             proposal.verdict = Err(refusal);
             return proposal;
         }
@@ -288,10 +279,13 @@ fn nothing_to_remove(case: &Case<'_>) -> NothingToRemove {
     }
 }
 
-/// A role that the controller would leave exactly as it is, wherever it is.
-fn check_role(role: &IamRole) -> Result<(), Refusal> {
+/// A role that the controller would leave exactly as it is, wherever it is. For a removal no account is selected.
+fn check_role(role: &IamRole, goal: Goal) -> Result<(), Refusal> {
     if role.spec.suspend {
         return Err(Refusal::new(Reason::Suspended, "the role is suspended"));
+    }
+    if goal == Goal::Remove {
+        return Ok(());
     }
     let selection = selector_error(role).map(|problem| format!("spec.accounts.selector: {problem}"));
     selection

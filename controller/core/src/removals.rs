@@ -1,7 +1,7 @@
 //! The limit on removals of roles in an account: a mistake in Git, a selector that matches no account, or a namespace that is deleted removes
 //! some roles, and then waits for a person.
 //!
-//! Once a removal waits, all others wait too, until an operator has approved those that wait or nothing is left to remove. So time alone lets
+//! While any removal waits, every removal in the account waits, until each one that waits is approved or no longer wanted. So time alone lets
 //! nothing through. What is remembered ends with the process: after a restart, the roles that are still to be removed are counted again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,11 +9,11 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use rolectl_crds::MaxRemovals;
+use rolectl_crds::{IamRole, MaxRemovals, Reason};
 
 use crate::names::RoleKey;
 
-/// An account with more roles than this never loses more than half of them.
+/// In an account with more managed roles than this, at most half of them are removed within a window.
 const FEW: usize = 5;
 
 /// How many roles may be removed from an account, and in which time.
@@ -60,18 +60,23 @@ impl fmt::Display for Parked {
         } = self;
         let window = short(*window);
         write!(f, "the removal waits for an approval: ")?;
-        match (*wanted > *limit, done) {
-            // The count ends shortly above the limit.
-            (true, _) => write!(f, "more than {limit} roles of the account are to be removed"),
-            (false, 0) => write!(f, "the removal of other roles of the account waits"),
-            (false, done) => write!(
+        // The count ends shortly above the limit.
+        if *wanted > *limit {
+            write!(f, "more than {limit} of the account's roles are to be removed")?;
+        } else if done + wanted > *limit {
+            write!(
                 f,
-                "{done} roles of the account were removed in the last {window}, and {wanted} more are to be"
-            ),
-        }?;
+                "the account lost {done} of its roles in the last {window}, and is to lose {wanted} more"
+            )?;
+        } else {
+            write!(
+                f,
+                "it was denied or waited before, or other removals in the account wait"
+            )?;
+        }
         write!(
             f,
-            ", and it may lose {limit} in {window} (guardrails.maxRemovals, and never more than half of its roles)"
+            "; the limit is {limit} in {window} (guardrails.maxRemovals; at most half of the account's roles)"
         )
     }
 }
@@ -92,6 +97,16 @@ fn short(duration: Duration) -> String {
     text
 }
 
+/// Returns true if the status of the object shows that its removal waits in the account, or in accounts that are not listed.
+pub fn waits_by_status(role: &IamRole, account: &str) -> bool {
+    let Some(status) = &role.status else { return false };
+    let is_parked = |state| state == Reason::RemovalsParked;
+    match status.accounts.iter().find(|entry| entry.name == account) {
+        Some(entry) => is_parked(entry.state),
+        None => status.more_accounts.iter().any(|group| is_parked(group.state)),
+    }
+}
+
 /// The role that an object manages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -108,8 +123,12 @@ pub struct Removals {
     wanted: BTreeMap<RoleKey, Target>,
     /// Roles of which the removal has begun without an approval, and when.
     begun: BTreeMap<RoleKey, Timestamp>,
-    /// Roles of which the removal waits.
+    /// Roles of which the removal waits. While there are any, all others wait, too.
     parked: BTreeSet<RoleKey>,
+    /// The limit on the number of roles when the first of these was parked.
+    parked_at: usize,
+    /// Roles of which the removal waits for itself: an operator denied it, or it was parked before a restart.
+    held: BTreeSet<RoleKey>,
 }
 
 impl Removals {
@@ -122,6 +141,22 @@ impl Removals {
     pub fn forget(&mut self, key: &RoleKey) {
         self.wanted.remove(key);
         self.parked.remove(key);
+        self.held.remove(key);
+    }
+
+    /// An operator denied the removal, or the status of the object shows that it waited before a restart. It waits until it is approved, and
+    /// delays no other one: whoever can write the status of an object delays that object only.
+    pub fn hold(&mut self, key: &RoleKey) {
+        if !self.parked.contains(key) && !self.begun.contains_key(key) {
+            self.held.insert(key.clone());
+        }
+    }
+
+    /// An operator denied the removal. It waits, and delays no other one.
+    pub fn deny(&mut self, key: &RoleKey) {
+        self.parked.remove(key);
+        self.wanted.remove(key);
+        self.held.insert(key.clone());
     }
 
     /// Returns true if the removal of any role waits.
@@ -130,7 +165,7 @@ impl Removals {
     }
 
     /// Begins the removal of a role, which [`Self::want`] has named, if the limits allow it. `managed` is the number of roles that the account
-    /// has now, and `exists` tells whether it has one of these.
+    /// has now, and `counts` tells whether the removal of one of these deletes a role.
     ///
     /// # Errors
     /// When the removal waits.
@@ -139,7 +174,7 @@ impl Removals {
         key: &RoleKey,
         limits: Limits,
         managed: usize,
-        exists: impl Fn(&Target) -> bool,
+        counts: impl Fn(&RoleKey, &Target) -> bool,
         now: Timestamp,
     ) -> Result<(), Parked> {
         let window = SignedDuration::try_from(limits.window).unwrap_or(SignedDuration::MAX);
@@ -157,11 +192,21 @@ impl Removals {
         let waiting = self
             .wanted
             .iter()
-            .filter(|(other, target)| *other == key || (!begun.contains_key(other) && exists(target)));
+            .filter(|(other, target)| *other == key || (!begun.contains_key(other) && counts(other, target)));
         // What is above the limit needs no exact count.
         let wanted = waiting.take(limit.saturating_add(1)).count();
-        if self.is_any_parked() || self.begun.len() + wanted > limit {
-            self.parked.insert(key.clone());
+        // The owner of the account allows more than when they were parked.
+        if limits.count > self.parked_at {
+            self.parked.clear();
+        }
+        let is_held = self.held.contains(key);
+        if is_held || self.is_any_parked() || self.begun.len() + wanted > limit {
+            if !is_held {
+                if !self.is_any_parked() {
+                    self.parked_at = limits.count;
+                }
+                self.parked.insert(key.clone());
+            }
             return Err(Parked {
                 wanted,
                 done: self.begun.len(),
@@ -176,16 +221,13 @@ impl Removals {
     /// An operator approved the removal of the role. It does not count.
     pub fn approve(&mut self, key: &RoleKey) {
         self.parked.remove(key);
+        self.held.remove(key);
     }
 
-    /// Copies what is known from an earlier state of the same account.
+    /// Copies what was removed recently from what another actor of the same account knew. The assignments tell the new actor what is to be removed now.
     pub fn inherit(&mut self, before: &Self) {
         self.begun
             .extend(before.begun.iter().map(|(key, at)| (key.clone(), *at)));
-        self.parked.extend(before.parked.iter().cloned());
-        let wanted = before.wanted.iter();
-        self.wanted
-            .extend(wanted.map(|(key, target)| (key.clone(), target.clone())));
     }
 }
 
@@ -217,7 +259,11 @@ mod tests {
 
     /// Asks for the removal of roles, one after the other, and returns how many begin.
     fn begun(removals: &mut Removals, keys: std::ops::Range<usize>, managed: usize, now: Timestamp) -> usize {
-        let began = |n: &usize| removals.begin(&key(*n), LIMITS, managed, |_| true, now).is_ok();
+        let began = |n: &usize| {
+            removals
+                .begin(&key(*n), LIMITS, managed, |_, _| true, now)
+                .is_ok()
+        };
         keys.filter(began).count()
     }
 
@@ -228,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn more_removals_than_the_limit_wait_all_of_them() {
+    fn if_more_roles_are_to_be_removed_than_the_limit_none_is_removed() {
         for (wanted, managed, expected) in [
             (1, 1, 1),
             (5, 5, 5),
@@ -248,10 +294,10 @@ mod tests {
     }
 
     #[test]
-    fn roles_that_do_not_exist_are_not_counted() {
+    fn removals_that_delete_no_role_are_not_counted() {
         let mut removals = wanting(0..100);
-        let exists = |target: &Target| target.name == "7";
-        assert_eq!(removals.begin(&key(7), LIMITS, 50, exists, at(0)), Ok(()));
+        let counts = |_: &RoleKey, target: &Target| target.name == "7";
+        assert_eq!(removals.begin(&key(7), LIMITS, 50, counts, at(0)), Ok(()));
     }
 
     #[test]
@@ -259,7 +305,7 @@ mod tests {
         let mut removals = Removals::default();
         let mut ask = |n: usize, seconds: i64| {
             removals.want(key(n), target(n));
-            let began = removals.begin(&key(n), LIMITS, 1000 - n, |_| true, at(seconds));
+            let began = removals.begin(&key(n), LIMITS, 1000 - n, |_, _| true, at(seconds));
             if began.is_ok() {
                 removals.forget(&key(n));
             }
@@ -276,8 +322,28 @@ mod tests {
         removals.forget(&key(121));
         assert!(!removals.is_any_parked());
         removals.want(key(122), target(122));
-        let began = removals.begin(&key(122), LIMITS, 500, |_| true, at(start + 200_000));
+        let began = removals.begin(&key(122), LIMITS, 500, |_, _| true, at(start + 200_000));
         assert_eq!(began, Ok(()));
+    }
+
+    #[test]
+    fn a_removal_that_is_held_waits_and_delays_no_other() {
+        let mut removals = wanting(0..3);
+        removals.hold(&key(0));
+        removals.deny(&key(1));
+        assert_eq!(begun(&mut removals, 0..3, 100, at(0)), 1);
+        assert_eq!(begun(&mut removals, 0..2, 100, at(100_000)), 0);
+        removals.approve(&key(0));
+        removals.forget(&key(1));
+        assert_eq!(begun(&mut removals, 0..2, 100, at(100_000)), 2);
+    }
+
+    #[test]
+    fn a_higher_limit_of_the_owner_ends_the_wait() {
+        let mut removals = wanting(0..30);
+        assert_eq!(begun(&mut removals, 0..30, 100, at(0)), 0);
+        let more = Limits { count: 40, ..LIMITS };
+        assert_eq!(removals.begin(&key(0), more, 100, |_, _| true, at(0)), Ok(()));
     }
 
     #[test]
@@ -293,11 +359,11 @@ mod tests {
     fn a_count_of_zero_makes_every_removal_wait() {
         let none = Limits { count: 0, ..LIMITS };
         let parked = wanting(0..1)
-            .begin(&key(0), none, 3, |_| true, at(0))
+            .begin(&key(0), none, 3, |_, _| true, at(0))
             .unwrap_err();
         assert_eq!(
             parked.to_string(),
-            "the removal waits for an approval: more than 0 roles of the account are to be removed, and it may lose 0 in 10m (guardrails.maxRemovals, and never more than half of its roles)"
+            "the removal waits for an approval: more than 0 of the account's roles are to be removed; the limit is 0 in 10m (guardrails.maxRemovals; at most half of the account's roles)"
         );
     }
 
@@ -319,8 +385,8 @@ mod tests {
                 }
                 removals.want(key(n), target(n));
                 let before = left.len();
-                let exists = |target: &Target| left.contains(&target.name.parse().unwrap());
-                if removals.begin(&key(n), limits, before, exists, at(now)).is_ok() {
+                let counts = |_: &RoleKey, target: &Target| left.contains(&target.name.parse().unwrap());
+                if removals.begin(&key(n), limits, before, counts, at(now)).is_ok() {
                     left.remove(&n);
                     removed.push((now, before));
                     removals.forget(&key(n));

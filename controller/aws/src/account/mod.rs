@@ -39,7 +39,7 @@ pub struct Account {
     pub spec: AwsAccountSpec,
     /// Its roles.
     pub snapshot: Mutex<Snapshot>,
-    /// Its roles that are to be removed, and how many may be.
+    /// Removals that are wanted, begun or parked.
     pub removals: Mutex<Removals>,
     /// Its quotas, once they were read.
     quotas: Mutex<Option<KnownQuotas>>,
@@ -176,13 +176,13 @@ impl Account {
         if !self.is_same_in_aws(before) {
             return;
         }
+        let removals = before.removals.lock().clone();
+        self.removals.lock().inherit(&removals);
         let (mut snapshot, earlier) = (self.snapshot.lock(), before.snapshot.lock());
         if before.is_held() {
             snapshot.inherit_claims(&earlier);
         }
         snapshot.inherit_writes(&earlier, now());
-        let removals = before.removals.lock().clone();
-        self.removals.lock().inherit(&removals);
     }
 
     /// Returns true if both are about one account in AWS.

@@ -1,12 +1,14 @@
-//! Which changes of a proposal wait for the approval of an operator. Nothing here makes a call.
+//! Which changes of a proposal wait for the approval of an operator. Nothing here makes a call; the only state that changes is the account's count
+//! of removals.
 
 use rolectl_core::names::{RoleKey, full_name};
 use rolectl_core::policy::inclusion::Budget;
 use rolectl_core::removals::{Limits, Parked, Target};
+use rolectl_core::role::admission::deletion_policy;
 use rolectl_core::role::{Change, Refusal};
 use rolectl_core::widening::hold::{Hold, Subject, after, hold_all, narrow_now};
 use rolectl_core::widening::{Widening, goal_digest, place_of, widening};
-use rolectl_crds::{ApprovalsFor, Reason};
+use rolectl_crds::{ApprovalsFor, DeletionPolicy, DriftPolicy, Ensure, IamRole, Reason};
 
 use super::propose::{Asks, Case, Proposal, Proposed, Refused, SessionView};
 use crate::approvals::{Decision, Verdict};
@@ -21,6 +23,8 @@ pub struct Pending {
     pub owner: String,
     /// Digest of the role after all changes.
     pub goal: String,
+    /// Digests of the single changes.
+    pub change_digests: Vec<String>,
     /// What the role may allow after them. Nothing, where every change needs an approval.
     pub widening: Widening,
     /// The changes, one line each.
@@ -33,6 +37,7 @@ impl Pending {
             digest,
             owner: owner.to_owned(),
             goal,
+            change_digests: hold.change_digests(),
             changes: hold.waiting.iter().map(ToString::to_string).collect(),
             widening: hold.widening.clone(),
         }
@@ -115,7 +120,7 @@ impl Case<'_> {
         }
     }
 
-    /// Lets the removal of the role wait if more roles of the account are to be removed than its guardrails allow.
+    /// Parks the removal of the role if it exceeds the limit of the account.
     pub(super) fn limit_removals(&self, proposed: Proposed, owner: &str) -> Result<Proposed, Box<Proposal>> {
         let key = RoleKey::of(self.role);
         if !proposed.plan.changes.contains(&Change::DeleteRole) {
@@ -151,6 +156,7 @@ impl Case<'_> {
             Asks::Controller => {}
         }
         let message = if let Some(denied) = denied {
+            self.live.removals.lock().deny(&key);
             denial(&denied)
         } else {
             match self.begin_removal(&key, &proposed, owner) {
@@ -172,10 +178,7 @@ impl Case<'_> {
         let guardrails = self.account.spec.guardrails.as_ref();
         let limits = Limits::of(guardrails.and_then(|guardrails| guardrails.max_removals.as_ref()));
         let (managed, _) = self.live.snapshot.lock().counts();
-        let exists = |target: &Target| {
-            let snapshot = self.live.snapshot.lock();
-            snapshot.may_have_role_of(&target.name, &target.owner) != Some(false)
-        };
+        let counts = |key: &RoleKey, target: &Target| self.deletes(key, target);
         let target = Target {
             name: proposed.name.clone(),
             owner: owner.to_owned(),
@@ -183,7 +186,30 @@ impl Case<'_> {
         let managed = usize::try_from(managed).unwrap_or(usize::MAX);
         let mut removals = self.live.removals.lock();
         removals.want(key.clone(), target);
-        removals.begin(key, limits, managed, exists, self.live.now())
+        removals.begin(key, limits, managed, counts, self.live.now())
+    }
+
+    /// Returns true if the removal of a role that an object wants removed deletes one in AWS, as far as that is known.
+    fn deletes(&self, key: &RoleKey, target: &Target) -> bool {
+        let observed = {
+            let snapshot = self.live.snapshot.lock();
+            if snapshot.may_have_role_of(&target.name, &target.owner) == Some(false) {
+                return false;
+            }
+            snapshot.last_seen(&target.name.to_lowercase())
+        };
+        let Some(role) = self.directory.role(key) else {
+            return true;
+        };
+        if role.spec.suspend || is_retained(&role) {
+            return false;
+        }
+        if is_kept_absent(&role) {
+            return role.spec.drift != DriftPolicy::Report;
+        }
+        let observed = observed.and_then(|role| role.unpack());
+        let policy = deletion_policy(&role, self.account, observed.as_ref());
+        policy.is_ok_and(|policy| policy == DeletionPolicy::Delete)
     }
 
     /// Returns what operators decided about the changes that wait.
@@ -199,22 +225,28 @@ impl Case<'_> {
         let now = self.live.now();
         let decision = session.approvals.decision(&digest, now);
         let is_fresh = !session.grants.is_used(&digest);
-        let approved = decision.filter(|decision| decision.verdict == Verdict::Approved && is_fresh);
-        if let Some(decision) = approved {
+        if let Some(denied) = decision.filter(|decision| decision.verdict == Verdict::Denied) {
+            session.grants.deny(account_id, owner);
+            return Decided::No {
+                digest,
+                denied: Some(denied.clone()),
+            };
+        }
+        if let Some(approved) = decision.filter(|_| is_fresh) {
             return Decided::Approved(Granted {
                 digest,
                 goal,
-                by: by(decision),
+                by: by(approved),
             });
         }
-        if session.grants.is_under_way(account_id, owner, &goal, now) {
+        let changes = hold.change_digests();
+        if session
+            .grants
+            .is_under_way(account_id, owner, (&goal, &changes), now)
+        {
             return Decided::UnderWay;
         }
-        let denied = decision.filter(|decision| decision.verdict == Verdict::Denied);
-        Decided::No {
-            digest,
-            denied: denied.cloned(),
-        }
+        Decided::No { digest, denied: None }
     }
 
     /// Leaves the waiting changes, and makes the others.
@@ -260,7 +292,20 @@ impl Case<'_> {
 fn denial(denied: &Decision) -> String {
     let reason = denied.reason.as_deref();
     let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    format!("{} denied the changes{reason}", by(denied))
+    format!(
+        "{} denied the changes{reason}. Revert them, or ask an operator to approve them",
+        by(denied)
+    )
+}
+
+/// Returns true if the object is not being deleted, and its role is to be absent.
+fn is_kept_absent(role: &IamRole) -> bool {
+    role.spec.ensure == Ensure::Absent && role.metadata.deletion_timestamp.is_none()
+}
+
+/// Returns true if the spec says that the role stays in AWS.
+fn is_retained(role: &IamRole) -> bool {
+    !is_kept_absent(role) && role.spec.deletion_policy == Some(DeletionPolicy::Retain)
 }
 
 fn waits(hold: &Hold) -> String {

@@ -19,8 +19,8 @@ use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use rolectl_core::names::{RoleKey, name_in_aws};
-use rolectl_core::removals::Target;
-use rolectl_crds::{AwsAccount, Reason};
+use rolectl_core::removals::{Target, waits_by_status};
+use rolectl_crds::{AwsAccount, Ensure, IamRole, Reason};
 use tokio::time::Instant;
 
 use crate::account::{Account, AccountEnvironment};
@@ -212,6 +212,10 @@ impl Actor {
             );
             live.inherit(&before);
             live.limit_roles(before.role_limit());
+            let removals = before.removals.lock().clone();
+            if live.is_same_in_aws(&before) {
+                *live.removals.lock() = removals;
+            }
             *self.handle.account.write() = live.clone();
             self.live = live;
             // A new account knows no role yet: it is swept before anything is decided.
@@ -305,16 +309,20 @@ impl Actor {
         }
     }
 
-    /// Counts a role that is to be removed before the first of those that came with it is.
+    /// Registers all removals of one batch of messages before the first of them begins, so that their whole number is known then.
     fn follow_removals(&self, key: &RoleKey, goal: Goal) {
-        let role = self.context.directory.role(key);
-        match role.filter(|_| goal == Goal::Remove) {
+        let is_removed = |role: &Arc<IamRole>| goal == Goal::Remove || role.spec.ensure == Ensure::Absent;
+        match self.context.directory.role(key).filter(is_removed) {
             Some(role) => {
                 let target = Target {
                     name: name_in_aws(&role).to_owned(),
                     owner: self.context.directory.owner_of(&role),
                 };
-                self.live.removals.lock().want(key.clone(), target);
+                let mut removals = self.live.removals.lock();
+                removals.want(key.clone(), target);
+                if waits_by_status(&role, &self.handle.name) {
+                    removals.hold(key);
+                }
             }
             None => self.live.removals.lock().forget(key),
         }
@@ -427,6 +435,7 @@ impl Actor {
         self.report(key, visited.report(revision, generation));
         if self.roles.get(key).is_some_and(|slot| slot.is_released) {
             self.roles.remove(key);
+            self.live.removals.lock().forget(key);
             return;
         }
         let (now, spread) = (Instant::now(), self.environment.jitter.draw());

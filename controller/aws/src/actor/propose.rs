@@ -50,7 +50,7 @@ impl SessionView {
     }
 }
 
-/// Who asks what is to be done.
+/// For whom the plan is computed, which decides whether approvals hold changes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asks {
     /// The controller: changes wait for approvals.
@@ -76,7 +76,7 @@ pub struct Case<'a> {
     pub session: &'a SessionView,
     /// Why the account's roles cannot be acted on, if they cannot.
     pub failure: Option<&'a (Reason, String)>,
-    /// Who asks.
+    /// For whom the plan is computed.
     pub asks: Asks,
 }
 

@@ -128,9 +128,17 @@ impl Visit {
             }
             Proposal::Change(proposed) => self.change(*proposed).await,
         };
-        if matches!(visited.outcome, Outcome::InSync(_) | Outcome::Gone) {
-            self.live.removals.lock().forget(&self.key);
-            self.end_approved();
+        match &visited.outcome {
+            Outcome::InSync(_) | Outcome::Gone => {
+                self.live.removals.lock().forget(&self.key);
+                self.end_approved();
+            }
+            // A role that is not removed for another reason takes no place of those that are.
+            Outcome::Refused { reason, .. } if reason.is_stalled() => {
+                self.live.removals.lock().forget(&self.key);
+            }
+            Outcome::Differs(_) => self.live.removals.lock().forget(&self.key),
+            _ => {}
         }
         Visited { warnings, ..visited }
     }

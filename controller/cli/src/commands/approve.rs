@@ -28,7 +28,7 @@ use crate::session_cache::Key;
 use crate::stdio::{eprintln, print, println};
 use crate::times::moment;
 
-/// Approve changes that wait for an operator, with a code from your MFA device
+/// Approve changes and removals that wait for an operator, with a code from your MFA device
 ///
 /// Opens a new session with the code, reads the accounts, shows what each role may do after the change, and asks. The approvals are stored
 /// together with the new session. They count for these changes only, once, for an hour, and no longer than the session. What waits is
@@ -46,7 +46,7 @@ pub struct Approve {
     /// Roles, as role/NAME, of the namespace in use
     #[arg(value_name = "ROLE", required_unless_present = "all", value_parser = named_role)]
     roles: Vec<String>,
-    /// All roles whose changes wait: of the namespace that -n names, or of all namespaces
+    /// All changes and removals that wait: in the namespace that -n names, or in all namespaces
     #[arg(long, conflicts_with = "roles")]
     all: bool,
     /// Only changes in these AwsAccounts
@@ -129,6 +129,8 @@ struct Item {
     /// Digest of the role after the changes.
     #[serde(skip)]
     goal: String,
+    #[serde(skip)]
+    change_digests: Vec<String>,
 }
 
 impl Approve {
@@ -199,7 +201,7 @@ impl Approve {
             print!("{}", Overview::of(&seen).text(paint, true));
             show(&items, paint);
         }
-        if !self.yes && !agreed(&self.question(items.len()))? {
+        if !self.yes && !agreed(&self.question(&items))? {
             println!("Nothing was stored. The session of the code is not used.");
             return Ok(ExitCode::from(1));
         }
@@ -262,12 +264,14 @@ impl Approve {
                     digest,
                     owner,
                     goal,
+                    change_digests,
                     widening,
                     changes,
                 } = proposal.pending.clone()?;
                 Some(Item {
                     owner,
                     goal,
+                    change_digests,
                     namespace,
                     name,
                     account: proposal.account.clone(),
@@ -287,16 +291,14 @@ impl Approve {
         items
     }
 
-    fn question(&self, count: usize) -> String {
-        let (verb, what) = (
-            if self.deny { "Deny" } else { "Approve" },
-            if count == 1 {
-                "this change"
-            } else {
-                "these changes"
-            },
-        );
-        format!("{verb} {what}?")
+    fn question(&self, items: &[Item]) -> String {
+        let verb = if self.deny { "Deny" } else { "Approve" };
+        let widen = items.iter().filter(|item| item.count > 0).count();
+        match (items.len(), widen) {
+            (1, _) => format!("{verb} this change?"),
+            (count, 0) => format!("{verb} these {count} changes?"),
+            (count, widen) => format!("{verb} these {count} changes, of which {widen} may give more access?"),
+        }
     }
 
     /// Adds the decisions to the session with which they are stored.
@@ -310,6 +312,7 @@ impl Approve {
             account_id: item.account_id.clone(),
             owner: item.owner.clone(),
             goal: item.goal.clone(),
+            changes: item.change_digests.iter().cloned().collect(),
             verdict: if self.deny {
                 Verdict::Denied
             } else {

@@ -6,11 +6,12 @@ use kube::ResourceExt as _;
 use rolectl_aws::actor::report::Goal;
 use rolectl_aws::session::SessionSecret;
 use rolectl_core::names::full_name;
+use rolectl_core::removals::waits_by_status;
 use rolectl_crds::{ApprovalsFor, AwsAccount, IamRole, MfaSession};
 
 use super::{Fleet, Purpose};
 use crate::failure::Failure;
-use crate::once::{Intent, removal_waits};
+use crate::once::Intent;
 use crate::{cluster, mfa};
 
 /// Flags that select the objects and the credentials of a command.
@@ -86,7 +87,7 @@ impl FleetFlags {
         let roles = fleet.inventory.roles.clone();
         let is_parked = |account: &AwsAccount| {
             let account = account.name_any();
-            roles.iter().any(|role| removal_waits(role, &account))
+            roles.iter().any(|role| waits_by_status(role, &account))
         };
         let is_on_it = |account: &AwsAccount| {
             account.spec.session_ref == name

@@ -10,6 +10,9 @@ use crate::role::{Change, ObservedDocument, ObservedRole};
 /// Number of hexadecimal digits of the digest of a role.
 const STATE_DIGITS: usize = 16;
 
+/// Number of hexadecimal digits of the digest of a change.
+const CHANGE_DIGITS: usize = 32;
+
 /// What a digest is of, besides the changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
@@ -41,6 +44,16 @@ pub fn digest(subject: Subject<'_>, changes: &[Change], widening: &Widening) -> 
         widening.count
     ]);
     sha256(all.to_string())
+}
+
+/// Returns a digest of each change, 32 hexadecimal digits, which covers its whole content.
+pub fn change_digests(changes: &[Change]) -> Vec<String> {
+    let of = |change: &Change| {
+        let mut digest = sha256(content(change).to_string());
+        digest.truncate(CHANGE_DIGITS);
+        digest
+    };
+    changes.iter().map(of).collect()
 }
 
 /// Returns the digest of a role in AWS, 16 hexadecimal digits, or `-` if there is none. Equal roles have equal digests in every process:

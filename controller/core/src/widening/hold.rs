@@ -3,7 +3,7 @@
 pub use super::compare::after;
 use super::compare::{Place, Widening, widening};
 pub use super::digest::Subject;
-use super::digest::digest;
+use super::digest::{change_digests, digest};
 use crate::policy::inclusion::Budget;
 use crate::role::access::common;
 use crate::role::order::simulate;
@@ -21,6 +21,11 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// Returns a digest of each waiting change.
+    pub fn change_digests(&self) -> Vec<String> {
+        change_digests(&self.waiting)
+    }
+
     /// Returns the digest that an approval of the waiting changes names.
     pub fn digest(&self, subject: Subject<'_>) -> String {
         digest(subject, &self.waiting, &self.widening)

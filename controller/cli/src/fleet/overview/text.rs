@@ -77,7 +77,7 @@ impl RoleLine {
             (_, None) => {}
         }
         if self.needs_approval {
-            let line = "waits in the controller until an operator approves it (`rolectl approve`)";
+            let line = "the controller makes these changes only after `rolectl approve`";
             let _ = writeln!(text, "      {}", paint.yellow(line));
         }
         if let Some(kept) = &self.kept {
