@@ -337,7 +337,7 @@ impl<'a> Simulation<'a> {
         let (writes, calls) = count(&self.world);
         self.until(Instant::now() + QUIET).await;
         let (writes_after, calls_after) = count(&self.world);
-        if !self.with_end(|end| end.waits_for_a_principal()) {
+        if !self.with_end(|end| end.is_refused_by_aws()) {
             let (writes, calls) = (writes_after - writes, calls_after - calls);
             if writes > 0 || calls > QUIET_CALLS {
                 self.violate(

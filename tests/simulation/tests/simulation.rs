@@ -7,6 +7,7 @@ use rolectl_crds::Adoption;
 use simulation::aws::fault::{Fault, FaultProfile};
 use simulation::aws::iam::LONGEST_LAG;
 use simulation::matrix::{cases, scenarios};
+use simulation::out_of_band::OutOfBandChange;
 use simulation::parallel::check_all;
 use simulation::run::{RunOptions, run, violation};
 use simulation::schedule::{Act, Event, Schedule};
@@ -131,6 +132,40 @@ fn what_once_broke_an_invariant_breaks_none() {
             "a sweep waited for an answer without a limit",
             vec![unlock, apply],
             vec![(create - 1, Fault::Hangs)],
+        ),
+        (
+            "what a Deny from outside covered was added without an approval, and would have counted once the Deny was gone",
+            vec![
+                unlock,
+                apply,
+                at(
+                    60,
+                    Act::AskForApprovals {
+                        account: 0,
+                        asks: true,
+                    },
+                ),
+                at(
+                    70,
+                    Act::ChangeOutside {
+                        object: 0,
+                        account: 0,
+                        change: OutOfBandChange::Quarantine,
+                    },
+                ),
+                // The author adds it long after everybody has seen the Deny.
+                at(
+                    900,
+                    Act::Apply {
+                        object: 0,
+                        spec: Spec {
+                            inline: [1, 0],
+                            ..PLAIN
+                        },
+                    },
+                ),
+            ],
+            vec![],
         ),
     ] {
         let options = RunOptions {

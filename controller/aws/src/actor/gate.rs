@@ -5,7 +5,7 @@ use rolectl_core::names::{RoleKey, full_name};
 use rolectl_core::policy::inclusion::Budget;
 use rolectl_core::removals::{Limits, Parked, Target};
 use rolectl_core::role::admission::deletion_policy;
-use rolectl_core::role::{Change, Refusal};
+use rolectl_core::role::{Change, ObservedRole, Refusal};
 use rolectl_core::widening::hold::{Hold, Subject, after, hold_all, narrow_now};
 use rolectl_core::widening::{Widening, goal_digest, place_of, widening};
 use rolectl_crds::{ApprovalsFor, DeletionPolicy, DriftPolicy, Ensure, IamRole, Reason};
@@ -93,15 +93,17 @@ impl Case<'_> {
             return Proposal::Change(Box::new(proposed));
         }
         let place = place_of(&self.account.spec);
-        let goal = after(before, changes);
+        let goal = goal_digest(after(before, changes).as_ref());
         let budget = Budget::default();
+        let judged = before.map(|before| self.without_policies_of_others(before, changes));
+        let judged = judged.as_ref();
         let hold = if needed_for == ApprovalsFor::All {
-            hold_all(before, changes, place, &budget)
-        } else if widening(before, goal.as_ref(), place, &budget).is_none() {
+            hold_all(judged, changes, place, &budget)
+        } else if widening(judged, after(judged, changes).as_ref(), place, &budget).is_none() {
             // The order of a plan keeps every step within the old or the new role, so that only the whole decides.
             return Proposal::Change(Box::new(proposed));
         } else {
-            narrow_now(before, changes, place, &budget)
+            narrow_now(judged, changes, place, &budget)
         };
         let SessionView::Open(session) = self.session else {
             return Proposal::Waits("waiting for the session");
@@ -113,11 +115,23 @@ impl Case<'_> {
             })),
             Decided::UnderWay => Proposal::Change(Box::new(proposed)),
             Decided::No { digest, denied } => {
-                let goal = goal_digest(goal.as_ref());
                 let pending = Pending::of(&hold, digest, owner, goal);
                 self.hold(proposed, hold, pending, denied.as_ref())
             }
         }
+    }
+
+    /// Returns the role without the inline policies of others that stay on it. They may go at any time: what a Deny from outside covers today
+    /// must not be added without an approval, because it counts once the Deny is gone.
+    fn without_policies_of_others(&self, before: &ObservedRole, changes: &[Change]) -> ObservedRole {
+        let is_removed = |name: &String| {
+            let mut changes = changes.iter();
+            changes.any(|change| matches!(change, Change::DeleteInlinePolicy(removed) if removed == name))
+        };
+        let is_ours = |name: &String| self.role.spec.inline_policies.contains_key(name) || is_removed(name);
+        let mut before = before.clone();
+        before.inline_policies.retain(|name, _| is_ours(name));
+        before
     }
 
     /// Parks the removal of the role if it exceeds the limit of the account.

@@ -93,11 +93,24 @@ impl<'a> End<'a> {
             .with(|aws| aws.iam(id).unknown_principals.contains(UNKNOWN_PRINCIPAL))
     }
 
-    /// Returns true if AWS refuses a role for now, so that it is tried again and again.
-    pub fn waits_for_a_principal(self) -> bool {
-        self.objects.accounts.values().any(|account| {
+    /// Returns true if AWS refuses a change of a role for now, so that it is tried again and again, and other drift of that role is corrected only
+    /// then: a principal does not exist, or an instance profile is somebody else's.
+    pub fn is_refused_by_aws(self) -> bool {
+        self.objects.accounts.iter().any(|(name, account)| {
+            let knows_all_principals = !self.has_unknown_principal(account);
+            let state = self.service.state(&account.spec.account_id);
+            let account = InAccount {
+                end: self,
+                name,
+                object: account,
+                state: &state,
+                knows_all_principals,
+            };
             let mut objects = self.objects.roles.values();
-            self.has_unknown_principal(account) && objects.any(|object| object.wanted.is_waiting)
+            objects.any(|object| {
+                object.wanted.is_waiting && !knows_all_principals
+                    || account.is_profile_taken(&object.wanted, object)
+            })
         })
     }
 }
@@ -129,8 +142,18 @@ impl InAccount<'_> {
 
     fn check_role(&self, object: &Object) -> Result<(), String> {
         let (key, account) = (object.key(), self.name);
-        if self.end.objects.is_removed(object, account) || object.wanted.is_suspended {
+        if object.wanted.is_suspended {
             return Ok(());
+        }
+        if self.end.objects.is_removed(object, account) {
+            let reported = (self.end.report)(account, &key).and_then(|reported| reported.state);
+            let is_tried_again =
+                reported.is_some_and(|state| state.is_reconciling() && state != Reason::Removed);
+            return if is_tried_again {
+                Err(format!("{key} in {account} is still being removed: {reported:?}"))
+            } else {
+                Ok(())
+            };
         }
         let Some(reported) = (self.end.report)(account, &key) else {
             return Err(format!("{key} in {account}: no report"));
