@@ -54,12 +54,13 @@ fn imports(module: &str, code: &str) -> Vec<String> {
     while let Some(at) = rest.find("use ") {
         let before = rest[..at].rsplit('\n').next().unwrap_or_default().trim();
         let begins_line = matches!(before, "" | "pub" | "pub(crate)");
+        if !begins_line {
+            rest = &rest[at + 4..];
+            continue;
+        }
         let Some(end) = rest[at..].find(';') else { break };
         let declared = &rest[at + 4..at + end];
         rest = &rest[at + end..];
-        if !begins_line {
-            continue;
-        }
         let (stem, names) = declared.split_once('{').unwrap_or((declared, ""));
         let names: Vec<&str> = match names.strip_suffix('}') {
             Some(names) => names

@@ -89,13 +89,19 @@ impl FleetFlags {
             let account = account.name_any();
             roles.iter().any(|role| waits_by_status(role, &account))
         };
-        let is_on_it = |account: &AwsAccount| {
-            account.spec.session_ref == name
-                && !account.spec.suspend
-                && (account.spec.approvals_for() != ApprovalsFor::None || is_parked(account))
-        };
         fleet.leave_out(|account| {
-            (!is_on_it(account)).then(|| format!("nothing waits there for an approval on session {name}"))
+            let session = &account.spec.session_ref;
+            if *session != name {
+                Some(format!(
+                    "its session is {session}: run the command with --session {session}"
+                ))
+            } else if account.spec.suspend {
+                Some("it is suspended".to_owned())
+            } else if account.spec.approvals_for() == ApprovalsFor::None && !is_parked(account) {
+                Some("nothing waits there for an approval".to_owned())
+            } else {
+                None
+            }
         });
         let region = session.spec.region.as_deref();
         fleet

@@ -13,10 +13,10 @@ use crate::bounded::{MESSAGE, clip};
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     applied: BTreeSet<String>,
-    /// The accounts that were told to begin, with those that failed since.
+    /// The accounts in which the change was started: those that have their turn, and those that failed since.
     begun: BTreeSet<String>,
     /// The accounts that have their turn by the last decision.
-    going: BTreeSet<String>,
+    have_turn: BTreeSet<String>,
     failing: BTreeMap<String, Failing>,
     completed: Completed,
 }
@@ -95,7 +95,7 @@ impl Memory {
             message
         };
         let message = clip(message, MESSAGE).into_owned();
-        let has_turn = self.going.contains(account);
+        let has_turn = self.have_turn.contains(account);
         let failing = self.failing.entry(account.to_owned()).or_insert_with(|| Failing {
             reason,
             message: message.clone(),
@@ -107,7 +107,7 @@ impl Memory {
         (failing.reason, failing.message) = (reason, message);
         if has_turn && is_answered {
             // One attempt is counted once.
-            self.going.remove(account);
+            self.have_turn.remove(account);
             failing.attempts = failing.attempts.saturating_add(1);
             failing.next = now.checked_add(pause(failing.attempts));
             failing.is_refused = false;
@@ -121,7 +121,7 @@ impl Memory {
     /// The account has failed before, and reports no failure now: it is trying again, or waits to do so.
     fn failed_before(&mut self, account: &str, sight: &Sight<'_>) -> Option<State> {
         let failing = self.failing.get_mut(account)?;
-        let has_turn = self.going.contains(account);
+        let has_turn = self.have_turn.contains(account);
         let reason = sight.reported.map(|(reason, _)| reason);
         let is_passing = reason.is_none_or(Reason::is_reconciling);
         if has_turn && sight.is_answered && !is_passing {
@@ -137,12 +137,12 @@ impl Memory {
     }
 
     /// Takes in a decision: these accounts have their turn, and waves were complete at these times.
-    pub fn decided(&mut self, going: BTreeSet<String>, completed: Completed) {
-        self.begun = self.failing.keys().chain(&going).cloned().collect();
+    pub fn decided(&mut self, have_turn: BTreeSet<String>, completed: Completed) {
+        self.begun = self.failing.keys().chain(&have_turn).cloned().collect();
         for (account, failing) in &mut self.failing {
-            failing.waits = !going.contains(account);
+            failing.waits = !have_turn.contains(account);
         }
-        self.going = going;
+        self.have_turn = have_turn;
         self.completed = completed;
     }
 

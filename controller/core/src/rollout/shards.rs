@@ -8,7 +8,8 @@ use super::seen::{Progress, State};
 use super::step::Step;
 use super::waves::Wave;
 
-/// Number of waves with open accounts that a shard reports, and of those in which accounts have only failed. The first ones decide.
+/// Largest number of waves that a shard reports: of those with open accounts, and of those in which accounts have only failed. The first ones
+/// decide.
 const WAVES: usize = 64;
 
 /// The accounts that another replica looks after.

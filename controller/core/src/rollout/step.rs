@@ -21,7 +21,7 @@ pub enum Why {
     Wave(Wave),
     /// An earlier wave was completed, and the next one begins at this time.
     Soak(Wave, Instant),
-    /// As many accounts as may be are being changed.
+    /// `maxConcurrent` accounts are being changed.
     Turn,
     /// The change failed, and is tried again later.
     Retry,

@@ -105,7 +105,7 @@ impl Pass<'_> {
         });
     }
 
-    /// What an account says.
+    /// Returns what is known of the account from its actor, or from the status after a restart.
     fn sight<'s>(&'s self, account: &AwsAccount, name: &str, answers: &'s Answers) -> Sight<'s> {
         let generation = self.role.metadata.generation;
         let answer = answers.get(name);

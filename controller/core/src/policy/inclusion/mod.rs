@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use self::budget::Budget;
-use self::statement::{Asked, Atom, Prepared, Related, Relation};
+use self::statement::{Atom, Context, Prepared, Related, Relation};
 use super::document::{Effect, PolicyDocument, Scope};
 
 /// Most atoms that are named.
@@ -209,32 +209,32 @@ pub fn inclusion_of(
     if is_same(outer, inner) {
         return Inclusion::default();
     }
-    let asked = Asked { own_account, budget };
-    compared(&outer.parsed(), &inner.parsed(), asked, false)
+    let context = Context { own_account, budget };
+    compared(&outer.parsed(), &inner.parsed(), context, false)
 }
 
 /// Returns true if the inner side is shown to allow no more than the outer one, as [`inclusion_of`] does, without the atoms. It ends at
 /// the first of them.
 pub fn includes(outer: &Parsed<'_>, inner: &Parsed<'_>, own_account: Option<&str>, budget: &Budget) -> bool {
-    let asked = Asked { own_account, budget };
-    is_same(outer.policies, inner.policies) || compared(outer, inner, asked, true).is_shown()
+    let context = Context { own_account, budget };
+    is_same(outer.policies, inner.policies) || compared(outer, inner, context, true).is_shown()
 }
 
 fn is_same(outer: &Policies<'_>, inner: &Policies<'_>) -> bool {
     outer.unread == inner.unread && outer.is_part_of(inner) && inner.is_part_of(outer)
 }
 
-fn compared(outer: &Parsed<'_>, inner: &Parsed<'_>, asked: Asked<'_>, only_first: bool) -> Inclusion {
+fn compared(outer: &Parsed<'_>, inner: &Parsed<'_>, context: Context<'_>, only_first: bool) -> Inclusion {
     let mut found = Inclusion::default();
     let is_one_version = outer.versions.union(&inner.versions).count() <= 1;
     if !is_one_version && (outer.has_variables || inner.has_variables) {
         found.add(|| whole("the documents have different versions, and one has `${`, which means a variable in 2012-10-17 only"));
         return found;
     }
-    asked.budget.spend(outer.len().saturating_add(inner.len()));
-    compare(outer, inner, asked, only_first, &mut found);
+    context.budget.spend(outer.len().saturating_add(inner.len()));
+    compare(outer, inner, context, only_first, &mut found);
     // What was found until then is a part of what would have been found.
-    if asked.budget.is_used_up() {
+    if context.budget.is_used_up() {
         found = Inclusion::default();
         found.add(|| whole(TOO_COMPLEX));
     }
@@ -244,7 +244,7 @@ fn compared(outer: &Parsed<'_>, inner: &Parsed<'_>, asked: Asked<'_>, only_first
 fn compare(
     outer: &Parsed<'_>,
     inner: &Parsed<'_>,
-    asked: Asked<'_>,
+    context: Context<'_>,
     only_first: bool,
     found: &mut Inclusion,
 ) {
@@ -252,20 +252,20 @@ fn compare(
     let missing: Vec<&Prepared<'_>> = outer
         .denies
         .iter()
-        .filter(|deny| !inner.denies(deny, asked))
+        .filter(|deny| !inner.denies(deny, context))
         .collect();
     let needs_grants = outer.policies.misses_a_deny_of(inner.policies);
     let mut grants = false;
     for statement in &inner.allows {
-        let is_kept = is_among(statement, &outer.allows, asked);
+        let is_kept = is_among(statement, &outer.allows, context);
         if is_kept && missing.is_empty() && !needs_grants {
             continue;
         }
-        let denied = Related::new(Relation::Covered, inner.denies.iter(), statement, asked);
-        let allowed = Related::new(Relation::Covered, outer.allows.iter(), statement, asked);
-        let apart = Related::new(Relation::Apart, missing.iter().copied(), statement, asked);
+        let denied = Related::new(Relation::Covered, inner.denies.iter(), statement, context);
+        let allowed = Related::new(Relation::Covered, outer.allows.iter(), statement, context);
+        let apart = Related::new(Relation::Apart, missing.iter().copied(), statement, context);
         for atom in statement.atoms() {
-            if !asked.budget.spend(1) {
+            if !context.budget.spend(1) {
                 return;
             }
             if denied.first(atom).is_some() {
@@ -286,7 +286,7 @@ fn compare(
             }
         }
     }
-    unread_excess(outer, inner, &missing, grants, asked, found);
+    unread_excess(outer, inner, &missing, grants, context, found);
 }
 
 /// Adds what policies of which no document is known may allow, or may no longer deny.
@@ -295,14 +295,14 @@ fn unread_excess(
     inner: &Parsed<'_>,
     missing: &[&Prepared<'_>],
     grants: bool,
-    asked: Asked<'_>,
+    context: Context<'_>,
     found: &mut Inclusion,
 ) {
     let of = |unread: &Unread<'_>, why: String| Excess {
         policy: Some(unread.name.to_owned()),
         ..whole(&why)
     };
-    let is_everything = |allow: &Prepared<'_>| allow.is_everything(asked.budget);
+    let is_everything = |allow: &Prepared<'_>| allow.is_everything(context.budget);
     let may_allow: Vec<&Unread<'_>> = inner
         .policies
         .unread
@@ -375,13 +375,13 @@ impl<'a> Parsed<'a> {
     }
 
     /// Returns true if everything that the statement matches is denied.
-    fn denies(&self, statement: &Prepared<'_>, asked: Asked<'_>) -> bool {
-        if is_among(statement, &self.denies, asked) {
+    fn denies(&self, statement: &Prepared<'_>, context: Context<'_>) -> bool {
+        if is_among(statement, &self.denies, context) {
             return true;
         }
-        let denied = Related::new(Relation::Covered, self.denies.iter(), statement, asked);
+        let denied = Related::new(Relation::Covered, self.denies.iter(), statement, context);
         let mut atoms = statement.atoms();
-        atoms.all(|atom| asked.budget.spend(1) && denied.first(atom).is_some())
+        atoms.all(|atom| context.budget.spend(1) && denied.first(atom).is_some())
     }
 }
 
@@ -405,9 +405,9 @@ fn has_variables(document: &PolicyDocument) -> bool {
 }
 
 /// Returns true if one of the statements matches the same as this one, because it has the same elements.
-fn is_among(statement: &Prepared<'_>, all: &[Prepared<'_>], asked: Asked<'_>) -> bool {
+fn is_among(statement: &Prepared<'_>, all: &[Prepared<'_>], context: Context<'_>) -> bool {
     let mut all = all.iter();
-    all.any(|other| asked.budget.spend(1) && other.is_like(statement))
+    all.any(|other| context.budget.spend(1) && other.is_like(statement))
 }
 
 fn excess(statement: &Prepared<'_>, atom: Atom, why: String) -> Excess {

@@ -193,7 +193,7 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// What is asked about a statement and an atom of another one.
+/// What is context about a statement and an atom of another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relation {
     /// Every request that the atom matches is matched by the statement, too.
@@ -202,9 +202,9 @@ pub enum Relation {
     Apart,
 }
 
-/// Who asks, and how much work it may be.
+/// What a comparison needs besides the statements.
 #[derive(Clone, Copy)]
-pub struct Asked<'q> {
+pub struct Context<'q> {
     /// The account of the role whose trust policies are compared.
     pub own_account: Option<&'q str>,
     pub budget: &'q Budget,
@@ -215,7 +215,7 @@ pub struct Related<'s> {
     relation: Relation,
     statements: Vec<&'s Prepared<'s>>,
     of: &'s Prepared<'s>,
-    asked: Asked<'s>,
+    context: Context<'s>,
     /// The answers for each statement: for its actions, resources, principals and conditions.
     answers: Vec<Cell<Option<bool>>>,
     width: usize,
@@ -226,18 +226,22 @@ impl<'s> Related<'s> {
         relation: Relation,
         statements: impl Iterator<Item = &'s Prepared<'s>>,
         of: &'s Prepared<'s>,
-        asked: Asked<'s>,
+        context: Context<'s>,
     ) -> Self {
         let statements: Vec<_> = statements.collect();
         let width = of.actions.len() + of.resources_len() + of.principals.len() + 1;
         let size = statements.len().saturating_mul(width);
         // The memory of the answers is bounded by the budget, too.
-        let size = if asked.budget.spend(size / 8 + 1) { size } else { 0 };
+        let size = if context.budget.spend(size / 8 + 1) {
+            size
+        } else {
+            0
+        };
         Self {
             relation,
             statements,
             of,
-            asked,
+            context,
             answers: vec![Cell::new(None); size],
             width,
         }
@@ -258,7 +262,7 @@ impl<'s> Related<'s> {
     }
 
     fn is_shown(&self, at: usize, atom: Atom) -> bool {
-        if !self.asked.budget.spend(1) {
+        if !self.context.budget.spend(1) {
             return false;
         }
         let (resources, principals) = (self.of.actions.len(), self.of.resources_len());
@@ -292,8 +296,8 @@ impl<'s> Related<'s> {
 
     fn of_element(&self, element: &Element<'_>, part: Part<'_>) -> bool {
         match self.relation {
-            Relation::Covered => element.covers(part, self.asked.budget),
-            Relation::Apart => element.is_disjoint(part, self.asked.budget),
+            Relation::Covered => element.covers(part, self.context.budget),
+            Relation::Apart => element.is_disjoint(part, self.context.budget),
         }
     }
 
@@ -317,12 +321,12 @@ impl<'s> Related<'s> {
         let Some(of) = self.of.principals.get(atom.principal) else {
             return false;
         };
-        let budget = self.asked.budget;
+        let budget = self.context.budget;
         let mut all = statement.principals.iter();
         let can_be_compared = |other: &Principal| budget.spend(other.steps().min(of.steps()));
         match self.relation {
             Relation::Covered => {
-                all.any(|outer| can_be_compared(outer) && outer.covers(of, self.asked.own_account))
+                all.any(|outer| can_be_compared(outer) && outer.covers(of, self.context.own_account))
             }
             Relation::Apart => all.all(|other| can_be_compared(other) && other.is_disjoint(of)),
         }
@@ -331,8 +335,8 @@ impl<'s> Related<'s> {
     fn of_conditions(&self, statement: &Prepared<'_>) -> bool {
         let (inner, outer) = (&self.of.conditions, &statement.conditions);
         match self.relation {
-            Relation::Covered => implies(inner, outer, self.asked.budget),
-            Relation::Apart => contradict(inner, outer, self.asked.budget),
+            Relation::Covered => implies(inner, outer, self.context.budget),
+            Relation::Apart => contradict(inner, outer, self.context.budget),
         }
     }
 }

@@ -443,7 +443,7 @@ fn hostile() -> Vec<(&'static str, Value, Value)> {
 }
 
 #[test]
-fn the_work_of_a_comparison_is_bounded_whatever_the_documents_are() {
+fn a_comparison_that_uses_up_its_budget_says_that_the_policies_are_too_complex() {
     let (limit, mut used_up) = (Budget::default().left(), 0);
     for (what, outer, inner) in hostile() {
         let (outer, inner) = (document(&outer), document(&inner));
