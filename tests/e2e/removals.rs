@@ -2,7 +2,6 @@
 
 use anyhow::{Result, ensure};
 use rolectl_tests::scenario::Scenario;
-use rolectl_tests::wait::until;
 use serde_json::{Value, json};
 
 use crate::approvals::{approve, digests};
@@ -56,15 +55,7 @@ async fn a_folder_that_is_deleted_in_git_removes_no_role_until_an_operator_appro
         shown.contains("role many-deleted/app-5 will be deleted"),
         "{shown}"
     );
-    until("the approved roles to be gone", || async {
-        let left = s.owned_roles(0).await.map_err(|e| e.to_string())?;
-        if left.len() == 2 {
-            Ok(())
-        } else {
-            Err(format!("{left:?}"))
-        }
-    })
-    .await?;
+    s.owns(0, 2).await?;
     // Approved removals do not count, so that a single one needs no approval.
     s.delete("app-6").await?;
     Ok(())
@@ -132,15 +123,8 @@ async fn roles_that_are_to_be_absent_count_and_those_that_are_retained_do_not() 
     ];
     s.world.plane.kubectl(&args).await?;
     s.unlock().await?;
-    until("one role to be deleted and one to be released", || async {
-        let left = s.owned_roles(0).await.map_err(|e| e.to_string())?;
-        if left.len() == 2 {
-            Ok(())
-        } else {
-            Err(format!("{left:?}"))
-        }
-    })
-    .await?;
+    // One role is deleted, and one is released.
+    s.owns(0, 2).await?;
     s.lock().await?;
     for role in ["app-1", "app-2"] {
         s.apply(&s.role(role, spec(json!({"ensure": "Absent"})))).await?;

@@ -835,6 +835,19 @@ impl<'a> Scenario<'a> {
         .await
     }
 
+    /// Waits until as many roles in a target account carry our owner tag.
+    pub async fn owns(&self, target: usize, count: usize) -> Result<()> {
+        until(&format!("{count} roles to be owned"), || async {
+            let owned = self.owned_roles(target).await.map_err(|e| e.to_string())?;
+            if owned.len() == count {
+                Ok(())
+            } else {
+                Err(format!("{owned:?}"))
+            }
+        })
+        .await
+    }
+
     /// Names of the roles in a target account that carry our owner tag.
     pub async fn owned_roles(&self, target: usize) -> Result<Vec<String>> {
         let iam = self.hands(target).await?;

@@ -66,6 +66,7 @@ pub struct Granted {
 }
 
 /// What operators decided about changes.
+#[allow(clippy::large_enum_variant, reason = "one lives at a time")]
 enum Decided {
     /// They are approved, and have not begun.
     Approved(Granted),
@@ -73,8 +74,8 @@ enum Decided {
     UnderWay,
     /// They wait, or were denied.
     No {
-        /// Digest of the changes.
-        digest: String,
+        /// The changes.
+        pending: Pending,
         /// The denial.
         denied: Option<Decision>,
     },
@@ -93,7 +94,6 @@ impl Case<'_> {
             return Proposal::Change(Box::new(proposed));
         }
         let place = place_of(&self.account.spec);
-        let goal = goal_digest(after(before, changes).as_ref());
         let budget = Budget::default();
         let judged = before.map(|before| self.without_policies_of_others(before, changes));
         let judged = judged.as_ref();
@@ -114,10 +114,7 @@ impl Case<'_> {
                 ..proposed
             })),
             Decided::UnderWay => Proposal::Change(Box::new(proposed)),
-            Decided::No { digest, denied } => {
-                let pending = Pending::of(&hold, digest, owner, goal);
-                self.hold(proposed, hold, pending, denied.as_ref())
-            }
+            Decided::No { pending, denied } => self.hold(proposed, hold, pending, denied.as_ref()),
         }
     }
 
@@ -141,13 +138,16 @@ impl Case<'_> {
             self.live.removals.lock().forget(&key);
             return Ok(proposed);
         }
+        if self.asks == Asks::Operator {
+            return Ok(proposed);
+        }
         let place = place_of(&self.account.spec);
         let budget = Budget::default();
         let hold = hold_all(proposed.observed.as_ref(), &proposed.plan.changes, place, &budget);
         let SessionView::Open(session) = self.session else {
             return Err(Box::new(Proposal::Waits("waiting for the session")));
         };
-        let (digest, denied) = match self.decided(session, &hold, &proposed, owner) {
+        let (pending, denied) = match self.decided(session, &hold, &proposed, owner) {
             Decided::Approved(granted) => {
                 self.live.removals.lock().approve(&key);
                 return Ok(Proposed {
@@ -156,18 +156,13 @@ impl Case<'_> {
                 });
             }
             Decided::UnderWay => return Ok(proposed),
-            Decided::No { digest, denied } => (digest, denied),
+            Decided::No { pending, denied } => (Some(pending), denied),
         };
-        let pending = Some(Pending::of(&hold, digest, owner, goal_digest(None)));
-        match self.asks {
-            Asks::Operator => return Ok(proposed),
-            Asks::Approver => {
-                return Err(Box::new(Proposal::Change(Box::new(Proposed {
-                    pending,
-                    ..proposed
-                }))));
-            }
-            Asks::Controller => {}
+        if self.asks == Asks::Approver {
+            return Err(Box::new(Proposal::Change(Box::new(Proposed {
+                pending,
+                ..proposed
+            }))));
         }
         let message = if let Some(denied) = denied {
             self.live.removals.lock().deny(&key);
@@ -242,7 +237,7 @@ impl Case<'_> {
         if let Some(denied) = decision.filter(|decision| decision.verdict == Verdict::Denied) {
             session.grants.deny(account_id, owner);
             return Decided::No {
-                digest,
+                pending: Pending::of(hold, digest, owner, goal),
                 denied: Some(denied.clone()),
             };
         }
@@ -253,14 +248,15 @@ impl Case<'_> {
                 by: by(approved),
             });
         }
-        let changes = hold.change_digests();
-        if session
-            .grants
-            .is_under_way(account_id, owner, (&goal, &changes), now)
-        {
+        let pending = Pending::of(hold, digest, owner, goal);
+        let remaining = (pending.goal.as_str(), pending.change_digests.as_slice());
+        if session.grants.is_under_way(account_id, owner, remaining, now) {
             return Decided::UnderWay;
         }
-        Decided::No { digest, denied: None }
+        Decided::No {
+            pending,
+            denied: None,
+        }
     }
 
     /// Leaves the waiting changes, and makes the others.

@@ -417,7 +417,7 @@ impl RolloutReport {
         ));
         let more = self.accounts.len().saturating_sub(shown.len());
         if more > 0 {
-            text.push(format!("and {}: --all shows them", counted_more(more)));
+            text.push(format!("and {}: --all shows them", counted(more, "more account")));
         }
         if self.not_shown > 0 {
             let count = usize::try_from(self.not_shown).unwrap_or(usize::MAX);
@@ -486,13 +486,6 @@ impl RolloutReport {
             rows.collect(),
             Layout::of_stdout(),
         )
-    }
-}
-
-fn counted_more(count: usize) -> String {
-    match count {
-        1 => "1 more account".to_owned(),
-        count => format!("{count} more accounts"),
     }
 }
 

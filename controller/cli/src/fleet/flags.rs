@@ -1,5 +1,7 @@
 //! Flags that select the objects and the credentials of a command.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 
 use kube::ResourceExt as _;
@@ -11,7 +13,7 @@ use rolectl_crds::{ApprovalsFor, AwsAccount, IamRole, MfaSession};
 
 use super::{Fleet, Purpose};
 use crate::failure::Failure;
-use crate::once::Intent;
+use crate::once::{Intent, Inventory};
 use crate::{cluster, mfa};
 
 /// Flags that select the objects and the credentials of a command.
@@ -84,11 +86,11 @@ impl FleetFlags {
     ) -> Result<Fleet, Failure> {
         let (mut fleet, _) = self.collect(flags, Purpose::Show).await?;
         let name = session.name_any();
-        let roles = fleet.inventory.roles.clone();
-        let is_parked = |account: &AwsAccount| {
-            let account = account.name_any();
-            roles.iter().any(|role| waits_by_status(role, &account))
-        };
+        let Inventory { roles, accounts, .. } = &fleet.inventory;
+        let names = accounts.iter().map(AwsAccount::name_any);
+        let parked: BTreeSet<String> = names
+            .filter(|name| roles.iter().any(|role| waits_by_status(role, name)))
+            .collect();
         fleet.leave_out(|account| {
             let session = &account.spec.session_ref;
             if *session != name {
@@ -97,7 +99,9 @@ impl FleetFlags {
                 ))
             } else if account.spec.suspend {
                 Some("it is suspended".to_owned())
-            } else if account.spec.approvals_for() == ApprovalsFor::None && !is_parked(account) {
+            } else if account.spec.approvals_for() == ApprovalsFor::None
+                && !parked.contains(&account.name_any())
+            {
                 Some("nothing waits there for an approval".to_owned())
             } else {
                 None

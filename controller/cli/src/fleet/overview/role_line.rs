@@ -30,12 +30,6 @@ pub(super) enum Action {
     Refused,
 }
 
-// Serde passes a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-const fn is_false(value: &bool) -> bool {
-    !*value
-}
-
 /// The plan for one role in one account, in the form of the JSON output.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -55,7 +49,7 @@ pub(super) struct RoleLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
     /// Changes wait for `rolectl approve` where the controller makes them.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub needs_approval: bool,
 }
 

@@ -193,7 +193,7 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// What is context about a statement and an atom of another one.
+/// What is asked about a statement and an atom of another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relation {
     /// Every request that the atom matches is matched by the statement, too.
