@@ -1,6 +1,8 @@
 //! Changes that wait for an approval: what narrows is made at once, what widens only by an operator with a fresh code, whatever a tenant
 //! writes.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -166,6 +168,73 @@ async fn a_role_that_widens_waits_for_a_code_and_what_narrows_is_made_at_once() 
     // What only narrows needs nobody.
     s.apply(&s.role("app", json!({"managedPolicies": []}))).await?;
     s.role_is("app", "True", "InSync").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_managed_policy_is_judged_by_its_document_for_one_more_call_a_sweep() -> Result<()> {
+    let s = asking("known-policies").await?;
+    let hands = s.hands(0).await?;
+    let mut arns = vec![];
+    for (name, actions) in [
+        ("reads", json!(["s3:Get*"])),
+        ("writes", json!(["s3:Get*", "s3:Put*"])),
+    ] {
+        let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]});
+        let request = hands.create_policy().policy_name(name);
+        let made = request.policy_document(document.to_string()).send().await?;
+        arns.push(made.policy.and_then(|policy| policy.arn).context("no ARN")?);
+    }
+    let (reads, writes) = (&arns[0], &arns[1]);
+    s.unlock().await?;
+    s.apply(&s.role("app", json!({"managedPolicies": [writes]})))
+        .await?;
+    s.role_is("app", "Unknown", "AwaitingApproval").await?;
+    approve(&s, &["role/app"]).await?;
+    s.role_is("app", "True", "InSync").await?;
+
+    s.apply(&s.role("app", json!({"managedPolicies": [reads]})))
+        .await?;
+    s.role_is("app", "True", "InSync").await?;
+    ensure!(
+        s.attached(0, "app").await? == [reads.clone()],
+        "a narrower policy needs no approval"
+    );
+
+    s.apply(&s.role("app", json!({"managedPolicies": [reads, writes]})))
+        .await?;
+    s.role_is("app", "Unknown", "AwaitingApproval").await?;
+    let listed = s
+        .rolectl_as(
+            "operator",
+            &["get", "approvals", "-n", &s.name, "-o", "wide"],
+            &[],
+        )
+        .await?;
+    let listed = String::from_utf8(listed.stdout)?;
+    ensure!(
+        listed.contains(": s3:Put* on *"),
+        "the action that is new is named: {listed}"
+    );
+    ensure!(!listed.contains(": s3:Get* on *"), "and no other: {listed}");
+    approve(&s, &["role/app"]).await?;
+    s.role_is("app", "True", "InSync").await?;
+
+    let start = s.calls(0, 0).await?.total;
+    s.look_again("app").await?;
+    let calls = until("the sweep", || async {
+        let calls = s.calls(0, start).await.map_err(|e| e.to_string())?;
+        if calls.total >= 3 {
+            Ok(calls)
+        } else {
+            Err(format!("{calls:?}"))
+        }
+    })
+    .await?;
+    ensure!(
+        calls.by_action() == BTreeMap::from([("GetAccountAuthorizationDetails", 2), ("ListRoles", 1)]),
+        "{calls:?}"
+    );
     Ok(())
 }
 

@@ -97,6 +97,15 @@ pub struct DetailedRole {
     pub instance_profiles: BTreeSet<String>,
 }
 
+/// A managed policy as `GetAccountAuthorizationDetails` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagedPolicy {
+    /// ARN.
+    pub arn: String,
+    /// The document of the default version, URL-encoded. Empty where AWS did not show it.
+    pub document: String,
+}
+
 /// Which role has a name now, as `GetRole` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedRole {
@@ -123,6 +132,8 @@ pub trait Iam: fmt::Debug + Send + Sync {
     async fn list_roles(&self, marker: Option<String>) -> Answer<Page<ListedRole>>;
     /// One page of `GetAccountAuthorizationDetails`, roles only.
     async fn get_account_authorization_details(&self, marker: Option<String>) -> Answer<Page<DetailedRole>>;
+    /// One page of `GetAccountAuthorizationDetails`, managed policies only: of the account, and of AWS.
+    async fn get_managed_policies(&self, marker: Option<String>) -> Answer<Page<ManagedPolicy>>;
     /// `GetAccountSummary`: counts and quotas by name.
     async fn get_account_summary(&self) -> Answer<HashMap<String, i32>>;
     /// `GetRole`.

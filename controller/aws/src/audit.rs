@@ -48,7 +48,9 @@ impl<'a> Audit<'a> {
     /// Judges the changes that are to be made, in this order.
     pub fn judge(&mut self, role: Option<&ObservedRole>, changes: &[Change]) {
         if self.is_on {
-            self.verdicts = verdicts(role, changes, place_of(&self.account.spec)).into();
+            let policies = self.account.policies();
+            let place = place_of(&self.account.spec, &policies);
+            self.verdicts = verdicts(role, changes, place).into();
             self.digest = state_digest(role);
         }
     }

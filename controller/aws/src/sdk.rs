@@ -16,7 +16,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sdk_iam::types::{EntityType, RoleDetail, Tag};
+use aws_sdk_iam::types::{EntityType, ManagedPolicyDetail, RoleDetail, Tag};
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use jiff::Timestamp;
@@ -25,8 +25,8 @@ use rolectl_core::role::change::Identity;
 use rolectl_crds::{Partition, PartitionError};
 
 use crate::api::{
-    Answer, AssumeRole, AssumedRole, Aws, DetailedRole, Iam, InstanceProfile, ListedRole, NamedRole, Page,
-    Sts,
+    Answer, AssumeRole, AssumedRole, Aws, DetailedRole, Iam, InstanceProfile, ListedRole, ManagedPolicy,
+    NamedRole, Page, Sts,
 };
 use crate::error::{AwsFailure, Class};
 use crate::network::http_client;
@@ -229,6 +229,15 @@ fn detailed(detail: RoleDetail) -> DetailedRole {
     }
 }
 
+fn managed_policy(detail: ManagedPolicyDetail) -> Option<ManagedPolicy> {
+    let mut versions = detail.policy_version_list.into_iter().flatten();
+    let version = versions.find(|version| version.is_default_version);
+    Some(ManagedPolicy {
+        arn: detail.arn?,
+        document: version.and_then(|version| version.document).unwrap_or_default(),
+    })
+}
+
 #[async_trait]
 impl Iam for aws_sdk_iam::Client {
     async fn list_roles(&self, marker: Option<String>) -> Answer<Page<ListedRole>> {
@@ -254,6 +263,20 @@ impl Iam for aws_sdk_iam::Client {
         let roles = page.role_detail_list.into_iter().flatten();
         Ok(Page {
             items: roles.map(detailed).collect(),
+            next: page.marker.filter(|_| page.is_truncated),
+        })
+    }
+
+    async fn get_managed_policies(&self, marker: Option<String>) -> Answer<Page<ManagedPolicy>> {
+        let request = Self::get_account_authorization_details(self)
+            .filter(EntityType::LocalManagedPolicy)
+            .filter(EntityType::AwsManagedPolicy)
+            .max_items(PAGE)
+            .set_marker(marker);
+        let page = answer("GetAccountAuthorizationDetails", request.send().await)?;
+        let policies = page.policies.into_iter().flatten();
+        Ok(Page {
+            items: policies.filter_map(managed_policy).collect(),
             next: page.marker.filter(|_| page.is_truncated),
         })
     }

@@ -4,12 +4,13 @@
 //! lacks a role's description and longest session, [`ListRoles`](https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListRoles.html)
 //! lacks nearly all else; joined they are complete.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use percent_encoding::percent_decode_str;
 use rolectl_core::role::ObservedRole;
 use rolectl_core::role::observed::ObservedDocument;
 use rolectl_core::snapshot::Swept;
+use rolectl_core::widening::ManagedPolicies;
 use rolectl_crds::{OWNER_TAG, Quotas};
 
 use crate::account::Reader;
@@ -17,13 +18,15 @@ use crate::api::{DetailedRole, Iam};
 use crate::error::AwsFailure;
 
 /// Reads all roles of an account. Those whose name in lower case `matters`, and those that carry a tag of our cluster,
-/// are taken in page by page; of the others only the names are.
+/// are taken in page by page; of the others only the names are. `policies` receives the ARNs of the managed policies of those taken in,
+/// their permissions boundaries among them.
 pub async fn sweep(
     account: &Reader<'_>,
     iam: &dyn Iam,
-    owner_prefix: &str,
     matters: impl Fn(&str) -> bool,
+    policies: &mut BTreeSet<String>,
 ) -> Result<Swept, AwsFailure> {
+    let owner_prefix = account.owner_prefix();
     let mut described: HashMap<String, (String, i32)> = HashMap::new();
     let mut marker = None;
     loop {
@@ -49,6 +52,8 @@ pub async fn sweep(
                 Some((description, duration)) => {
                     if matters(&key) || is_owned(&detail, owner_prefix) {
                         let known = account.snapshot.lock().last_seen(&key);
+                        policies.extend(detail.managed_policies.iter().cloned());
+                        policies.extend(detail.permissions_boundary.clone());
                         swept.add(key, &observed(detail, description, duration), known);
                     } else {
                         swept.others.push(key);
@@ -65,6 +70,41 @@ pub async fn sweep(
         .unsettled
         .extend(described.into_keys().map(|name| name.to_lowercase()));
     Ok(swept)
+}
+
+/// Reads the documents of the managed policies with these ARNs, with one call a page of all managed policies. If that fails, none is
+/// known: drift is corrected all the same, and what the policies allow counts as more.
+pub async fn managed_policies(
+    account: &Reader<'_>,
+    iam: &dyn Iam,
+    named: &BTreeSet<String>,
+) -> ManagedPolicies {
+    let mut found = ManagedPolicies::wanted(named);
+    if named.is_empty() {
+        return found;
+    }
+    let mut marker = None;
+    loop {
+        let request = iam.get_managed_policies(marker.take());
+        let page = match account.call("GetAccountAuthorizationDetails", request).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::warn!(account = account.name, %error, "documents of managed policies not read");
+                return ManagedPolicies::wanted(named);
+            }
+        };
+        for policy in page.items {
+            if found.is_wanted(&policy.arn)
+                && let ObservedDocument::Parsed(parsed) = document(&policy.document)
+            {
+                found.add(&policy.arn, parsed);
+            }
+        }
+        marker = page.next;
+        if marker.is_none() {
+            return found;
+        }
+    }
 }
 
 /// Reads the account's [quotas](https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountSummary.html).

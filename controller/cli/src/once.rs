@@ -21,16 +21,16 @@ use rolectl_aws::apply::Applied;
 use rolectl_aws::clock::now;
 use rolectl_aws::error::{AwsFailure, Class};
 use rolectl_aws::session::OpenSession;
-use rolectl_aws::sweep::{quotas, sweep};
+use rolectl_aws::sweep::{managed_policies, quotas, sweep};
 use rolectl_core::names::{RoleKey, full_name, name_in_aws, owner_of};
 use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::removals::waits_by_status;
-use rolectl_core::role::admission::access_roles;
-use rolectl_core::role::{ObservedRole, Plan, Refusal};
+use rolectl_core::role::admission::{access_roles, context};
+use rolectl_core::role::{ObservedRole, Plan, Refusal, named_policies};
 use rolectl_core::rollout::wave_error;
 use rolectl_core::selection::{admits, selector_error, targets};
 use rolectl_core::snapshot::Lookup;
-use rolectl_crds::{AwsAccount, DriftPolicy, IamRole, MfaSession, OWNER_TAG, Reason};
+use rolectl_crds::{ApprovalsFor, AwsAccount, DriftPolicy, IamRole, MfaSession, OWNER_TAG, Reason};
 
 /// The objects to go by.
 #[derive(Clone, Debug, Default)]
@@ -167,9 +167,15 @@ impl Inventory {
         }
         let named = self.roles.iter().map(|role| name_in_aws(role).to_lowercase());
         let named: HashSet<String> = named.collect();
-        let prefix = format!("{}/", self.cluster);
-        let swept = sweep(&reader, &*iam, &prefix, |name| all || named.contains(name)).await?;
+        let mut policies = BTreeSet::new();
+        let swept = sweep(&reader, &*iam, |name| all || named.contains(name), &mut policies).await?;
         live.snapshot.lock().merge(start, swept);
+        if live.spec.approvals_for() != ApprovalsFor::None {
+            let context = context(account, self.session_of(account).map(|session| &session.spec));
+            let roles = self.roles.iter().filter(|role| targets(role, account));
+            policies.extend(roles.flat_map(|role| named_policies(&role.spec, &context)));
+            live.set_policies(managed_policies(&reader, &*iam, &policies).await);
+        }
         Ok(live)
     }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use rolectl_core::removals::Removals;
 use rolectl_core::snapshot::Snapshot;
+use rolectl_core::widening::ManagedPolicies;
 use rolectl_crds::{AwsAccountSpec, PartitionError, Reason};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,8 @@ pub struct Account {
     pub snapshot: Mutex<Snapshot>,
     /// Removals that are wanted, begun or parked.
     pub removals: Mutex<Removals>,
+    /// The documents of managed policies that its last sweep found, where it asks for approvals.
+    policies: Mutex<Arc<ManagedPolicies>>,
     /// Its quotas, once they were read.
     quotas: Mutex<Option<KnownQuotas>>,
     bucket: Bucket,
@@ -160,6 +163,7 @@ impl Account {
             bucket: Bucket::new(spec.requests_per_second, spec.burst),
             snapshot: Mutex::new(Snapshot::new(&environment.owner_prefix)),
             removals: Mutex::default(),
+            policies: Mutex::default(),
             quotas: Mutex::default(),
             assumed: Mutex::default(),
             term: environment.lease_term.term(),
@@ -168,6 +172,16 @@ impl Account {
             role_limit: Mutex::default(),
             retired: AtomicBool::new(false),
         })
+    }
+
+    /// Returns the documents of managed policies that the last sweep found.
+    pub fn policies(&self) -> Arc<ManagedPolicies> {
+        self.policies.lock().clone()
+    }
+
+    /// Records the documents of managed policies that a sweep found.
+    pub fn set_policies(&self, policies: ManagedPolicies) {
+        *self.policies.lock() = Arc::new(policies);
     }
 
     /// Copies claims, recent writes, which a read may not show yet, and recent removals from an earlier state of the same account. Does nothing if the

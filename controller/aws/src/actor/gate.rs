@@ -93,7 +93,12 @@ impl Case<'_> {
         if needed_for == ApprovalsFor::None || proposed.granted.is_some() {
             return Proposal::Change(Box::new(proposed));
         }
-        let place = place_of(&self.account.spec);
+        let policies = self.live.policies();
+        // Somebody who approves the changes reads these documents, too: without them, both would not judge the same.
+        if before.is_some() && policies_given(changes).any(|arn| !policies.is_wanted(arn)) {
+            return Proposal::Unread;
+        }
+        let place = place_of(&self.account.spec, &policies);
         let budget = Budget::default();
         let judged = before.map(|before| self.without_policies_of_others(before, changes));
         let judged = judged.as_ref();
@@ -141,7 +146,8 @@ impl Case<'_> {
         if self.asks == Asks::Operator {
             return Ok(proposed);
         }
-        let place = place_of(&self.account.spec);
+        let policies = self.live.policies();
+        let place = place_of(&self.account.spec, &policies);
         let budget = Budget::default();
         let hold = hold_all(proposed.observed.as_ref(), &proposed.plan.changes, place, &budget);
         let SessionView::Open(session) = self.session else {
@@ -297,6 +303,14 @@ impl Case<'_> {
             ..proposed
         }))
     }
+}
+
+/// Returns the ARNs of the managed policies that the changes give to a role, boundaries among them.
+fn policies_given(changes: &[Change]) -> impl Iterator<Item = &str> {
+    changes.iter().filter_map(|change| match change {
+        Change::AttachPolicy(arn) | Change::PutBoundary(arn) => Some(arn.as_str()),
+        _ => None,
+    })
 }
 
 fn denial(denied: &Decision) -> String {

@@ -1,13 +1,16 @@
 //! The sweeps of an account: when one begins, what it reads, and what its result or its failure means.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use rolectl_core::names::{RoleKey, name_in_aws};
+use rolectl_core::role::admission::context;
+use rolectl_core::role::named_policies;
 use rolectl_core::snapshot::Merge;
-use rolectl_crds::{Quotas, Reason};
+use rolectl_crds::{ApprovalsFor, Quotas, Reason};
 use tokio::time::Instant;
 
 use super::account_state::AccountState;
@@ -19,7 +22,7 @@ use crate::account::{Account, AccountError, Reader};
 use crate::api::Iam;
 use crate::error::Class;
 use crate::session::OpenSession;
-use crate::sweep::{quotas, sweep};
+use crate::sweep::{managed_policies, quotas, sweep};
 
 /// A sweep that has ended.
 pub(super) struct Swept {
@@ -29,14 +32,16 @@ pub(super) struct Swept {
     pub(super) took: Duration,
 }
 
-/// Reads the account's quotas when they are due, and all its roles into its snapshot.
+/// Reads the account's quotas when they are due, and all its roles into its snapshot. With `policies`, which its `IamRole`s name, the
+/// documents of these and of all that are attached are read, too.
 pub(super) async fn sweep_once(
     live: Arc<Account>,
     session: Arc<OpenSession>,
     directory: Arc<dyn Directory>,
+    policies: Option<BTreeSet<String>>,
 ) -> Swept {
     let began = Instant::now();
-    let result = read(&live, &session, &*directory, began).await;
+    let result = read(&live, &session, (&*directory, policies), began).await;
     let result = match result {
         // Where an account is used directly, a refused call may be a refused session.
         Err(error) if live.spec.assume_role.is_none() => {
@@ -55,17 +60,19 @@ pub(super) async fn sweep_once(
 async fn read(
     live: &Arc<Account>,
     session: &OpenSession,
-    directory: &dyn Directory,
+    (directory, policies): (&dyn Directory, Option<BTreeSet<String>>),
     began: Instant,
 ) -> Result<Merge, AccountError> {
     let start = live.snapshot.lock().begin_sweep(began.into_std());
     let iam = live.iam(session, None).await?;
     let reader = Reader::new(live, session);
     let counted = read_quotas(&reader, &*iam).await;
-    let swept = sweep(&reader, &*iam, live.owner_prefix(), |name| {
-        directory.is_wanted(name)
-    })
-    .await?;
+    let mut attached = BTreeSet::new();
+    let swept = sweep(&reader, &*iam, |name| directory.is_wanted(name), &mut attached).await?;
+    if let Some(mut named) = policies {
+        named.append(&mut attached);
+        live.set_policies(managed_policies(&reader, &*iam, &named).await);
+    }
     let mut snapshot = live.snapshot.lock();
     let merge = snapshot.merge(start, swept);
     if let Some(counted) = counted {
@@ -110,7 +117,24 @@ impl Actor {
         self.sweeps.next(now).filter(|next| *next <= now)?;
         self.sweeps.begin();
         let (live, open, directory) = (self.live.clone(), open.clone(), self.context.directory.clone());
-        Some(sweep_once(live, open, directory).boxed())
+        let policies = self.named_policies();
+        Some(sweep_once(live, open, directory, policies).boxed())
+    }
+
+    /// Returns the managed policies that the roles of the account name, if it asks for approvals: their documents are part of the verdicts.
+    fn named_policies(&self) -> Option<BTreeSet<String>> {
+        if self.object.spec.approvals_for() == ApprovalsFor::None {
+            return None;
+        }
+        let directory = &self.context.directory;
+        let session = directory.session(&self.object.spec.session_ref);
+        let context = context(&self.object, session.as_ref().map(|session| &session.spec));
+        let roles = self.roles.keys().filter_map(|key| directory.role(key));
+        Some(
+            roles
+                .flat_map(|role| named_policies(&role.spec, &context))
+                .collect(),
+        )
     }
 
     /// Takes in the result of a sweep, and visits the roles that it shows as changed.

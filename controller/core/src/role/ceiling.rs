@@ -11,7 +11,7 @@ use super::kept::keeps_inline;
 use super::observed::{ObservedDocument, ObservedRole};
 use crate::bounded::display;
 use crate::policy::cache::{DocumentCache, ReadDocument};
-use crate::policy::inclusion::{Budget, Inclusion, Policies, inclusion_of};
+use crate::policy::inclusion::{Attached, Budget, Inclusion, Policies, inclusion_of};
 use crate::policy::lint::{Finding, Place, Severity};
 use crate::policy::{Caseless, Document, Effect, MAX_BYTES, PolicyDocument, PolicyError, Scope, Statement};
 use crate::variables::VARIABLE;
@@ -189,7 +189,7 @@ impl<'a> Ceilings<'a> {
         let found = inclusion_of(
             &side("the ceiling", &outer),
             &side("the role", inner),
-            Some(&self.context.account_id),
+            Attached::AsTrust(&self.context.account_id),
             &self.budget,
         );
         (!found.is_shown()).then(|| shown(&found))

@@ -139,6 +139,33 @@ pub fn document_findings(
         .collect()
 }
 
+/// Returns the ARN of a managed policy that a spec names.
+fn named_policy(
+    field: &str,
+    reference: &str,
+    variables: &Variables,
+    partition: &str,
+) -> Result<String, SpecError> {
+    let filled = variables
+        .fill(reference)
+        .map_err(|error| SpecError::new(field, error))?;
+    let arn = policy_arn(&filled, partition);
+    match arn_problem(&arn, partition) {
+        Some(problem) => Err(SpecError::new(field, problem)),
+        None => Ok(arn),
+    }
+}
+
+/// Returns the ARNs of the managed policies that a spec names in the account of `context`, the permissions boundary among them. What is
+/// invalid is left out.
+pub fn named_policies(spec: &IamRoleSpec, context: &AccountContext) -> BTreeSet<String> {
+    let variables = variables(context);
+    let named = spec.managed_policies.iter().chain(&spec.permissions_boundary);
+    named
+        .filter_map(|reference| named_policy("", reference, &variables, &context.partition).ok())
+        .collect()
+}
+
 /// Returns the desired state of a role in the account of `context`.
 ///
 /// # Errors
@@ -196,13 +223,7 @@ pub fn desired(
             _ => Err(SpecError::new(field, PolicyError(errors))),
         }
     };
-    let policy = |field: &str, reference: &str| {
-        let arn = policy_arn(&fill(field, reference)?, &context.partition);
-        match arn_problem(&arn, &context.partition) {
-            Some(problem) => Err(SpecError::new(field, problem)),
-            None => Ok(arn),
-        }
-    };
+    let policy = |field, reference: &str| named_policy(field, reference, &variables, &context.partition);
 
     let trust = assume_role_policy
         .as_ref()

@@ -53,7 +53,7 @@ pub mod spec_error;
 pub mod tags;
 
 pub use change::{Change, DocumentDiff};
-pub use desired::{AccountContext, DesiredRole};
+pub use desired::{AccountContext, DesiredRole, named_policies};
 pub use observed::{ObservedDocument, ObservedRole, PackedRole};
 pub use ownership::PlanContext;
 pub use plan::{Plan, plan, plan_removal};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::compare::Widening;
+use super::verdict::Widening;
 use crate::digest::sha256;
 use crate::policy::Document;
 use crate::role::{Change, ObservedDocument, ObservedRole};

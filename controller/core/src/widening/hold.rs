@@ -1,9 +1,10 @@
 //! Which changes of a plan are made at once, and which wait for somebody.
 
 pub use super::compare::after;
-use super::compare::{Place, Widening, widening};
+use super::compare::{Place, widening};
 pub use super::digest::Subject;
 use super::digest::{change_digests, digest};
+use super::verdict::Widening;
 use crate::policy::inclusion::Budget;
 use crate::role::access::common;
 use crate::role::order::simulate;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::hold::{Subject, after, hold_all, narrow_now};
 use super::*;
 use crate::fixtures::{observed, spec, wanted};
+use crate::policy::Document;
 use crate::policy::inclusion::Budget;
 use crate::role::{Change, ObservedDocument, ObservedRole};
 use crate::role::{PlanContext, plan};
@@ -18,6 +19,7 @@ fn place(authority_tags: &[String]) -> Place<'_> {
     Place {
         account_id: OWN,
         authority_tags,
+        policies: ManagedPolicies::NONE,
     }
 }
 
@@ -108,10 +110,15 @@ fn each_part_of_a_role_is_judged() {
         ),
         (denied.clone(), open.clone(), "widens"),
         (open.clone(), denied.clone(), "narrows"),
-        // A Deny of what nothing allows.
+        // A Deny of what no policy of the role allows: the policy of a bucket may allow it.
         (
             json!({"inlinePolicies": {"p": allow(&json!("ec2:*")), "no": deny(&json!("s3:*"))}}),
             json!({"inlinePolicies": {"p": allow(&json!("ec2:*"))}}),
+            "widens",
+        ),
+        (
+            json!({"inlinePolicies": {"no": deny(&json!("s3:*")), "more": deny(&json!("s3:Get*"))}}),
+            json!({"inlinePolicies": {"no": deny(&json!("s3:*"))}}),
             "same",
         ),
         // What a managed policy allows is not known, so that every Deny counts.
@@ -130,7 +137,8 @@ fn each_part_of_a_role_is_judged() {
             json!({}),
             "narrows",
         ),
-        (json!({}), json!({"managedPolicies": ["AWSDenyAll"]}), "same"),
+        // What the policy of a bucket allows is denied, too.
+        (json!({}), json!({"managedPolicies": ["AWSDenyAll"]}), "narrows"),
         (
             json!({"managedPolicies": ["ReadOnlyAccess"]}),
             json!({"managedPolicies": ["ReadOnlyAccess", "AWSDenyAll"]}),
@@ -147,7 +155,7 @@ fn each_part_of_a_role_is_judged() {
             json!({"managedPolicies": ["ReadOnlyAccess"]}),
             "widens",
         ),
-        (json!({"managedPolicies": [customer]}), json!({}), "narrows"),
+        (json!({"managedPolicies": [customer]}), json!({}), "widens"),
         // All that a managed policy can allow is allowed already.
         (
             json!({"inlinePolicies": {"all": allow(&json!("*"))}}),
@@ -188,6 +196,110 @@ fn each_part_of_a_role_is_judged() {
 }
 
 #[test]
+fn a_managed_policy_whose_document_is_known_is_judged_by_it() {
+    let [read, write, all, deny_all, old] =
+        ["read", "write", "all", "deny", "old"].map(|name| format!("arn:aws:iam::{OWN}:policy/{name}"));
+    let mut policies = ManagedPolicies::wanted([&read, &write, &all, &deny_all, &old]);
+    let mut add = |arn: &str, document: &Value| policies.add(arn, Document::from_value(document).unwrap());
+    add(&read, &allow(&json!("s3:Get*")));
+    add(&write, &allow(&json!(["s3:Get*", "s3:Put*"])));
+    add(&all, &allow(&json!("*")));
+    add(&deny_all, &deny(&json!("s3:Delete*")));
+    let mut older = allow(&json!("s3:Get*"));
+    older["Version"] = json!("2008-10-17");
+    add(&old, &older);
+    let place = Place {
+        policies: &policies,
+        ..place(&[])
+    };
+    let inline = |actions: &Value| json!({"inlinePolicies": {"p": allow(actions)}});
+    for (before, after, expected) in [
+        // A policy is attached that allows nothing new, and one that does.
+        (
+            inline(&json!("s3:*")),
+            json!({"managedPolicies": [read]}),
+            VerdictKind::Narrows,
+        ),
+        (
+            json!({"managedPolicies": [write]}),
+            json!({"managedPolicies": [read]}),
+            VerdictKind::Narrows,
+        ),
+        (
+            json!({"managedPolicies": [read]}),
+            json!({"managedPolicies": [write]}),
+            VerdictKind::Widens,
+        ),
+        (
+            json!({"managedPolicies": [write]}),
+            json!({"managedPolicies": [write, read]}),
+            VerdictKind::Same,
+        ),
+        (
+            json!({"managedPolicies": [read]}),
+            inline(&json!("s3:Get*")),
+            VerdictKind::Same,
+        ),
+        // One is detached that may not deny, and one that does.
+        (
+            json!({"managedPolicies": [all, read]}),
+            json!({"managedPolicies": [read]}),
+            VerdictKind::Narrows,
+        ),
+        (
+            json!({"managedPolicies": [all, deny_all]}),
+            json!({"managedPolicies": [all]}),
+            VerdictKind::Widens,
+        ),
+        (
+            json!({"managedPolicies": [all]}),
+            json!({"managedPolicies": [all, deny_all]}),
+            VerdictKind::Narrows,
+        ),
+        // One of the older version counts by its name, and by what kinds of statements it has.
+        (
+            json!({"managedPolicies": [all, old]}),
+            json!({"managedPolicies": [all]}),
+            VerdictKind::Same,
+        ),
+        (
+            json!({"managedPolicies": [read]}),
+            json!({"managedPolicies": [read, old]}),
+            VerdictKind::Widens,
+        ),
+        // Boundaries.
+        (
+            json!({"permissionsBoundary": write}),
+            json!({"permissionsBoundary": read}),
+            VerdictKind::Narrows,
+        ),
+        (
+            json!({"permissionsBoundary": read}),
+            json!({"permissionsBoundary": write}),
+            VerdictKind::Widens,
+        ),
+        (
+            json!({"permissionsBoundary": read}),
+            json!({"permissionsBoundary": "ReadOnlyAccess"}),
+            VerdictKind::Widens,
+        ),
+        (
+            json!({"permissionsBoundary": read}),
+            json!({}),
+            VerdictKind::Widens,
+        ),
+    ] {
+        let found = verdict(
+            Some(&role(&before)),
+            Some(&role(&after)),
+            place,
+            &Budget::default(),
+        );
+        assert_eq!(found.kind(), expected, "{before} -> {after}: {found:?}");
+    }
+}
+
+#[test]
 fn creating_a_role_widens_and_deleting_one_never_does() {
     let role = role(&json!({"managedPolicies": ["AdministratorAccess"]}));
     assert!(matches!(
@@ -218,11 +330,12 @@ fn a_document_that_cannot_be_parsed_is_as_wide_as_itself_only() {
         verdict(Some(&one), Some(&other), place(&[]), &Budget::default()),
         Verdict::Widens(_)
     ));
+    // It may deny.
     other.inline_policies.remove("x");
-    assert_eq!(
+    assert!(matches!(
         verdict(Some(&one), Some(&other), place(&[]), &Budget::default()),
-        Verdict::Narrows
-    );
+        Verdict::Widens(_)
+    ));
     assert!(matches!(
         verdict(Some(&other), Some(&one), place(&[]), &Budget::default()),
         Verdict::Widens(_)
@@ -300,7 +413,7 @@ fn what_narrows_is_made_at_once_and_what_widens_waits() {
     assert!(
         state
             .trust
-            .is(&crate::policy::Document::from_value(&trust(&json!({"AWS": [b]}))).unwrap())
+            .is(&Document::from_value(&trust(&json!({"AWS": [b]}))).unwrap())
     );
     let atoms: Vec<String> = hold.widening.atoms.iter().map(ToString::to_string).collect();
     assert_eq!(

@@ -20,7 +20,7 @@ mod table;
 use std::collections::BTreeSet;
 
 use rolectl_core::policy::inclusion::Budget;
-use rolectl_core::widening::{Place, Verdict, VerdictKind, verdict};
+use rolectl_core::widening::{ManagedPolicies, Place, Verdict, VerdictKind, verdict};
 
 use notation::{Role, role};
 use table::EDITS;
@@ -46,6 +46,7 @@ fn judged(before: &Role, after: &Role) -> Verdict {
     let place = Place {
         account_id: "222222222222",
         authority_tags: &tags,
+        policies: ManagedPolicies::NONE,
     };
     let budget = Budget::default();
     let found = verdict(Some(&before.observed()), Some(&after.observed()), place, &budget);

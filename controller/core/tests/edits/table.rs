@@ -268,14 +268,14 @@ pub const EDITS: &[Edit] = &[
         "allow s3:* on * ; deny s3:DeleteObject on * ; deny s3:DeleteBucket on *",
     ),
     (
-        "what is denied is not listed any more",
-        Same,
+        "what is denied is not listed any more, and the policy of a bucket may allow it",
+        Wider,
         "allow s3:GetObject|s3:DeleteObject on * ; deny s3:DeleteObject on *",
         "allow s3:GetObject on *",
     ),
     (
-        "a Deny with what it denies is removed",
-        Narrower,
+        "a Deny with what it denies is removed, and the policy of a bucket may allow that",
+        Other,
         "allow s3:GetObject|s3:PutObject on * ; deny s3:PutObject on arn:aws:s3:::audit/*",
         "allow s3:GetObject on *",
     ),

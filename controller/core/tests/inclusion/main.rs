@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use rolectl_core::policy::PolicyDocument;
-use rolectl_core::policy::inclusion::{Budget, Parsed, Policies, Unread, includes, inclusion_of};
+use rolectl_core::policy::inclusion::{Attached, Budget, Parsed, Policies, Unread, includes, inclusion_of};
 
 use documents::{Mutation, Side};
 use random::Random;
@@ -139,6 +139,7 @@ fn pool(
         .collect();
     let parsed: Vec<Parsed<'_>> = policies.iter().map(Policies::parsed).collect();
     let allowed: Vec<Bits> = sides.iter().map(|(side, _)| world.allowed(side)).collect();
+    let not_denied: Vec<Bits> = sides.iter().map(|(side, _)| world.not_denied(side)).collect();
     for _ in 0..pairs {
         let outer = random.below(sides.len());
         let is_related = random.chance(60);
@@ -147,10 +148,18 @@ fn pool(
         } else {
             random.below(sides.len())
         };
-        // The account of the role is not always known.
-        let own = (!random.chance(10)).then_some(OWN);
-        let is_shown = includes(&parsed[outer], &parsed[inner], own, &Budget::default());
-        let more = allowed[inner].more_than(&allowed[outer]);
+        let attached = match random.below(10) {
+            0 => Attached::Alone,
+            1..4 => Attached::AsPermissions,
+            _ => Attached::AsTrust(OWN),
+        };
+        let is_shown = includes(&parsed[outer], &parsed[inner], attached, &Budget::default());
+        let through_resource = || not_denied[inner].more_than(&not_denied[outer]);
+        let more = allowed[inner].more_than(&allowed[outer]).or_else(|| {
+            (attached == Attached::AsPermissions)
+                .then(through_resource)
+                .flatten()
+        });
         assert!(
             !is_shown || more.is_none(),
             "{} is allowed by the inner side only\n{:#?}\nouter: {}\ninner: {}",
@@ -172,14 +181,14 @@ fn pool(
                 .add(is_shown, more.is_none());
         }
         if random.chance(1) {
-            let whole = inclusion_of(&policies[outer], &policies[inner], own, &Budget::default());
+            let whole = inclusion_of(&policies[outer], &policies[inner], attached, &Budget::default());
             assert_eq!(
                 whole.is_shown(),
                 is_shown,
                 "the two forms of the comparison differ"
             );
             assert!(
-                includes(&parsed[outer], &parsed[outer], own, &Budget::default()),
+                includes(&parsed[outer], &parsed[outer], attached, &Budget::default()),
                 "a side includes itself"
             );
         }
@@ -221,7 +230,12 @@ fn inclusion_is_transitive_and_keeps_with_a_deny_more_or_an_allow_less() {
             let all = all.each_ref().map(|(side, documents)| policies(side, documents));
             let parsed = all.each_ref().map(Policies::parsed);
             let has = |outer: usize, inner: usize| {
-                includes(&parsed[outer], &parsed[inner], Some(OWN), &Budget::default())
+                includes(
+                    &parsed[outer],
+                    &parsed[inner],
+                    Attached::AsTrust(OWN),
+                    &Budget::default(),
+                )
             };
             assert!(has(0, 3), "{base:#?} {narrower:#?}");
             let allowed = [&base, &one, &two].map(|side| world.allowed(side));

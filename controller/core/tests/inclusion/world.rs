@@ -420,6 +420,15 @@ impl World {
 
     /// Returns the requests that the policies of a side allow.
     pub fn allowed(&self, side: &Side) -> Bits {
+        self.requests(side, |is_allowed, is_denied| is_allowed && !is_denied)
+    }
+
+    /// Returns the requests that the policy of a resource can allow: those that no policy of a side denies.
+    pub fn not_denied(&self, side: &Side) -> Bits {
+        self.requests(side, |_, is_denied| !is_denied)
+    }
+
+    fn requests(&self, side: &Side, is_meant: impl Fn(bool, bool) -> bool) -> Bits {
         let [subjects, actions, values, users, hidden] = self.sizes();
         let total = subjects * actions * values * users * hidden;
         let (mut allowed, mut denied) = (vec![false; total / hidden], vec![false; total / hidden]);
@@ -441,7 +450,7 @@ impl World {
                     deny |= has && effect == 2;
                 }
             }
-            if allow && !deny {
+            if is_meant(allow, deny) {
                 bits[at / 64] |= 1 << (at % 64);
             }
         }

@@ -9,8 +9,8 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rolectl_aws::api::{
-    Answer, AssumeRole, AssumedRole, Aws, DetailedRole, Iam, InstanceProfile, ListedRole, NamedRole, Page,
-    Sts,
+    Answer, AssumeRole, AssumedRole, Aws, DetailedRole, Iam, InstanceProfile, ListedRole, ManagedPolicy,
+    NamedRole, Page, Sts,
 };
 use rolectl_aws::clock::Clock;
 use rolectl_aws::error::{AwsFailure, Class, classify};
@@ -20,6 +20,7 @@ use rolectl_crds::PartitionError;
 
 use super::iam::{ApiError, Role, State, Write};
 use super::service::{NoAnswer, Read, Request, Service};
+use crate::spec::{BOUNDARIES, MANAGED, policy_arn};
 
 /// How many roles a page has: few, so that every list has pages.
 const PAGE: usize = 2;
@@ -215,6 +216,22 @@ impl Iam for Client {
             tags: role.tags.clone(),
             instance_profiles: state.profiles_of(&role.name),
         }))
+    }
+
+    async fn get_managed_policies(&self, _: Option<String>) -> Answer<Page<ManagedPolicy>> {
+        // Each policy that specs name allows something of its own. The answer has one page.
+        let read = Read::Details(None);
+        self.read("GetAccountAuthorizationDetails", read).await?;
+        let policies = MANAGED.iter().chain(&BOUNDARIES).enumerate().map(|(number, name)| ManagedPolicy {
+            arn: policy_arn(name),
+            document: encoded(&format!(
+                r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"managed{number}:*","Resource":"*"}}}}"#
+            )),
+        });
+        Ok(Page {
+            items: policies.collect(),
+            next: None,
+        })
     }
 
     async fn get_account_summary(&self) -> Answer<HashMap<String, i32>> {

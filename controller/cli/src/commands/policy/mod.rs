@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use rolectl_core::policy::inclusion::{Budget, Excess, Inclusion, Policies, inclusion_of};
+use rolectl_core::policy::inclusion::{Attached, Budget, Excess, Inclusion, Policies, inclusion_of};
 use rolectl_core::policy::{DiffLine, PolicyDocument};
 use rolectl_core::widening::VerdictKind;
 
@@ -155,17 +155,21 @@ impl Pair {
             unread: vec![],
         };
         let (first, second) = (side("the first document", from), side("the second document", to));
-        let (own_account, budget) = (self.trust_of.as_deref(), Budget::default());
+        let attached = self.trust_of.as_deref();
+        let (attached, budget) = (
+            attached.map_or(Attached::Alone, Attached::AsTrust),
+            Budget::default(),
+        );
         let diff = from.diff(to);
         let equal = diff.is_empty();
         let more = if equal {
             Inclusion::default()
         } else {
-            inclusion_of(&first, &second, own_account, &budget)
+            inclusion_of(&first, &second, attached, &budget)
         };
         let verdict = if !more.is_shown() {
             VerdictKind::Widens
-        } else if equal || inclusion_of(&second, &first, own_account, &budget).is_shown() {
+        } else if equal || inclusion_of(&second, &first, attached, &budget).is_shown() {
             VerdictKind::Same
         } else {
             VerdictKind::Narrows

@@ -54,7 +54,8 @@ impl Overview {
     pub fn of(seen: &[Seen]) -> Self {
         let mut summary = Summary::default();
         let accounts = seen.iter().map(|seen| {
-            let place = place_of(&seen.account.spec);
+            let policies = seen.live.as_ref().map(|live| live.policies()).unwrap_or_default();
+            let place = place_of(&seen.account.spec, &policies);
             let lines = seen.proposals.iter();
             let roles: Vec<RoleLine> = lines.map(|proposal| RoleLine::of(proposal, place)).collect();
             for role in &roles {

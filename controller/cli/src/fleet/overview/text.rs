@@ -118,7 +118,7 @@ mod tests {
     use rolectl_core::policy::Document;
     use rolectl_core::role::change::Identity;
     use rolectl_core::role::{Change, DocumentDiff, ObservedDocument, ObservedRole};
-    use rolectl_core::widening::{Place, verdicts};
+    use rolectl_core::widening::{ManagedPolicies, Place, verdicts};
 
     use super::super::change_line::ChangeLine;
     use super::*;
@@ -126,6 +126,7 @@ mod tests {
     const PLACE: Place<'_> = Place {
         account_id: "222222222222",
         authority_tags: &[],
+        policies: ManagedPolicies::NONE,
     };
 
     fn allow(sid: &str, actions: &Value) -> Document {

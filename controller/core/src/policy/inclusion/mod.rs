@@ -20,6 +20,10 @@
 //!   Denies, and
 //! - each Deny of the outer one is covered by Denies of the inner one, or is disjoint from every atom that the inner one allows.
 //!
+//! The policies of a role are not all that decides: a
+//! [policy of a resource](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic_policy-eval-basics-resource.html)
+//! may allow what none of them does, unless one denies it. There each Deny of the outer side must be covered ([`Attached::AsPermissions`]).
+//!
 //! The work has a limit, the [`Budget`] of a verdict: whoever writes a policy chooses how much work its comparison is.
 
 mod budget;
@@ -138,6 +142,26 @@ pub struct Policies<'a> {
     pub unread: Vec<Unread<'a>>,
 }
 
+/// Where policies are attached. That decides what else takes part in AWS's decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attached<'a> {
+    /// Nothing else takes part.
+    Alone,
+    /// They are the trust policies of a role in this account.
+    AsTrust(&'a str),
+    /// They are the permissions policies of a role, or its boundary: policies of resources may allow what they do not.
+    AsPermissions,
+}
+
+impl<'a> Attached<'a> {
+    const fn own_account(self) -> Option<&'a str> {
+        match self {
+            Self::AsTrust(account) => Some(account),
+            Self::Alone | Self::AsPermissions => None,
+        }
+    }
+}
+
 /// A policy of which no document is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unread<'a> {
@@ -195,28 +219,28 @@ pub fn inclusion(outer: &PolicyDocument, inner: &PolicyDocument, own_account: Op
         side("the outer document", outer),
         side("the inner document", inner),
     );
-    inclusion_of(&outer, &inner, own_account, &Budget::default())
+    let attached = own_account.map_or(Attached::Alone, Attached::AsTrust);
+    inclusion_of(&outer, &inner, attached, &Budget::default())
 }
 
-/// Compares what two sets of policies allow. `own_account` is the account of the role whose trust policies they are. All comparisons of a
-/// verdict have the same budget.
+/// Compares what two sets of policies allow where they are attached. All comparisons of a verdict have the same budget.
 pub fn inclusion_of(
     outer: &Policies<'_>,
     inner: &Policies<'_>,
-    own_account: Option<&str>,
+    attached: Attached<'_>,
     budget: &Budget,
 ) -> Inclusion {
     if is_same(outer, inner) {
         return Inclusion::default();
     }
-    let context = Context { own_account, budget };
+    let context = Context { attached, budget };
     compared(&outer.parsed(), &inner.parsed(), context, false)
 }
 
 /// Returns true if the inner side is shown to allow no more than the outer one, as [`inclusion_of`] does, without the atoms. It ends at
 /// the first of them.
-pub fn includes(outer: &Parsed<'_>, inner: &Parsed<'_>, own_account: Option<&str>, budget: &Budget) -> bool {
-    let context = Context { own_account, budget };
+pub fn includes(outer: &Parsed<'_>, inner: &Parsed<'_>, attached: Attached<'_>, budget: &Budget) -> bool {
+    let context = Context { attached, budget };
     is_same(outer.policies, inner.policies) || compared(outer, inner, context, true).is_shown()
 }
 
@@ -255,7 +279,9 @@ fn compare(
         .filter(|deny| !inner.denies(deny, context))
         .collect();
     let needs_grants = outer.policies.misses_a_deny_of(inner.policies);
-    let mut grants = false;
+    let resources_may_allow = context.attached == Attached::AsPermissions;
+    let mut grants = resources_may_allow;
+    let mut named: Vec<&Prepared<'_>> = vec![];
     for statement in &inner.allows {
         let is_kept = is_among(statement, &outer.allows, context);
         if is_kept && missing.is_empty() && !needs_grants {
@@ -276,6 +302,7 @@ fn compare(
                 let why = || format!("no statement of {} is shown to allow it", outer.policies.called);
                 found.add(|| excess(statement, atom, why()));
             } else if let Some(deny) = apart.first_other(atom) {
+                named.push(deny);
                 found.add(|| Excess {
                     missing_deny_of: deny.policy.map(str::to_owned),
                     ..excess(statement, atom, denial(deny, outer))
@@ -285,6 +312,22 @@ fn compare(
                 return;
             }
         }
+    }
+    let is_named = |deny: &Prepared<'_>| named.iter().any(|other| std::ptr::eq(*other, deny));
+    for deny in missing
+        .iter()
+        .filter(|deny| resources_may_allow && !is_named(deny))
+    {
+        let why = format!(
+            "statement {} of {} is missing: the policy of a resource may allow what it denies",
+            deny.name(),
+            outer.policies.called
+        );
+        found.add(|| Excess {
+            policy: deny.policy.map(str::to_owned),
+            missing_deny_of: deny.policy.map(str::to_owned),
+            ..whole(&why)
+        });
     }
     unread_excess(outer, inner, &missing, grants, context, found);
 }

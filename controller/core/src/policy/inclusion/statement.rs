@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
+use super::Attached;
 use super::budget::Budget;
 use super::condition::{Condition, contradict, implies};
 use super::pattern::Kind;
@@ -205,8 +206,7 @@ pub enum Relation {
 /// What a comparison needs besides the statements.
 #[derive(Clone, Copy)]
 pub struct Context<'q> {
-    /// The account of the role whose trust policies are compared.
-    pub own_account: Option<&'q str>,
+    pub attached: Attached<'q>,
     pub budget: &'q Budget,
 }
 
@@ -325,9 +325,8 @@ impl<'s> Related<'s> {
         let mut all = statement.principals.iter();
         let can_be_compared = |other: &Principal| budget.spend(other.steps().min(of.steps()));
         match self.relation {
-            Relation::Covered => {
-                all.any(|outer| can_be_compared(outer) && outer.covers(of, self.context.own_account))
-            }
+            Relation::Covered => all
+                .any(|outer| can_be_compared(outer) && outer.covers(of, self.context.attached.own_account())),
             Relation::Apart => all.all(|other| can_be_compared(other) && other.is_disjoint(of)),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Budget, Inclusion, Policies, Unread, inclusion, inclusion_of};
+use super::{Attached, Budget, Inclusion, Policies, Unread, inclusion, inclusion_of};
 use crate::glob::matches;
 use crate::policy::PolicyDocument;
 
@@ -196,8 +196,8 @@ fn a_missing_policy_counts_where_a_variable_of_one_version_seems_to_deny_the_tex
         may_allow: false,
         may_deny: true,
     });
-    assert!(!inclusion_of(&outer, &inner, None, &Budget::default()).is_shown());
-    assert!(inclusion_of(&inner, &inner, None, &Budget::default()).is_shown());
+    assert!(!inclusion_of(&outer, &inner, Attached::Alone, &Budget::default()).is_shown());
+    assert!(inclusion_of(&inner, &inner, Attached::Alone, &Budget::default()).is_shown());
 }
 
 #[test]
@@ -454,7 +454,12 @@ fn a_comparison_that_uses_up_its_budget_says_that_the_policies_are_too_complex()
         };
         let budget = Budget::default();
         let start = Instant::now();
-        let found = inclusion_of(&side(&outer), &side(&inner), Some("111111111111"), &budget);
+        let found = inclusion_of(
+            &side(&outer),
+            &side(&inner),
+            Attached::AsTrust("111111111111"),
+            &budget,
+        );
         let used = limit - budget.left();
         println!(
             "{what}: {used} steps, {:?}, {} atoms",
@@ -473,7 +478,7 @@ fn a_comparison_that_uses_up_its_budget_says_that_the_policies_are_too_complex()
         // What has used up its budget shows nothing more.
         let spent = Budget::of(1);
         assert!(
-            !inclusion_of(&side(&outer), &side(&inner), None, &spent).is_shown(),
+            !inclusion_of(&side(&outer), &side(&inner), Attached::Alone, &spent).is_shown(),
             "{what}"
         );
     }
@@ -507,7 +512,7 @@ fn a_large_role_takes_a_small_part_of_the_budget() {
             unread: vec![],
         };
         let budget = Budget::default();
-        inclusion_of(&side(&outer), &side(&inner), None, &budget);
+        inclusion_of(&side(&outer), &side(&inner), Attached::Alone, &budget);
         let (limit, left) = (Budget::default().left(), budget.left());
         println!("{} steps", limit - left);
         assert!(left > limit / 10 * 9, "{} steps", limit - left);
