@@ -1,13 +1,17 @@
 //! `rolectl policy` and `rolectl lint`, and AWS's own policies as their examples.
 
+use std::collections::BTreeSet;
+use std::time::Instant;
+
 use anyhow::{Result, ensure};
-use rolectl_core::policy::Document;
 use rolectl_core::policy::MAX_BYTES;
-use rolectl_core::policy::inclusion::inclusion;
+use rolectl_core::policy::inclusion::{Attached, Budget, Parsed, Policies, includes, inclusion};
 use rolectl_core::policy::lint::{Place, Severity, lint_value};
-use rolectl_core::role::managed_policy::catalogue;
+use rolectl_core::policy::{Document, Effect};
+use rolectl_core::role::managed_policy::{catalogue, may_allow, may_deny};
 use rolectl_tests::scenario::Scenario;
 use serde_json::json;
+use tokio::sync::OnceCell;
 
 const ONE: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"Read","Effect":"Allow","Action":["s3:GetObject","s3:ListBucket"],"Resource":"*"}]}"#;
 
@@ -29,8 +33,13 @@ async fn rolectl(args: &[&str], texts: &[&str]) -> Result<(Option<i32>, String, 
     Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
 }
 
-#[tokio::test]
-async fn every_aws_managed_policy_parses_stays_itself_and_lints_without_an_error() -> Result<()> {
+/// Every AWS managed policy, as the double has it: its ARN, its document URL-encoded, and the document. They are read once for all tests.
+async fn aws_managed_policies() -> Result<&'static [(String, String, Document)]> {
+    static POLICIES: OnceCell<Vec<(String, String, Document)>> = OnceCell::const_new();
+    Ok(POLICIES.get_or_try_init(read_aws_managed_policies).await?)
+}
+
+async fn read_aws_managed_policies() -> Result<Vec<(String, String, Document)>> {
     let world = crate::world().await?;
     let iam = world.double.iam(world.double.root("100000000000").await?);
     let mut pages = iam
@@ -39,54 +48,59 @@ async fn every_aws_managed_policy_parses_stays_itself_and_lints_without_an_error
         .into_paginator()
         .page_size(1000)
         .send();
-    let (mut seen, mut large, mut warned) = (0, 0, vec![]);
-    let everything = Document::parse(
-        r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#,
-    )?;
-    let mut listed: Vec<&str> = catalogue().collect();
-    listed.sort_unstable();
+    let mut all = vec![];
     while let Some(page) = pages.next().await {
         for policy in page?.policies.unwrap_or_default() {
             let (arn, version) = (
                 policy.arn.unwrap_or_default(),
                 policy.default_version_id.unwrap_or_default(),
             );
-            let answer = iam
-                .get_policy_version()
-                .policy_arn(&arn)
-                .version_id(version)
-                .send()
-                .await?;
-            let text = answer.policy_version.and_then(|v| v.document).unwrap_or_default();
+            let request = iam.get_policy_version().policy_arn(&arn).version_id(version);
+            let version = request.send().await?.policy_version;
+            let text = version.and_then(|version| version.document).unwrap_or_default();
             let document = Document::parse(&text).map_err(|e| anyhow::anyhow!("{arn}: {e}"))?;
-            let again = Document::parse(&document.canonical().pretty())?;
-            ensure!(document == again, "{arn} changes on its way");
-            ensure!(
-                document.canonical().diff(again.canonical()).is_empty(),
-                "{arn} differs from itself"
-            );
-            let by_all = inclusion(everything.canonical(), document.canonical(), None);
-            // A variable of the newer version is text in the older one.
-            let is_comparable = document.canonical().version == "2012-10-17" || !text.contains("%24%7B");
-            ensure!(by_all.is_shown() || !is_comparable, "{arn}: {by_all:?}");
-            let value = serde_json::from_str(document.as_str())?;
-            // No author's policy may be as large as the largest of AWS's.
-            let too_large = document.as_str().len() > MAX_BYTES;
-            large += usize::from(too_large);
-            let findings = lint_value(&value, Place::Identity);
-            for finding in findings.into_iter().filter(|_| !too_large) {
-                ensure!(finding.severity == Severity::Warning, "{arn}: {finding}");
-                if finding.to_string().contains("no global condition key") {
-                    warned.push(format!("{arn}: {finding}"));
-                }
-            }
-            let name = arn.split_once(":policy/").map_or("", |(_, name)| name);
-            ensure!(
-                listed.binary_search(&name).is_ok(),
-                "{name} is missing in aws_managed_policies.txt"
-            );
-            seen += 1;
+            all.push((arn, text, document));
         }
+    }
+    Ok(all)
+}
+
+#[tokio::test]
+async fn every_aws_managed_policy_parses_stays_itself_and_lints_without_an_error() -> Result<()> {
+    let (mut seen, mut large, mut warned) = (0, 0, vec![]);
+    let everything = Document::parse(
+        r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#,
+    )?;
+    let mut listed: Vec<&str> = catalogue().collect();
+    listed.sort_unstable();
+    for (arn, text, document) in aws_managed_policies().await? {
+        let again = Document::parse(&document.canonical().pretty())?;
+        ensure!(*document == again, "{arn} changes on its way");
+        ensure!(
+            document.canonical().diff(again.canonical()).is_empty(),
+            "{arn} differs from itself"
+        );
+        let by_all = inclusion(everything.canonical(), document.canonical(), None);
+        // A variable of the newer version is text in the older one.
+        let is_comparable = document.canonical().version == "2012-10-17" || !text.contains("%24%7B");
+        ensure!(by_all.is_shown() || !is_comparable, "{arn}: {by_all:?}");
+        let value = serde_json::from_str(document.as_str())?;
+        // No author's policy may be as large as the largest of AWS's.
+        let too_large = document.as_str().len() > MAX_BYTES;
+        large += usize::from(too_large);
+        let findings = lint_value(&value, Place::Identity);
+        for finding in findings.into_iter().filter(|_| !too_large) {
+            ensure!(finding.severity == Severity::Warning, "{arn}: {finding}");
+            if finding.to_string().contains("no global condition key") {
+                warned.push(format!("{arn}: {finding}"));
+            }
+        }
+        let name = arn.split_once(":policy/").map_or("", |(_, name)| name);
+        ensure!(
+            listed.binary_search(&name).is_ok(),
+            "{name} is missing in aws_managed_policies.txt"
+        );
+        seen += 1;
     }
     ensure!(
         seen > 1000 && large < 10,
@@ -97,6 +111,102 @@ async fn every_aws_managed_policy_parses_stays_itself_and_lints_without_an_error
         "keys that AWS uses and we do not know: {warned:?}"
     );
     Ok(())
+}
+
+#[tokio::test]
+async fn every_two_aws_managed_policies_are_compared_and_those_that_deny_are_listed() -> Result<()> {
+    let mut all: Vec<(&str, &Document)> = vec![];
+    for (arn, _, document) in aws_managed_policies().await? {
+        let has = |effect| document.canonical().statements.iter().any(|s| s.effect == effect);
+        ensure!(
+            may_deny(&arn) == has(Effect::Deny),
+            "{arn}: a Deny that is not listed, or none"
+        );
+        ensure!(
+            may_allow(&arn) || !has(Effect::Allow),
+            "{arn} is said to deny only, and allows"
+        );
+        all.push((arn, document));
+    }
+    let policies: Vec<Policies<'_>> = all
+        .iter()
+        .map(|(_, document)| Policies {
+            called: "the outer policy",
+            documents: vec![(None, document.canonical())],
+            unread: vec![],
+        })
+        .collect();
+    let parsed: Vec<Parsed<'_>> = policies.iter().map(Policies::parsed).collect();
+    let start = Instant::now();
+    let mut included = BTreeSet::new();
+    for (&(outer, _), of_outer) in all.iter().zip(&parsed) {
+        for (&(inner, _), of_inner) in all.iter().zip(&parsed) {
+            if includes(of_outer, of_inner, Attached::Alone, &Budget::default()) {
+                included.insert((name(outer), name(inner)));
+            }
+        }
+    }
+    let took = start.elapsed();
+    let pairs = all.len() * all.len();
+    println!("{pairs} pairs in {took:.1?}, {} included", included.len());
+    let document = |wanted: &str| {
+        all.iter()
+            .find(|(arn, _)| name(arn) == wanted)
+            .map(|(_, document)| document)
+    };
+    let everything = document("AdministratorAccess");
+    for (arn, of_it) in &all {
+        let name = name(arn);
+        ensure!(included.contains(&(name, name)), "{name} does not include itself");
+        let of_all = included.contains(&("AdministratorAccess", name));
+        // A variable of the newer version is text in the older one.
+        ensure!(
+            of_all || !of_it.as_str().contains("${"),
+            "AdministratorAccess does not include {name}"
+        );
+        let is_all = everything.is_some_and(|all| {
+            let actions = |document: &Document| {
+                let statements = document.canonical().statements.iter();
+                statements
+                    .map(|s| {
+                        (
+                            s.effect,
+                            s.action.clone(),
+                            s.resource.clone(),
+                            s.condition.clone(),
+                        )
+                    })
+                    .collect::<BTreeSet<_>>()
+            };
+            actions(all) == actions(of_it)
+        });
+        let includes_all = included.contains(&(name, "AdministratorAccess"));
+        ensure!(
+            includes_all == is_all,
+            "{name} includes AdministratorAccess: {includes_all}"
+        );
+    }
+    for (outer, inner, is_included) in [
+        ("AmazonS3FullAccess", "AmazonS3ReadOnlyAccess", true),
+        ("AmazonS3ReadOnlyAccess", "AmazonS3FullAccess", false),
+        ("AmazonSQSFullAccess", "AmazonSQSReadOnlyAccess", true),
+        ("AmazonSNSFullAccess", "AmazonSNSReadOnlyAccess", true),
+        ("IAMFullAccess", "IAMReadOnlyAccess", true),
+        ("IAMReadOnlyAccess", "IAMFullAccess", false),
+        ("AmazonS3ReadOnlyAccess", "AWSDenyAll", true),
+        ("AWSDenyAll", "AmazonS3ReadOnlyAccess", false),
+        ("ReadOnlyAccess", "PowerUserAccess", false),
+        ("PowerUserAccess", "AmazonSQSFullAccess", true),
+        ("PowerUserAccess", "IAMFullAccess", false),
+    ] {
+        let found = included.contains(&(outer, inner));
+        ensure!(found == is_included, "{outer} includes {inner}: {found}");
+    }
+    Ok(())
+}
+
+fn name(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
 }
 
 #[tokio::test]
