@@ -93,7 +93,7 @@ reasons! {
     /// Changes wait for the approval of an operator, because the account asks for it (`spec.approvals`).
     AwaitingApproval => "See `status.accounts[].changes`. An operator runs `rolectl approve`.",
     /// The removal waits for an operator: it exceeds `guardrails.maxRemovals` of the account, another removal there waits, or an operator denied it.
-    RemovalsParked => "If the roles are to go, an operator runs `rolectl approve --all --account NAME`. Otherwise revert `spec.accounts` or `ensure`, or set `deletionPolicy: Retain` on IamRoles that are being deleted.",
+    RemovalsParked => "If the roles are to go, an operator runs `rolectl approve --all --removals --account NAME`. Otherwise revert `spec.accounts` or `ensure`, or set `deletionPolicy: Retain` on IamRoles that are being deleted.",
     /// The spec cannot be carried out as it is written.
     InvalidSpec => "Correct the field that the message names. `rolectl lint` finds the same problem before the object is applied.",
     /// No `AwsAccount` has this name.

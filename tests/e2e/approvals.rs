@@ -49,7 +49,8 @@ async fn approve_as(s: &Scenario<'_>, operator: &Operator, more: &[&str]) -> Res
     args.extend(more.iter().map(|arg| (*arg).to_owned()));
     if !more.contains(&"--deny") {
         let named = more.iter().find(|arg| arg.starts_with("role/"));
-        for digest in digests(s, named.map(|role| role.trim_start_matches("role/"))).await? {
+        let named = named.map(|role| role.trim_start_matches("role/"));
+        for digest in digests_of(s, named, more.contains(&"--removals")).await? {
             args.extend(["--digest".to_owned(), digest]);
         }
     }
@@ -69,11 +70,18 @@ async fn approve_as(s: &Scenario<'_>, operator: &Operator, more: &[&str]) -> Res
 
 /// The digests of what waits in the scenario's namespace, or of one role.
 pub async fn digests(s: &Scenario<'_>, role: Option<&str>) -> Result<Vec<String>> {
+    digests_of(s, role, false).await
+}
+
+/// The digests of what waits, of removals alone if `only_removals`.
+async fn digests_of(s: &Scenario<'_>, role: Option<&str>, only_removals: bool) -> Result<Vec<String>> {
     let args = ["get", "approvals", "-n", &s.name, "-o", "json"];
     let output = s.rolectl_as("operator", &args, &[]).await?;
     let listed: Value = serde_json::from_slice(&output.stdout)?;
     let items = listed["items"].as_array().context("no items")?;
-    let of_role = |item: &&Value| role.is_none_or(|role| item["name"] == role);
+    let of_role = |item: &&Value| {
+        role.is_none_or(|role| item["name"] == role) && (!only_removals || item["state"] == "RemovalsParked")
+    };
     let digests = items.iter().filter(of_role).map(|item| item["approval"].as_str());
     let digests: Option<Vec<String>> = digests.map(|digest| digest.map(str::to_owned)).collect();
     digests.with_context(|| format!("no digest: {listed}"))

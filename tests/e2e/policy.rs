@@ -119,11 +119,11 @@ async fn every_two_aws_managed_policies_are_compared_and_those_that_deny_are_lis
     for (arn, _, document) in aws_managed_policies().await? {
         let has = |effect| document.canonical().statements.iter().any(|s| s.effect == effect);
         ensure!(
-            may_deny(&arn) == has(Effect::Deny),
+            may_deny(arn) == has(Effect::Deny),
             "{arn}: a Deny that is not listed, or none"
         );
         ensure!(
-            may_allow(&arn) || !has(Effect::Allow),
+            may_allow(arn) || !has(Effect::Allow),
             "{arn} is said to deny only, and allows"
         );
         all.push((arn, document));

@@ -50,12 +50,27 @@ async fn a_folder_that_is_deleted_in_git_removes_no_role_until_an_operator_appro
     s.role_is("app-7", "True", "InSync").await?;
     ensure!(s.owned_roles(0).await?.len() == 8, "none is removed");
     ensure!(digests(&s, None).await?.len() == 6);
-    let shown = approve(&s, &["--all"]).await?;
+    // A change that widens a role waits at the same time. Who approves the removals does not approve it.
+    s.change_account(0, json!({"approvals": {"for": "Widening"}}))
+        .await?;
+    s.apply(&s.role(
+        "app-7",
+        json!({"accounts": {"names": [s.targets[0].0]}, "managedPolicies": ["ReadOnlyAccess"]}),
+    ))
+    .await?;
+    s.role_is("app-7", "Unknown", "AwaitingApproval").await?;
+    let shown = approve(&s, &["--all", "--removals"]).await?;
     ensure!(
-        shown.contains("role many-deleted/app-5 will be deleted"),
+        shown.contains("role many-deleted/app-5 will be deleted") && !shown.contains("app-7"),
         "{shown}"
     );
     s.owns(0, 2).await?;
+    s.look_again("app-7").await?;
+    s.role_is("app-7", "Unknown", "AwaitingApproval").await?;
+    ensure!(
+        s.attached(0, "app-7").await?.is_empty(),
+        "nothing else was approved"
+    );
     // Approved removals do not count, so that a single one needs no approval.
     s.delete("app-6").await?;
     Ok(())

@@ -177,7 +177,7 @@ impl Case<'_> {
             match self.begin_removal(&key, &proposed, owner) {
                 Ok(()) => return Ok(proposed),
                 Err(parked) => format!(
-                    "{parked}: an operator runs `rolectl approve {}`, or `rolectl approve --all --account {}`",
+                    "{parked}: an operator runs `rolectl approve {}`, or `rolectl approve --all --removals --account {}`",
                     command_of(&full_name(self.role)),
                     self.live.name
                 ),

@@ -13,6 +13,7 @@ use serde::Serialize;
 use rolectl_aws::actor::gate::Pending;
 use rolectl_aws::approvals::{Approver, Decision, Sealed, Verdict};
 use rolectl_aws::session::SessionSecret;
+use rolectl_core::role::Change;
 use rolectl_core::widening::Atom;
 use rolectl_crds::{IamRole, Reason};
 
@@ -23,6 +24,7 @@ use crate::fleet::{self, FleetFlags, Overview, Paint, Seen};
 use crate::kept_session::{self, subject};
 use crate::mfa::{self, Caller};
 use crate::named::named_role;
+use crate::once::Proposal;
 use crate::output::{Document, Format, agreed, counted, machine, printable};
 use crate::session_cache::Key;
 use crate::stdio::{eprintln, print, println};
@@ -38,6 +40,7 @@ use crate::times::moment;
   rolectl get approvals                      what waits, in all namespaces
   rolectl approve role/app -n platform       asks for the code, shows the changes, and asks
   rolectl approve --all --account prod --mfa 123456
+  rolectl approve --all --removals --account prod
   rolectl approve --all --yes --digest 3b0c... --mfa 123456
   rolectl approve role/app -n platform --deny --reason 'see ticket 4711'
 
@@ -49,6 +52,9 @@ pub struct Approve {
     /// All changes and removals that wait: in the namespace that -n names, or in all namespaces
     #[arg(long, conflicts_with = "roles")]
     all: bool,
+    /// Only removals of roles, which wait because an account would lose many
+    #[arg(long)]
+    removals: bool,
     /// Only changes in these AwsAccounts
     #[arg(long = "account", value_name = "NAME")]
     accounts: Vec<String>,
@@ -182,7 +188,7 @@ impl Approve {
         let mut seen = fleet.look_at_waiting().await;
         for seen in &mut seen {
             seen.proposals
-                .retain(|proposal| proposal.pending.is_some() && names.contains(&key(&proposal.role)));
+                .retain(|proposal| names.contains(&key(&proposal.role)) && self.is_asked_for(proposal));
         }
         let items = self.items(&seen);
         self.check_digests(&items)?;
@@ -240,6 +246,15 @@ impl Approve {
         }
         roles.retain(|role| self.roles.contains(&role.name_any()));
         Ok(roles)
+    }
+
+    /// Returns true if the changes wait, and are of the kind that was asked for.
+    fn is_asked_for(&self, proposal: &Proposal) -> bool {
+        let removes = || {
+            let plan = proposal.verdict.as_ref();
+            plan.is_ok_and(|plan| plan.changes.contains(&Change::DeleteRole))
+        };
+        proposal.pending.is_some() && (!self.removals || removes())
     }
 
     /// Fails if a digest is given of which no change waits: the role or its object is not as it was when somebody looked.
