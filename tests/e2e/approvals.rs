@@ -247,6 +247,35 @@ async fn a_managed_policy_is_judged_by_its_document_for_one_more_call_a_sweep() 
 }
 
 #[tokio::test]
+async fn what_a_managed_policy_of_others_denies_or_allows_today_waits_all_the_same() -> Result<()> {
+    let s = asking("quarantined").await?;
+    s.unlock().await?;
+    let spec = json!({"exclusive": {"managedPolicies": false}});
+    s.apply(&s.role("app", spec.clone())).await?;
+    s.role_is("app", "Unknown", "AwaitingApproval").await?;
+    approve(&s, &["role/app"]).await?;
+    s.role_is("app", "True", "InSync").await?;
+    let hands = s.hands(0).await?;
+    // The first stops the role for a time, and the second is lent to it.
+    for policy in ["AWSDenyAll", "AdministratorAccess"] {
+        let arn = format!("arn:aws:iam::aws:policy/{policy}");
+        let attach = hands.attach_role_policy().role_name("app").policy_arn(&arn);
+        attach.send().await?;
+        s.look_again("app").await?;
+        let mut wider = spec.clone();
+        wider["inlinePolicies"] = json!({"all": {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}});
+        s.apply(&s.role("app", wider)).await?;
+        s.role_is("app", "Unknown", "AwaitingApproval").await?;
+        s.role_tells("app", "a change waits for an approval").await?;
+        s.apply(&s.role("app", spec.clone())).await?;
+        s.role_is("app", "True", "InSync").await?;
+        let detach = hands.detach_role_policy().role_name("app").policy_arn(&arn);
+        detach.send().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn nothing_that_a_tenant_or_an_outsider_writes_approves_a_change() -> Result<()> {
     let s = asking("forging").await?;
     s.unlock().await?;

@@ -248,7 +248,7 @@ impl Inventory {
             Proposed::Waits(message) => {
                 proposal.verdict = Err(Refusal::new(Reason::Progressing, message));
             }
-            Proposed::Unread => {
+            Proposed::Unread | Proposed::PoliciesUnread => {
                 let message = "made or deleted while the account was read: try again";
                 proposal.verdict = Err(Refusal::new(Reason::Progressing, message));
             }

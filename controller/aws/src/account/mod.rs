@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -11,6 +12,7 @@ use rolectl_core::snapshot::Snapshot;
 use rolectl_core::widening::ManagedPolicies;
 use rolectl_crds::{AwsAccountSpec, PartitionError, Reason};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Aws, CallObserver};
@@ -43,7 +45,7 @@ pub struct Account {
     /// Removals that are wanted, begun or parked.
     pub removals: Mutex<Removals>,
     /// The documents of managed policies that its last sweep found, where it asks for approvals.
-    policies: Mutex<Arc<ManagedPolicies>>,
+    policies: Mutex<KnownPolicies>,
     /// Its quotas, once they were read.
     quotas: Mutex<Option<KnownQuotas>>,
     bucket: Bucket,
@@ -56,6 +58,16 @@ pub struct Account {
     role_limit: Mutex<Option<u32>>,
     /// Another controller looks after the account from now on.
     retired: AtomicBool,
+}
+
+/// How old the documents of managed policies may be when a role is to get one of these policies.
+const POLICIES_RECENT: Duration = Duration::from_mins(1);
+
+/// The documents of managed policies, and when they were read.
+#[derive(Debug, Default)]
+struct KnownPolicies {
+    documents: Arc<ManagedPolicies>,
+    read: Option<Instant>,
 }
 
 /// What an account has from the process that it lives in.
@@ -176,12 +188,21 @@ impl Account {
 
     /// Returns the documents of managed policies that the last sweep found.
     pub fn policies(&self) -> Arc<ManagedPolicies> {
-        self.policies.lock().clone()
+        self.policies.lock().documents.clone()
+    }
+
+    /// Returns true if these documents were read a short time ago.
+    pub fn has_recent_policies(&self) -> bool {
+        let read = self.policies.lock().read;
+        read.is_some_and(|read| read.elapsed() <= POLICIES_RECENT)
     }
 
     /// Records the documents of managed policies that a sweep found.
     pub fn set_policies(&self, policies: ManagedPolicies) {
-        *self.policies.lock() = Arc::new(policies);
+        *self.policies.lock() = KnownPolicies {
+            documents: Arc::new(policies),
+            read: Some(Instant::now()),
+        };
     }
 
     /// Copies claims, recent writes, which a read may not show yet, and recent removals from an earlier state of the same account. Does nothing if the

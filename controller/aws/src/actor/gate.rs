@@ -4,10 +4,11 @@
 use rolectl_core::names::{RoleKey, full_name};
 use rolectl_core::policy::inclusion::Budget;
 use rolectl_core::removals::{Limits, Parked, Target};
-use rolectl_core::role::admission::deletion_policy;
-use rolectl_core::role::{Change, ObservedRole, Refusal};
-use rolectl_core::widening::hold::{Hold, Subject, after, hold_all, narrow_now};
-use rolectl_core::widening::{Widening, goal_digest, place_of, widening};
+use rolectl_core::role::admission::{context, deletion_policy};
+use rolectl_core::role::managed_policy::is_same_policy;
+use rolectl_core::role::{Change, ObservedRole, Refusal, named_policies};
+use rolectl_core::widening::hold::{Hold, Subject, after, hold_all, is_never_wider, narrow_now};
+use rolectl_core::widening::{Widening, goal_digest, place_of};
 use rolectl_crds::{ApprovalsFor, DeletionPolicy, DriftPolicy, Ensure, IamRole, Reason};
 
 use super::propose::{Asks, Case, Proposal, Proposed, Refused, SessionView};
@@ -94,22 +95,30 @@ impl Case<'_> {
             return Proposal::Change(Box::new(proposed));
         }
         let policies = self.live.policies();
-        // Somebody who approves the changes reads these documents, too: without them, both would not judge the same.
-        if before.is_some() && policies_given(changes).any(|arn| !policies.is_wanted(arn)) {
-            return Proposal::Unread;
+        if before.is_some() && self.asks == Asks::Controller {
+            // An approver reads these documents, too, and both must judge the same. Their owners may change them at any time.
+            let mut given = policies_given(changes).peekable();
+            let is_stale = given.peek().is_some() && !self.live.has_recent_policies();
+            if is_stale || given.any(|arn| !policies.is_wanted(arn)) {
+                return Proposal::PoliciesUnread;
+            }
         }
         let place = place_of(&self.account.spec, &policies);
-        let budget = Budget::default();
         let judged = before.map(|before| self.without_policies_of_others(before, changes));
         let judged = judged.as_ref();
         let hold = if needed_for == ApprovalsFor::All {
-            hold_all(judged, changes, place, &budget)
-        } else if widening(judged, after(judged, changes).as_ref(), place, &budget).is_none() {
-            // The order of a plan keeps every step within the old or the new role, so that only the whole decides.
+            hold_all(judged, changes, place, &Budget::default())
+        } else if is_never_wider(judged, changes, place, &Budget::default()) {
             return Proposal::Change(Box::new(proposed));
         } else {
-            narrow_now(judged, changes, place, &budget)
+            narrow_now(judged, changes, place, &Budget::default())
         };
+        if needed_for == ApprovalsFor::Widening && hold.waiting.is_empty() && !hold.now.is_empty() {
+            // In this order no step is wider than the role before.
+            let mut proposed = proposed;
+            proposed.plan.changes = hold.now;
+            return Proposal::Change(Box::new(proposed));
+        }
         let SessionView::Open(session) = self.session else {
             return Proposal::Waits("waiting for the session");
         };
@@ -123,16 +132,28 @@ impl Case<'_> {
         }
     }
 
-    /// Returns the role without the inline policies of others that stay on it. They may go at any time: what a Deny from outside covers today
-    /// must not be added without an approval, because it counts once the Deny is gone.
+    /// Returns the role without the policies of others that stay on it. They may go at any time: what a Deny from outside covers today, or an
+    /// Allow, must not be added without an approval, because it counts once the policy is gone.
     fn without_policies_of_others(&self, before: &ObservedRole, changes: &[Change]) -> ObservedRole {
-        let is_removed = |name: &String| {
-            let mut changes = changes.iter();
-            changes.any(|change| matches!(change, Change::DeleteInlinePolicy(removed) if removed == name))
+        let is_removed = |policy: &str| {
+            changes.iter().any(|change| match change {
+                Change::DeleteInlinePolicy(removed) => removed == policy,
+                Change::DetachPolicy(removed) => is_same_policy(removed, policy),
+                _ => false,
+            })
         };
-        let is_ours = |name: &String| self.role.spec.inline_policies.contains_key(name) || is_removed(name);
+        let session = self.directory.session(&self.account.spec.session_ref);
+        let context = context(self.account, session.as_ref().map(|session| &session.spec));
+        let named = named_policies(&self.role.spec, &context);
+        let is_named = |arn: &str| named.iter().any(|named| is_same_policy(named, arn));
+        let inline = &self.role.spec.inline_policies;
         let mut before = before.clone();
-        before.inline_policies.retain(|name, _| is_ours(name));
+        before
+            .inline_policies
+            .retain(|name, _| inline.contains_key(name) || is_removed(name));
+        before
+            .managed_policies
+            .retain(|arn| is_named(arn) || is_removed(arn));
         before
     }
 

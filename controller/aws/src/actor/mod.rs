@@ -425,6 +425,9 @@ impl Actor {
         if visited.wants_sweep && !self.sweeps.comes_within(Instant::now(), SOON) {
             self.sweeps.want();
         }
+        if visited.requests_sweep {
+            self.sweeps.request(Instant::now());
+        }
         if !visited.done.is_empty() {
             self.recheck_namesakes(key);
         }

@@ -90,6 +90,8 @@ pub enum Proposal {
     Waits(&'static str),
     /// No sweep has shown the role yet, or the last one left it in doubt.
     Unread,
+    /// The role is to get a managed policy whose document was not read a short time ago.
+    PoliciesUnread,
     /// The role is as it should be.
     InSync {
         /// The role in AWS. `None` for `ensure: Absent`.

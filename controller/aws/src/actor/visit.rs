@@ -55,6 +55,8 @@ pub(super) struct Visited {
     pub(super) failed: Option<(Reason, String)>,
     /// A sweep is to follow: something is not certain, or a quota is to be read again.
     pub(super) wants_sweep: bool,
+    /// An author can bring this about, so that a sweep is made as seldom as one that a user asks for.
+    pub(super) requests_sweep: bool,
     /// AWS refused this session, with this message.
     pub(super) refused_session: Option<(Arc<OpenSession>, String)>,
 }
@@ -68,6 +70,7 @@ impl Visited {
             warnings: vec![],
             failed: None,
             wants_sweep: false,
+            requests_sweep: false,
             refused_session: None,
         }
     }
@@ -119,6 +122,13 @@ impl Visit {
             Proposal::Unread => Visited {
                 wants_sweep: self.live.snapshot.lock().is_complete(),
                 ..Visited::new(Outcome::Waits, Finding::Waits("reading the account's roles"))
+            },
+            Proposal::PoliciesUnread => Visited {
+                requests_sweep: true,
+                ..Visited::new(
+                    Outcome::Waits,
+                    Finding::Waits("reading the documents of managed policies"),
+                )
             },
             Proposal::InSync { observed, kept } => self.in_sync_already(observed.as_ref(), &kept).await,
             Proposal::Refused(refused) => self.refused(refused),

@@ -7,7 +7,7 @@ use rolectl_crds::AwsAccountSpec;
 use super::managed::ManagedPolicies;
 use super::verdict::{Atom, Part, Verdict, Widening};
 use crate::policy::inclusion::{Attached, Budget, Policies, Unread, inclusion_of};
-use crate::policy::{Document, Effect};
+use crate::policy::{Document, Effect, PolicyDocument};
 use crate::role::managed_policy::{is_same_policy, may_allow, may_deny};
 use crate::role::order::simulate;
 use crate::role::tags::is_ignored;
@@ -132,7 +132,7 @@ const fn unreadable(text: &str) -> Unread<'_> {
 }
 
 /// Returns all policies of a role. Inline policies have their names, managed policies their ARNs.
-fn all_policies<'a>(role: &'a ObservedRole, known: &'a ManagedPolicies) -> Policies<'a> {
+fn all_policies<'a>(role: &'a ObservedRole, known: &'a ManagedPolicies, has_older: bool) -> Policies<'a> {
     let mut policies = none();
     for (name, document) in &role.inline_policies {
         match document {
@@ -143,25 +143,33 @@ fn all_policies<'a>(role: &'a ObservedRole, known: &'a ManagedPolicies) -> Polic
         }
     }
     for arn in &role.managed_policies {
-        add_managed(&mut policies, arn, known);
+        add_managed(&mut policies, arn, known, has_older);
     }
     policies
 }
 
-/// Adds a managed policy: its document, where that is known.
-fn add_managed<'a>(policies: &mut Policies<'a>, arn: &'a str, known: &'a ManagedPolicies) {
+/// Adds a managed policy: its document, where that is known. With documents of two versions, in which `${` means different things, often
+/// nothing can be shown. So one of the older version counts by its name only, and so do all where an inline policy is of it: nobody who
+/// attaches a policy can keep another change from being shown to narrow the role.
+fn add_managed<'a>(policies: &mut Policies<'a>, arn: &'a str, known: &'a ManagedPolicies, has_older: bool) {
     let document = known.get(arn).map(Document::canonical);
-    if let Some(document) = document.filter(|document| document.version == NEWER) {
+    let is_newer = |document: &&PolicyDocument| document.version == NEWER && !has_older;
+    if let Some(document) = document.filter(is_newer) {
         policies.documents.push((Some(arn), document));
         return;
     }
-    // Documents of two versions cannot be compared, so that one of the older version counts by its name, and not with all others.
     let has = |effect| document.map(|document| document.statements.iter().any(|s| s.effect == effect));
     policies.unread.push(Unread {
         name: arn,
         may_allow: has(Effect::Allow).unwrap_or_else(|| may_allow(arn)),
         may_deny: has(Effect::Deny).unwrap_or_else(|| may_deny(arn)),
     });
+}
+
+/// Returns true if an inline policy of the role is not of the newer version.
+fn has_older_policy(role: &ObservedRole) -> bool {
+    let mut documents = role.inline_policies.values().filter_map(ObservedDocument::parsed);
+    documents.any(|document| document.canonical().version != NEWER)
 }
 
 fn permissions(
@@ -171,7 +179,11 @@ fn permissions(
     budget: &Budget,
     found: &mut Widening,
 ) {
-    let (outer, mut inner) = (all_policies(before, known), all_policies(after, known));
+    let has_older = has_older_policy(before) || has_older_policy(after);
+    let (outer, mut inner) = (
+        all_policies(before, known, has_older),
+        all_policies(after, known, has_older),
+    );
     // IAM compares ARNs of policies without regard to case.
     for unread in &mut inner.unread {
         if let Some(same) = outer
@@ -224,8 +236,8 @@ fn boundary(
     }
     let (mut outer, mut inner) = (none(), none());
     outer.called = "the present boundary";
-    add_managed(&mut outer, old, known);
-    add_managed(&mut inner, new, known);
+    add_managed(&mut outer, old, known, false);
+    add_managed(&mut inner, new, known, false);
     let compared = inclusion_of(&outer, &inner, Attached::AsPermissions, budget);
     found.extend(compared.excess, compared.count, |_| (part, None), part);
 }
@@ -243,6 +255,26 @@ fn changed_tags<'a>(
         .into_iter()
         .chain(missing(after, before))
         .collect()
+}
+
+/// Returns true if the change removes a policy that denies nothing: that narrows a role, however much work it is to compare its policies.
+pub(super) fn only_removes(before: &ObservedRole, change: &Change, known: &ManagedPolicies) -> bool {
+    match change {
+        Change::DetachPolicy(arn) => known
+            .get(arn)
+            .map_or_else(|| !may_deny(arn), |document| !has_deny(document)),
+        Change::DeleteInlinePolicy(name) => {
+            let document = before.inline_policies.get(name);
+            let document = document.and_then(ObservedDocument::parsed);
+            document.is_some_and(|document| !has_deny(document))
+        }
+        _ => false,
+    }
+}
+
+fn has_deny(document: &Document) -> bool {
+    let mut statements = document.canonical().statements.iter();
+    statements.any(|statement| statement.effect == Effect::Deny)
 }
 
 /// Returns the role after these changes. One that is created has no ARN and no id yet.

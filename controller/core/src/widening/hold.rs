@@ -1,7 +1,7 @@
 //! Which changes of a plan are made at once, and which wait for somebody.
 
 pub use super::compare::after;
-use super::compare::{Place, widening};
+use super::compare::{Place, only_removes, widening};
 pub use super::digest::Subject;
 use super::digest::{change_digests, digest};
 use super::verdict::Widening;
@@ -33,6 +33,19 @@ impl Hold {
     }
 }
 
+/// Returns true if the role allows no more than before after the changes and after each of them. The order of a plan keeps every step within
+/// the old and the new role only as far as it knows what the managed policies deny.
+pub fn is_never_wider(
+    before: Option<&ObservedRole>,
+    changes: &[Change],
+    place: Place<'_>,
+    budget: &Budget,
+) -> bool {
+    let lengths = (1..=changes.len()).rev();
+    let mut steps = lengths.filter_map(|length| changes.get(..length));
+    steps.all(|made| widening(before, after(before, made).as_ref(), place, budget).is_none())
+}
+
 /// Divides the changes of a plan: those that only narrow the role are made now. A trust policy that both narrows and widens is first set to
 /// what the old and the new one have in common.
 pub fn narrow_now(
@@ -53,13 +66,16 @@ pub fn narrow_now(
     let mut state = before.cloned();
     let narrows =
         |next: Option<&ObservedRole>| before.is_some() && widening(before, next, place, budget).is_none();
+    let only_removes = |state: Option<&ObservedRole>, change: &Change| {
+        state.is_some_and(|state| only_removes(state, change, place.policies))
+    };
     // A change may narrow only after one that follows it, such as the removal of a Deny of what is no longer allowed.
     loop {
         let mut left = vec![];
         let made = now.len();
         for change in waiting {
             let next = simulate(state.clone(), &change);
-            if narrows(next.as_ref()) {
+            if only_removes(state.as_ref(), &change) || narrows(next.as_ref()) {
                 now.push(change);
                 state = next;
             } else {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::hold::{Subject, after, hold_all, narrow_now};
+use super::hold::{Subject, after, hold_all, is_never_wider, narrow_now};
 use super::*;
 use crate::fixtures::{observed, spec, wanted};
 use crate::policy::Document;
@@ -297,6 +297,46 @@ fn a_managed_policy_whose_document_is_known_is_judged_by_it() {
         );
         assert_eq!(found.kind(), expected, "{before} -> {after}: {found:?}");
     }
+}
+
+#[test]
+fn a_plan_whose_steps_are_wider_is_made_in_another_order() {
+    let quarantine = format!("arn:aws:iam::{OWN}:policy/quarantine");
+    let mut policies = ManagedPolicies::wanted([&quarantine]);
+    policies.add(&quarantine, Document::from_value(&deny(&json!("*"))).unwrap());
+    let place = Place {
+        policies: &policies,
+        ..place(&[])
+    };
+    let (before, changes) = changes(
+        &json!({}),
+        &json!({"managedPolicies": [quarantine], "inlinePolicies": {"all": allow(&json!("*"))}}),
+    );
+    let budget = Budget::default;
+    let [attach, put] = changes.as_slice() else {
+        panic!("{changes:?}")
+    };
+    let allowed_first = [put.clone(), attach.clone()];
+    assert!(!is_never_wider(Some(&before), &allowed_first, place, &budget()));
+    assert!(is_never_wider(Some(&before), &changes, place, &budget()));
+    let hold = narrow_now(Some(&before), &allowed_first, place, &budget());
+    assert_eq!((hold.now, hold.waiting), (changes, vec![]));
+}
+
+#[test]
+fn a_policy_that_denies_nothing_is_removed_whatever_else_is_attached() {
+    let mut older = allow(&json!("s3:Get*"));
+    older["Version"] = json!("2008-10-17");
+    let inline = json!({"old": older, "variable": allow(&json!("s3:*"))});
+    let (before, changes) = changes(
+        &json!({"managedPolicies": ["AdministratorAccess", "IAMUserChangePassword"], "inlinePolicies": inline}),
+        &json!({"inlinePolicies": inline}),
+    );
+    // Nothing can be compared.
+    let spent = Budget::default();
+    while spent.spend(1_000_000) {}
+    let hold = narrow_now(Some(&before), &changes, place(&[]), &spent);
+    assert_eq!((hold.now.len(), hold.waiting), (2, vec![]));
 }
 
 #[test]
