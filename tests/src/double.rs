@@ -163,6 +163,12 @@ impl Double {
         Ok(reqwest::get(url).await?.error_for_status()?.json().await?)
     }
 
+    /// How many calls were made on an account's credentials, by account, then by action.
+    pub async fn counts(&self) -> Result<BTreeMap<String, BTreeMap<String, usize>>> {
+        let url = format!("{}/_double/counts", self.endpoint);
+        Ok(reqwest::get(url).await?.error_for_status()?.json().await?)
+    }
+
     /// Ends a session, or moves its end and its age.
     pub async fn expire(
         &self,

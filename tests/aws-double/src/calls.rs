@@ -29,9 +29,20 @@ pub struct Calls(Mutex<Vec<Call>>);
 #[derive(Debug, Serialize)]
 pub struct Log {
     pub total: usize,
-    /// By account, then by action.
-    pub counts: BTreeMap<String, BTreeMap<String, usize>>,
+    pub counts: Counts,
     pub calls: Vec<Call>,
+}
+
+/// By account, then by action.
+pub type Counts = BTreeMap<String, BTreeMap<String, usize>>;
+
+fn counted<'a>(calls: impl IntoIterator<Item = &'a Call>) -> Counts {
+    let mut counts = Counts::new();
+    for call in calls {
+        let of_account = counts.entry(call.account.clone()).or_default();
+        *of_account.entry(call.action.clone()).or_default() += 1;
+    }
+    counts
 }
 
 impl Calls {
@@ -57,19 +68,16 @@ impl Calls {
             .skip(skip)
             .cloned()
             .collect();
-        let mut counts: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
-        for call in &calls {
-            *counts
-                .entry(call.account.clone())
-                .or_default()
-                .entry(call.action.clone())
-                .or_default() += 1;
-        }
         Log {
             total: calls.len(),
-            counts,
+            counts: counted(&calls),
             calls,
         }
+    }
+
+    /// How many calls there were in each account: an answer that stays short with many accounts.
+    pub fn counts(&self) -> Counts {
+        counted(self.0.lock().iter())
     }
 
     pub fn clear(&self) {
