@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use rolectl_aws::session::{SessionSecret, fits};
+use rolectl_aws::principal::check_principal;
+use rolectl_aws::session::SessionSecret;
 use rolectl_crds::MfaSession;
 
 use crate::session_cache::{Cache, Key, Unusable};
@@ -23,7 +24,7 @@ pub fn read(key: &Key, session: &MfaSession) -> Option<SessionSecret> {
             return None;
         }
     };
-    fits(&session.spec, &cached.principal_arn).ok()?;
+    check_principal(&session.spec, &cached.principal_arn).ok()?;
     Some(cached)
 }
 

@@ -18,7 +18,8 @@ use super::session_secret::{remove_secret, watch_secret};
 use super::{Error, Shared, events};
 use rolectl_aws::api::Sts;
 use rolectl_aws::error::{AwsFailure, Class};
-use rolectl_aws::session::{OpenSession, SessionSecret, fits};
+use rolectl_aws::principal::check_principal;
+use rolectl_aws::session::{OpenSession, SessionSecret};
 use rolectl_core::arn::arn_partition;
 use rolectl_core::conditions::{Truth, Verdict, conditions};
 
@@ -126,7 +127,7 @@ async fn find(session: &MfaSession, context: &Context) -> Result<Finding, Error>
         o.session_secret.fingerprint() == session_secret.fingerprint()
             && is_where_it_belongs(session, context, o)
     }) {
-        Some(open) => match fits(&session.spec, &open.principal_arn) {
+        Some(open) => match check_principal(&session.spec, &open.principal_arn) {
             Ok(()) => open,
             Err(message) => return Ok(Finding::closed(Phase::Locked, message)),
         },
@@ -181,7 +182,7 @@ async fn confirm(
             });
         }
     };
-    fits(&session.spec, &principal).map_err(|message| Finding::closed(Phase::Locked, message))?;
+    check_principal(&session.spec, &principal).map_err(|message| Finding::closed(Phase::Locked, message))?;
     if principal != session_secret.principal_arn {
         let message = format!(
             "the session is of {principal}, Secret {} has another principalArn: it is damaged, run `rolectl unlock` again",

@@ -5,7 +5,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
 use rolectl_aws::api::Aws;
-use rolectl_aws::session::{SessionSecret, fits};
+use rolectl_aws::principal::check_principal;
+use rolectl_aws::session::SessionSecret;
 use rolectl_core::arn::arn_partition;
 use rolectl_crds::MfaSession;
 
@@ -41,6 +42,6 @@ async fn confirmed(
     );
     // An empty ARN fits no session.
     session_secret.principal_arn = sts.ok()?.get_caller_identity().await.ok()?;
-    fits(&session.spec, &session_secret.principal_arn).ok()?;
+    check_principal(&session.spec, &session_secret.principal_arn).ok()?;
     Some(session_secret)
 }

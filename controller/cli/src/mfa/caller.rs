@@ -5,8 +5,8 @@ use aws_credential_types::Credentials;
 use kube::ResourceExt as _;
 
 use rolectl_aws::error::{AwsFailure, Class};
+use rolectl_aws::principal::Principal;
 use rolectl_aws::sdk::{configured_partition, iam_client, sts_client};
-use rolectl_aws::session::Principal;
 use rolectl_core::arn::{arn_account, arn_partition};
 use rolectl_crds::{MfaSession, Partition};
 

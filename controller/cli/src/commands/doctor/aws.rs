@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use rolectl_aws::session::fits;
+use rolectl_aws::principal::check_principal;
 use rolectl_core::arn::arn_account;
 use rolectl_crds::{MfaSession, MfaSessionSpec};
 
@@ -113,7 +113,7 @@ pub fn kept(caller: Option<&Caller>, sessions: &[MfaSession]) -> Vec<Check> {
             subject: subject.to_owned(),
         };
         match cache.get(&key, now) {
-            Ok(kept) if fits(&session.spec, &kept.principal_arn).is_ok() => Check::ok(
+            Ok(kept) if check_principal(&session.spec, &kept.principal_arn).is_ok() => Check::ok(
                 KEPT,
                 format!("of {subject} until {}", moment(kept.expires_at, now)),
             ),
