@@ -85,7 +85,7 @@ const CALLS: &[(&str, &str)] = &[
     ("AwsAccount.guardrails.maxRoles", "-"),
     ("AwsAccount.guardrails.maxRemovals.count", "-"),
     ("AwsAccount.guardrails.maxRemovals.window", "-"),
-    ("AwsAccount.approvals.for", "-"),
+    ("AwsAccount.approvals.for", "GetAccountAuthorizationDetails"),
     ("AwsAccount.wave", "-"),
     ("AwsAccount.ignoreTags", "-"),
     ("AwsAccount.authorityTags", "-"),

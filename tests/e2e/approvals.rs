@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use rolectl_crds::IamRole;
@@ -246,8 +247,13 @@ async fn a_managed_policy_is_judged_by_its_document_for_one_more_call_a_sweep() 
     Ok(())
 }
 
+async fn last_sweep(s: &Scenario<'_>) -> Result<Option<Time>> {
+    let account = s.account_is(0, "InSync").await?;
+    Ok(account.status.and_then(|status| status.last_sweep_time))
+}
+
 #[tokio::test]
-async fn what_a_managed_policy_of_others_denies_or_allows_today_waits_all_the_same() -> Result<()> {
+async fn a_change_waits_although_a_policy_of_others_denies_or_allows_it_today() -> Result<()> {
     let s = asking("quarantined").await?;
     s.unlock().await?;
     let spec = json!({"exclusive": {"managedPolicies": false}});
@@ -260,8 +266,16 @@ async fn what_a_managed_policy_of_others_denies_or_allows_today_waits_all_the_sa
     for policy in ["AWSDenyAll", "AdministratorAccess"] {
         let arn = format!("arn:aws:iam::aws:policy/{policy}");
         let attach = hands.attach_role_policy().role_name("app").policy_arn(&arn);
+        let before = last_sweep(&s).await?;
         attach.send().await?;
         s.look_again("app").await?;
+        until("a sweep that sees the policy", || async {
+            match last_sweep(&s).await {
+                Ok(sweep) if sweep != before => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await?;
         let mut wider = spec.clone();
         wider["inlinePolicies"] = json!({"all": {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}});
         s.apply(&s.role("app", wider)).await?;

@@ -18,15 +18,16 @@ use crate::api::{DetailedRole, Iam};
 use crate::error::AwsFailure;
 
 /// Reads all roles of an account. Those whose name in lower case `matters`, and those that carry a tag of our cluster,
-/// are taken in page by page; of the others only the names are. `policies` receives the ARNs of the managed policies of those taken in,
-/// their permissions boundaries among them.
+/// are taken in page by page; of the others only the names are. With `named`, the documents of the managed policies with these ARNs are
+/// read, too, and those of all that the roles taken in have.
 pub async fn sweep(
     account: &Reader<'_>,
     iam: &dyn Iam,
     matters: impl Fn(&str) -> bool,
-    policies: &mut BTreeSet<String>,
+    named: Option<BTreeSet<String>>,
 ) -> Result<Swept, AwsFailure> {
     let owner_prefix = account.owner_prefix();
+    let mut attached = BTreeSet::new();
     let mut described: HashMap<String, (String, i32)> = HashMap::new();
     let mut marker = None;
     loop {
@@ -52,8 +53,8 @@ pub async fn sweep(
                 Some((description, duration)) => {
                     if matters(&key) || is_owned(&detail, owner_prefix) {
                         let known = account.snapshot.lock().last_seen(&key);
-                        policies.extend(detail.managed_policies.iter().cloned());
-                        policies.extend(detail.permissions_boundary.clone());
+                        attached.extend(detail.managed_policies.iter().cloned());
+                        attached.extend(detail.permissions_boundary.clone());
                         swept.add(key, &observed(detail, description, duration), known);
                     } else {
                         swept.others.push(key);
@@ -69,17 +70,17 @@ pub async fn sweep(
     swept
         .unsettled
         .extend(described.into_keys().map(|name| name.to_lowercase()));
+    if let Some(mut policies) = named {
+        policies.append(&mut attached);
+        account.set_policies(managed_policies(account, iam, &policies).await);
+    }
     Ok(swept)
 }
 
-/// Reads the documents of the managed policies with these ARNs, with one call a page of all managed policies. If that fails, none is
-/// known: drift is corrected all the same, and what the policies allow counts as more.
-pub async fn managed_policies(
-    account: &Reader<'_>,
-    iam: &dyn Iam,
-    named: &BTreeSet<String>,
-) -> ManagedPolicies {
-    let mut found = ManagedPolicies::wanted(named);
+/// Reads the documents of these managed policies. If a page cannot be read, none is known: the sweep still succeeds, and the policies count
+/// as wider.
+async fn managed_policies(account: &Reader<'_>, iam: &dyn Iam, named: &BTreeSet<String>) -> ManagedPolicies {
+    let mut found = ManagedPolicies::of_arns(named);
     if named.is_empty() {
         return found;
     }
@@ -90,7 +91,7 @@ pub async fn managed_policies(
             Ok(page) => page,
             Err(error) => {
                 tracing::warn!(account = account.name, %error, "documents of managed policies not read");
-                return ManagedPolicies::wanted(named);
+                return ManagedPolicies::of_arns(named);
             }
         };
         for policy in page.items {

@@ -21,7 +21,7 @@ use rolectl_aws::apply::Applied;
 use rolectl_aws::clock::now;
 use rolectl_aws::error::{AwsFailure, Class};
 use rolectl_aws::session::OpenSession;
-use rolectl_aws::sweep::{managed_policies, quotas, sweep};
+use rolectl_aws::sweep::{quotas, sweep};
 use rolectl_core::names::{RoleKey, full_name, name_in_aws, owner_of};
 use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::removals::waits_by_status;
@@ -167,15 +167,15 @@ impl Inventory {
         }
         let named = self.roles.iter().map(|role| name_in_aws(role).to_lowercase());
         let named: HashSet<String> = named.collect();
-        let mut policies = BTreeSet::new();
-        let swept = sweep(&reader, &*iam, |name| all || named.contains(name), &mut policies).await?;
-        live.snapshot.lock().merge(start, swept);
-        if live.spec.approvals_for() != ApprovalsFor::None {
+        let policies = (live.spec.approvals_for() != ApprovalsFor::None).then(|| {
             let context = context(account, self.session_of(account).map(|session| &session.spec));
             let roles = self.roles.iter().filter(|role| targets(role, account));
-            policies.extend(roles.flat_map(|role| named_policies(&role.spec, &context)));
-            live.set_policies(managed_policies(&reader, &*iam, &policies).await);
-        }
+            roles
+                .flat_map(|role| named_policies(&role.spec, &context))
+                .collect()
+        });
+        let swept = sweep(&reader, &*iam, |name| all || named.contains(name), policies).await?;
+        live.snapshot.lock().merge(start, swept);
         Ok(live)
     }
 
@@ -248,7 +248,11 @@ impl Inventory {
             Proposed::Waits(message) => {
                 proposal.verdict = Err(Refusal::new(Reason::Progressing, message));
             }
-            Proposed::Unread | Proposed::PoliciesUnread => {
+            Proposed::PoliciesUnread => {
+                let message = "the documents of managed policies were not read: run the command again";
+                proposal.verdict = Err(Refusal::new(Reason::Progressing, message));
+            }
+            Proposed::Unread => {
                 let message = "made or deleted while the account was read: try again";
                 proposal.verdict = Err(Refusal::new(Reason::Progressing, message));
             }

@@ -96,7 +96,8 @@ impl Case<'_> {
         }
         let policies = self.live.policies();
         if before.is_some() && self.asks == Asks::Controller {
-            // An approver reads these documents, too, and both must judge the same. Their owners may change them at any time.
+            // Their owners may change the documents at any time. `rolectl approve` reads them again: with old ones here the digest would
+            // differ from the one that the operator approves.
             let mut given = policies_given(changes).peekable();
             let is_stale = given.peek().is_some() && !self.live.has_recent_policies();
             if is_stale || given.any(|arn| !policies.is_wanted(arn)) {
@@ -111,9 +112,10 @@ impl Case<'_> {
         } else if is_never_wider(judged, changes, place, &Budget::default()) {
             return Proposal::Change(Box::new(proposed));
         } else {
+            // The comparison before may have used up its budget.
             narrow_now(judged, changes, place, &Budget::default())
         };
-        if needed_for == ApprovalsFor::Widening && hold.waiting.is_empty() && !hold.now.is_empty() {
+        if hold.waiting.is_empty() && !hold.now.is_empty() {
             // In this order no step is wider than the role before.
             let mut proposed = proposed;
             proposed.plan.changes = hold.now;
@@ -132,8 +134,8 @@ impl Case<'_> {
         }
     }
 
-    /// Returns the role without the policies of others that stay on it. They may go at any time: what a Deny from outside covers today, or an
-    /// Allow, must not be added without an approval, because it counts once the policy is gone.
+    /// Returns the role without the policies of others that stay on it. They may be removed at any time. A change that is not wider only
+    /// because of them must wait, because it is wider after that.
     fn without_policies_of_others(&self, before: &ObservedRole, changes: &[Change]) -> ObservedRole {
         let is_removed = |policy: &str| {
             changes.iter().any(|change| match change {

@@ -90,7 +90,7 @@ pub enum Proposal {
     Waits(&'static str),
     /// No sweep has shown the role yet, or the last one left it in doubt.
     Unread,
-    /// The role is to get a managed policy whose document was not read a short time ago.
+    /// The plan gives the role a managed policy whose document was not read within the last minute.
     PoliciesUnread,
     /// The role is as it should be.
     InSync {

@@ -22,7 +22,7 @@ use crate::account::{Account, AccountError, Reader};
 use crate::api::Iam;
 use crate::error::Class;
 use crate::session::OpenSession;
-use crate::sweep::{managed_policies, quotas, sweep};
+use crate::sweep::{quotas, sweep};
 
 /// A sweep that has ended.
 pub(super) struct Swept {
@@ -41,7 +41,7 @@ pub(super) async fn sweep_once(
     policies: Option<BTreeSet<String>>,
 ) -> Swept {
     let began = Instant::now();
-    let result = read(&live, &session, (&*directory, policies), began).await;
+    let result = read(&live, &session, &*directory, policies, began).await;
     let result = match result {
         // Where an account is used directly, a refused call may be a refused session.
         Err(error) if live.spec.assume_role.is_none() => {
@@ -60,19 +60,15 @@ pub(super) async fn sweep_once(
 async fn read(
     live: &Arc<Account>,
     session: &OpenSession,
-    (directory, policies): (&dyn Directory, Option<BTreeSet<String>>),
+    directory: &dyn Directory,
+    policies: Option<BTreeSet<String>>,
     began: Instant,
 ) -> Result<Merge, AccountError> {
     let start = live.snapshot.lock().begin_sweep(began.into_std());
     let iam = live.iam(session, None).await?;
     let reader = Reader::new(live, session);
     let counted = read_quotas(&reader, &*iam).await;
-    let mut attached = BTreeSet::new();
-    let swept = sweep(&reader, &*iam, |name| directory.is_wanted(name), &mut attached).await?;
-    if let Some(mut named) = policies {
-        named.append(&mut attached);
-        live.set_policies(managed_policies(&reader, &*iam, &named).await);
-    }
+    let swept = sweep(&reader, &*iam, |name| directory.is_wanted(name), policies).await?;
     let mut snapshot = live.snapshot.lock();
     let merge = snapshot.merge(start, swept);
     if let Some(counted) = counted {
@@ -117,12 +113,12 @@ impl Actor {
         self.sweeps.next(now).filter(|next| *next <= now)?;
         self.sweeps.begin();
         let (live, open, directory) = (self.live.clone(), open.clone(), self.context.directory.clone());
-        let policies = self.named_policies();
+        let policies = self.policies_to_read();
         Some(sweep_once(live, open, directory, policies).boxed())
     }
 
     /// Returns the managed policies that the roles of the account name, if it asks for approvals: their documents are part of the verdicts.
-    fn named_policies(&self) -> Option<BTreeSet<String>> {
+    fn policies_to_read(&self) -> Option<BTreeSet<String>> {
         if self.object.spec.approvals_for() == ApprovalsFor::None {
             return None;
         }

@@ -52,7 +52,7 @@ pub struct Approve {
     /// All changes and removals that wait: in the namespace that -n names, or in all namespaces
     #[arg(long, conflicts_with = "roles")]
     all: bool,
-    /// Only removals of roles, which wait because an account would lose many
+    /// Only changes that delete a role
     #[arg(long)]
     removals: bool,
     /// Only changes in these AwsAccounts

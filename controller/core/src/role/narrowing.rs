@@ -26,7 +26,7 @@ pub fn only_narrows(before: Option<&ObservedRole>, changes: &[Change]) -> bool {
 /// Returns which changes of a plan can be made at once while the others wait, by index: those that take access away and nothing that
 /// the role has both before and after the plan. The role stays usable for as long as the others wait.
 ///
-/// A removal waits for an addition that may replace it. The documents of managed policies are not read, so each may replace another.
+/// A removal waits for an addition that may replace it. The documents of managed policies are not compared, so each may replace another.
 pub fn made_at_once(before: &ObservedRole, changes: &[Change]) -> BTreeSet<usize> {
     let Some(goal) = changes.iter().fold(Some(before.clone()), simulate) else {
         // Nothing is left of the role.

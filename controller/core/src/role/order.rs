@@ -5,7 +5,7 @@
 //! is added never gets an old one, and no Deny is missing while what it denies is allowed. If a call fails, the calls after it are
 //! not made, and the role stays in such a state.
 //!
-//! The documents of managed policies are not read. Each counts as one that only allows, except for the AWS managed policies that only
+//! The order does not use the documents of managed policies. Each counts as one that only allows, except for the AWS managed policies that only
 //! deny. Customer managed policies may deny, too, so they are attached before and detached after AWS managed policies. Boundaries are not read
 //! either: the boundary in the spec is put first, and counts as no wider than the one before it. If two policies each allow what the
 //! other denies, or the new trust policy has no caller in common with the old one, no order of the changes has the invariant. The

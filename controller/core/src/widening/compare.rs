@@ -148,9 +148,9 @@ fn all_policies<'a>(role: &'a ObservedRole, known: &'a ManagedPolicies, has_olde
     policies
 }
 
-/// Adds a managed policy: its document, where that is known. With documents of two versions, in which `${` means different things, often
-/// nothing can be shown. So one of the older version counts by its name only, and so do all where an inline policy is of it: nobody who
-/// attaches a policy can keep another change from being shown to narrow the role.
+/// Adds a managed policy with its document, or as unread. `${` is a variable in 2012-10-17 and text in 2008-10-17, so that documents of both
+/// versions often cannot be compared. A policy of 2008-10-17 is therefore unread, and so are all managed policies next to an inline policy of
+/// that version. Otherwise somebody who attaches an old policy could make every change wait.
 fn add_managed<'a>(policies: &mut Policies<'a>, arn: &'a str, known: &'a ManagedPolicies, has_older: bool) {
     let document = known.get(arn).map(Document::canonical);
     let is_newer = |document: &&PolicyDocument| document.version == NEWER && !has_older;

@@ -33,8 +33,8 @@ impl Hold {
     }
 }
 
-/// Returns true if the role allows no more than before after the changes and after each of them. The order of a plan keeps every step within
-/// the old and the new role only as far as it knows what the managed policies deny.
+/// Returns true if the role is never wider than before, after each change and at the end. The order of a plan does not ensure that, because it
+/// does not use the documents of managed policies.
 pub fn is_never_wider(
     before: Option<&ObservedRole>,
     changes: &[Change],

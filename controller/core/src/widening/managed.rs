@@ -26,8 +26,8 @@ impl ManagedPolicies {
         wanted: BTreeSet::new(),
     };
 
-    /// Returns no documents, and the ARNs of the policies whose documents are looked for.
-    pub fn wanted<'a>(arns: impl IntoIterator<Item = &'a String>) -> Self {
+    /// Returns an empty set that accepts documents of these policies.
+    pub fn of_arns<'a>(arns: impl IntoIterator<Item = &'a String>) -> Self {
         Self {
             wanted: arns.into_iter().map(|arn| arn.to_ascii_lowercase()).collect(),
             ..Self::default()
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn only_documents_that_are_wanted_are_kept_and_case_does_not_matter() {
         let arn = "arn:aws:iam::222222222222:policy/Own".to_owned();
-        let mut policies = ManagedPolicies::wanted([&arn]);
+        let mut policies = ManagedPolicies::of_arns([&arn]);
         policies.add(&arn.to_uppercase(), document("s3:*"));
         policies.add("arn:aws:iam::222222222222:policy/other", document("s3:*"));
         assert_eq!(policies.get(&arn), Some(&document("s3:*")));
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn documents_beyond_the_room_for_an_account_are_not_known() {
         let arns: Vec<String> = (0..300).map(|n| format!("arn:aws:iam::aws:policy/{n}")).collect();
-        let mut policies = ManagedPolicies::wanted(&arns);
+        let mut policies = ManagedPolicies::of_arns(&arns);
         for arn in &arns {
             policies.add(arn, document(&format!("s3:{}", "x".repeat(4096))));
         }

@@ -155,11 +155,9 @@ impl Pair {
             unread: vec![],
         };
         let (first, second) = (side("the first document", from), side("the second document", to));
-        let attached = self.trust_of.as_deref();
-        let (attached, budget) = (
-            attached.map_or(Attached::Alone, Attached::AsTrust),
-            Budget::default(),
-        );
+        let trust_of = self.trust_of.as_deref();
+        let attached = trust_of.map_or(Attached::Alone, Attached::AsTrust);
+        let budget = Budget::default();
         let diff = from.diff(to);
         let equal = diff.is_empty();
         let more = if equal {
