@@ -103,7 +103,8 @@ async fn main() -> Result<()> {
     std::fs::create_dir_all(file.parent().context("no folder")?)?;
     std::fs::write(&file, serde_json::to_string_pretty(&all)?)?;
     println!("\nwritten to {}", file.display());
-    Ok(())
+    // The next run would share the machine with an API server that is still ending.
+    world.plane.stop_apiserver()
 }
 
 /// Runs one case and prints its figures. Returns `None` for a case that is left out.
