@@ -117,7 +117,7 @@ async fn every_aws_managed_policy_parses_stays_itself_and_lints_without_an_error
 async fn every_two_aws_managed_policies_are_compared_and_those_that_deny_are_listed() -> Result<()> {
     let mut all: Vec<(&str, &Document)> = vec![];
     for (arn, _, document) in aws_managed_policies().await? {
-        let has = |effect| document.canonical().statements.iter().any(|s| s.effect == effect);
+        let has = |effect| document.canonical().has(effect);
         ensure!(
             may_deny(arn) == has(Effect::Deny),
             "{arn}: a Deny that is not listed, or none"

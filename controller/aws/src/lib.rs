@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Each account has an actor, which owns everything about it ([`actor`]).
-//! Sessions come from a Secret ([`session`]) and are of a user or role that may unlock ([`principal`]), each account is assumed on one of them ([`account`]), is read by sweeps only
+//! Sessions come from a Secret ([`session`]) and are of a user or role that may unlock ([`principal`]). Each account is assumed on one
+//! of them ([`account`]), is read by sweeps only
 //! ([`sweep`], kept in [`rolectl_core::snapshot`]) and written by carrying out plans ([`apply`]). Every call waits for its turn
 //! in the account's token bucket ([`bucket`]) and is made only while this process may call there at all ([`lease_term`]). Every
 //! failure is classed in [`error`]. The calls themselves are a trait ([`api`]), made with the AWS SDK in [`sdk`].

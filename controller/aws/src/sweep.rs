@@ -24,10 +24,9 @@ pub async fn sweep(
     account: &Reader<'_>,
     iam: &dyn Iam,
     matters: impl Fn(&str) -> bool,
-    named: Option<BTreeSet<String>>,
+    mut named: Option<BTreeSet<String>>,
 ) -> Result<Swept, AwsFailure> {
     let owner_prefix = account.owner_prefix();
-    let mut attached = BTreeSet::new();
     let mut described: HashMap<String, (String, i32)> = HashMap::new();
     let mut marker = None;
     loop {
@@ -53,8 +52,10 @@ pub async fn sweep(
                 Some((description, duration)) => {
                     if matters(&key) || is_owned(&detail, owner_prefix) {
                         let known = account.snapshot.lock().last_seen(&key);
-                        attached.extend(detail.managed_policies.iter().cloned());
-                        attached.extend(detail.permissions_boundary.clone());
+                        if let Some(named) = &mut named {
+                            named.extend(detail.managed_policies.iter().cloned());
+                            named.extend(detail.permissions_boundary.clone());
+                        }
                         swept.add(key, &observed(detail, description, duration), known);
                     } else {
                         swept.others.push(key);
@@ -70,9 +71,8 @@ pub async fn sweep(
     swept
         .unsettled
         .extend(described.into_keys().map(|name| name.to_lowercase()));
-    if let Some(mut policies) = named {
-        policies.append(&mut attached);
-        account.set_policies(managed_policies(account, iam, &policies).await);
+    if let Some(named) = named {
+        account.set_policies(managed_policies(account, iam, &named).await);
     }
     Ok(swept)
 }

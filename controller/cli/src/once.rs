@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use rolectl_aws::account::{Account, AccountEnvironment, AccountError, Reader};
 use rolectl_aws::actor::carry_out;
-use rolectl_aws::actor::directory::{Admits, Directory};
+use rolectl_aws::actor::directory::{Admits, Directory, policies_of};
 use rolectl_aws::actor::gate::Pending;
 use rolectl_aws::actor::propose::{Asks, Case, Proposal as Proposed, Proposed as Changes, SessionView};
 use rolectl_aws::actor::report::Goal;
@@ -25,8 +25,8 @@ use rolectl_aws::sweep::{quotas, sweep};
 use rolectl_core::names::{RoleKey, full_name, name_in_aws, owner_of};
 use rolectl_core::policy::cache::DocumentCache;
 use rolectl_core::removals::waits_by_status;
-use rolectl_core::role::admission::{access_roles, context};
-use rolectl_core::role::{ObservedRole, Plan, Refusal, named_policies};
+use rolectl_core::role::admission::access_roles;
+use rolectl_core::role::{ObservedRole, Plan, Refusal};
 use rolectl_core::rollout::wave_error;
 use rolectl_core::selection::{admits, selector_error, targets};
 use rolectl_core::snapshot::Lookup;
@@ -168,11 +168,8 @@ impl Inventory {
         let named = self.roles.iter().map(|role| name_in_aws(role).to_lowercase());
         let named: HashSet<String> = named.collect();
         let policies = (live.spec.approvals_for() != ApprovalsFor::None).then(|| {
-            let context = context(account, self.session_of(account).map(|session| &session.spec));
             let roles = self.roles.iter().filter(|role| targets(role, account));
-            roles
-                .flat_map(|role| named_policies(&role.spec, &context))
-                .collect()
+            policies_of(self, account, roles)
         });
         let swept = sweep(&reader, &*iam, |name| all || named.contains(name), policies).await?;
         live.snapshot.lock().merge(start, swept);

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use rolectl_core::names::RoleKey;
 use rolectl_core::policy::cache::DocumentCache;
+use rolectl_core::role::admission::context;
+use rolectl_core::role::named_policies;
 use rolectl_crds::{AwsAccount, IamRole, MfaSession};
 
 use super::report::RoleReport;
@@ -76,6 +78,20 @@ pub trait Directory: Send + Sync {
     /// # Errors
     /// A message when that cannot be made sure. Nothing may be written then.
     fn protect<'a>(&'a self, role: &'a IamRole) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// Returns the ARNs of the managed policies that these `IamRole`s name in the account.
+pub fn policies_of<'a>(
+    directory: &dyn Directory,
+    account: &AwsAccount,
+    roles: impl IntoIterator<Item = &'a IamRole>,
+) -> BTreeSet<String> {
+    let session = directory.session(&account.spec.session_ref);
+    let context = context(account, session.as_ref().map(|session| &session.spec));
+    let named = roles
+        .into_iter()
+        .flat_map(|role| named_policies(&role.spec, &context));
+    named.collect()
 }
 
 /// Whom an actor reports to. None of these functions may block.

@@ -4,13 +4,14 @@
 use rolectl_core::names::{RoleKey, full_name};
 use rolectl_core::policy::inclusion::Budget;
 use rolectl_core::removals::{Limits, Parked, Target};
-use rolectl_core::role::admission::{context, deletion_policy};
+use rolectl_core::role::admission::deletion_policy;
 use rolectl_core::role::managed_policy::is_same_policy;
-use rolectl_core::role::{Change, ObservedRole, Refusal, named_policies};
+use rolectl_core::role::{Change, ObservedRole, Refusal};
 use rolectl_core::widening::hold::{Hold, Subject, after, hold_all, is_never_wider, narrow_now};
 use rolectl_core::widening::{Widening, goal_digest, place_of};
 use rolectl_crds::{ApprovalsFor, DeletionPolicy, DriftPolicy, Ensure, IamRole, Reason};
 
+use super::directory::policies_of;
 use super::propose::{Asks, Case, Proposal, Proposed, Refused, SessionView};
 use crate::approvals::{Decision, Verdict};
 use crate::session::OpenSession;
@@ -144,9 +145,7 @@ impl Case<'_> {
                 _ => false,
             })
         };
-        let session = self.directory.session(&self.account.spec.session_ref);
-        let context = context(self.account, session.as_ref().map(|session| &session.spec));
-        let named = named_policies(&self.role.spec, &context);
+        let named = policies_of(self.directory, self.account, [self.role]);
         let is_named = |arn: &str| named.iter().any(|named| is_same_policy(named, arn));
         let inline = &self.role.spec.inline_policies;
         let mut before = before.clone();

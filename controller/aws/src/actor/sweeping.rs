@@ -7,14 +7,12 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use rolectl_core::names::{RoleKey, name_in_aws};
-use rolectl_core::role::admission::context;
-use rolectl_core::role::named_policies;
 use rolectl_core::snapshot::Merge;
 use rolectl_crds::{ApprovalsFor, Quotas, Reason};
 use tokio::time::Instant;
 
 use super::account_state::AccountState;
-use super::directory::Directory;
+use super::directory::{Directory, policies_of};
 use super::propose::SessionView;
 use super::report::{AccountReport, SweepReport};
 use super::{Actor, Slot, Urgency};
@@ -122,15 +120,13 @@ impl Actor {
         if self.object.spec.approvals_for() == ApprovalsFor::None {
             return None;
         }
-        let directory = &self.context.directory;
-        let session = directory.session(&self.object.spec.session_ref);
-        let context = context(&self.object, session.as_ref().map(|session| &session.spec));
-        let roles = self.roles.keys().filter_map(|key| directory.role(key));
-        Some(
-            roles
-                .flat_map(|role| named_policies(&role.spec, &context))
-                .collect(),
-        )
+        let directory = &*self.context.directory;
+        let roles: Vec<_> = self.roles.keys().filter_map(|key| directory.role(key)).collect();
+        Some(policies_of(
+            directory,
+            &self.object,
+            roles.iter().map(|role| &**role),
+        ))
     }
 
     /// Takes in the result of a sweep, and visits the roles that it shows as changed.

@@ -170,6 +170,11 @@ impl fmt::Display for Caseless {
 }
 
 impl PolicyDocument {
+    /// Returns true if a statement has this effect.
+    pub fn has(&self, effect: Effect) -> bool {
+        self.statements.iter().any(|statement| statement.effect == effect)
+    }
+
     /// Returns the unique ids (`AIDA...`, `AROA...`) with which AWS
     /// [replaces the ARN of a deleted principal](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
     pub fn deleted_principals(&self) -> impl Iterator<Item = &str> {

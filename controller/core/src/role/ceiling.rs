@@ -177,7 +177,7 @@ impl<'a> Ceilings<'a> {
     fn excess(&self, ceiling: &Document, document: &Document) -> Option<String> {
         let inner = document.canonical();
         let is_same = ceiling == document;
-        if is_same || !inner.statements.iter().any(|s| s.effect == Effect::Allow) {
+        if is_same || !inner.has(Effect::Allow) {
             return None;
         }
         let outer = concerning(ceiling.canonical(), inner);

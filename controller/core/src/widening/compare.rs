@@ -158,7 +158,7 @@ fn add_managed<'a>(policies: &mut Policies<'a>, arn: &'a str, known: &'a Managed
         policies.documents.push((Some(arn), document));
         return;
     }
-    let has = |effect| document.map(|document| document.statements.iter().any(|s| s.effect == effect));
+    let has = |effect| document.map(|document| document.has(effect));
     policies.unread.push(Unread {
         name: arn,
         may_allow: has(Effect::Allow).unwrap_or_else(|| may_allow(arn)),
@@ -260,21 +260,17 @@ fn changed_tags<'a>(
 /// Returns true if the change removes a policy that denies nothing: that narrows a role, however much work it is to compare its policies.
 pub(super) fn only_removes(before: &ObservedRole, change: &Change, known: &ManagedPolicies) -> bool {
     match change {
-        Change::DetachPolicy(arn) => known
-            .get(arn)
-            .map_or_else(|| !may_deny(arn), |document| !has_deny(document)),
+        Change::DetachPolicy(arn) => known.get(arn).map_or_else(
+            || !may_deny(arn),
+            |document| !document.canonical().has(Effect::Deny),
+        ),
         Change::DeleteInlinePolicy(name) => {
             let document = before.inline_policies.get(name);
             let document = document.and_then(ObservedDocument::parsed);
-            document.is_some_and(|document| !has_deny(document))
+            document.is_some_and(|document| !document.canonical().has(Effect::Deny))
         }
         _ => false,
     }
-}
-
-fn has_deny(document: &Document) -> bool {
-    let mut statements = document.canonical().statements.iter();
-    statements.any(|statement| statement.effect == Effect::Deny)
 }
 
 /// Returns the role after these changes. One that is created has no ARN and no id yet.
